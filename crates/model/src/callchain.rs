@@ -1,0 +1,90 @@
+use crate::VirtAddr;
+
+/// In which mode a CPU ran the code at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum CpuMode {
+    /// The record does not say.
+    #[default]
+    Unknown,
+    /// The kernel of this host.
+    Kernel,
+    /// A process.
+    User,
+    /// A hypervisor below this kernel.
+    Hypervisor,
+    /// The kernel of a virtual machine that this host runs.
+    GuestKernel,
+    /// A process of a virtual machine that this host runs.
+    GuestUser,
+}
+
+/// One entry of a callchain.
+///
+/// `lookup` is where names are looked up: the interrupted instruction itself, or the call (return
+/// address - 1) for the frames above it, because a call that never returns may be a function's last
+/// instruction. `shown` is the address that the recorder wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Frame {
+    /// In which mode it ran.
+    pub mode: CpuMode,
+    /// The address as recorded: perf prints this one.
+    pub shown: VirtAddr,
+    /// The address inside the instruction that was running or calling.
+    pub lookup: VirtAddr,
+}
+
+/// Why a callchain has no further frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(u8)]
+pub enum ChainEnd {
+    /// The start of the program or of the thread: the stack is whole.
+    #[default]
+    Root = 0,
+    /// The frames go on beyond the bytes of the stack that were captured.
+    TruncatedCopy = 1,
+    /// A return address lies in no mapping.
+    NoMapping = 2,
+    /// Neither unwind tables nor a plausible frame pointer for this address.
+    NoRule = 3,
+    /// The rule led to a place that cannot be the caller's frame.
+    BadFrame = 4,
+    /// The limit of frames kept was reached.
+    TooDeep = 5,
+    /// The kernel gave no user registers: a kernel thread, or a process that was exiting.
+    NoUserState = 6,
+    /// The recorder walked frame pointers, which cannot tell the root from a broken chain.
+    Unknown = 7,
+}
+
+impl ChainEnd {
+    /// Every reason, in the order of its number.
+    pub const ALL: [Self; 8] = [
+        Self::Root,
+        Self::TruncatedCopy,
+        Self::NoMapping,
+        Self::NoRule,
+        Self::BadFrame,
+        Self::TooDeep,
+        Self::NoUserState,
+        Self::Unknown,
+    ];
+
+    /// Whether frames are known to be missing.
+    pub fn is_cut(self) -> bool {
+        !matches!(self, Self::Root | Self::NoUserState | Self::Unknown)
+    }
+
+    /// A few words for a summary line.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Root => "whole",
+            Self::TruncatedCopy => "deeper than the captured stack",
+            Self::NoMapping => "return address outside every mapping",
+            Self::NoRule => "no unwind tables and no frame pointer",
+            Self::BadFrame => "corrupt frame",
+            Self::TooDeep => "more frames than --max-stack",
+            Self::NoUserState => "no user stack",
+            Self::Unknown => "end not known",
+        }
+    }
+}

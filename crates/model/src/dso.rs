@@ -1,0 +1,137 @@
+use rustc_hash::FxHashMap;
+
+use crate::{BuildId, Pid};
+
+/// Index of a DSO in its [`DsoTable`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DsoId(pub u32);
+
+/// Which file was mapped, whatever its name is by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId {
+    /// Device, major number.
+    pub major: u32,
+    /// Device, minor number.
+    pub minor: u32,
+    /// Inode.
+    pub inode: u64,
+    /// Inode generation; 0 where it came from `/proc`.
+    pub generation: u64,
+}
+
+/// What sort of code a DSO holds. Decides how its addresses are numbered, see [`crate::DsoAddr`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DsoKind {
+    /// The kernel's own text.
+    Kernel,
+    /// A kernel module.
+    KernelModule,
+    /// A BPF program, or other kernel text that came and went, named by a KSYMBOL record.
+    KernelSymbol,
+    /// The code that the kernel maps into every process.
+    Vdso,
+    /// A file.
+    File,
+    /// Executable memory without a file: generated code of this process.
+    Jit(Pid),
+    /// Other memory without a file: heap, stack, data.
+    Memory,
+}
+
+impl DsoKind {
+    /// Whether addresses in it are offsets in a file rather than virtual addresses.
+    pub fn is_file_relative(self) -> bool {
+        matches!(self, Self::File | Self::Vdso)
+    }
+
+    /// Whether it is kernel code.
+    pub fn is_kernel(self) -> bool {
+        matches!(self, Self::Kernel | Self::KernelModule | Self::KernelSymbol)
+    }
+}
+
+/// Something that can be mapped: a file, the kernel, the vDSO, JIT memory.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Dso {
+    /// The path as the mapping process saw it, or perf's word for it (`[vdso]`,
+    /// `[kernel.kallsyms]`, `/tmp/perf-PID.map`). Any bytes.
+    pub path: Vec<u8>,
+    /// What it is.
+    pub kind: DsoKind,
+    /// Device and inode, where a record said so.
+    pub file: Option<FileId>,
+    /// Its build-id, where a record or a feature section said so.
+    pub build_id: Option<BuildId>,
+}
+
+impl Dso {
+    /// The path for printing.
+    pub fn long_name(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.path)
+    }
+
+    /// What perf's `dso` column shows: the last component of the path, `[JIT] tid PID` for generated
+    /// code.
+    pub fn short_name(&self) -> String {
+        match self.kind {
+            DsoKind::Jit(pid) => format!("[JIT] tid {pid}"),
+            DsoKind::File => {
+                let path = self.long_name();
+                match path.rsplit('/').next() {
+                    Some(name) if !name.is_empty() => name.to_owned(),
+                    _ => path.into_owned(),
+                }
+            }
+            _ => self.long_name().into_owned(),
+        }
+    }
+}
+
+/// Every DSO of a recording, each once. Ids are never reused.
+#[derive(Clone, Debug, Default)]
+pub struct DsoTable {
+    dsos: Vec<Dso>,
+    ids: FxHashMap<Dso, DsoId>,
+}
+
+impl DsoTable {
+    /// The id of `dso`, which is added if no equal one is there. Two files at the same path differ
+    /// by their [`FileId`] or build-id.
+    pub fn intern(&mut self, dso: Dso) -> DsoId {
+        if let Some(&id) = self.ids.get(&dso) {
+            return id;
+        }
+        let id = DsoId(u32::try_from(self.dsos.len()).expect("fewer than 2^32 mappings in a file"));
+        self.dsos.push(dso.clone());
+        self.ids.insert(dso, id);
+        id
+    }
+
+    /// The DSO behind an id of this table.
+    pub fn get(&self, id: DsoId) -> &Dso {
+        &self.dsos[id.0 as usize]
+    }
+
+    /// Notes a build-id that was learnt after the mapping, as perf's BUILD_ID section is.
+    pub fn set_build_id(&mut self, id: DsoId, build_id: BuildId) {
+        self.dsos[id.0 as usize].build_id = Some(build_id);
+    }
+
+    /// All of them with their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (DsoId, &Dso)> {
+        self.dsos
+            .iter()
+            .enumerate()
+            .map(|(index, dso)| (DsoId(index as u32), dso))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.dsos.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.dsos.is_empty()
+    }
+}

@@ -1,0 +1,23 @@
+//! The words that every crate of `prof` shares: plain values, no I/O.
+//!
+//! In: nothing. Out: addresses, ids, DSOs, mappings, the process table over time, callchains and
+//! symbols. Elsewhere: perf's byte layouts (`prof-event`), files (`prof-symbolizer`).
+#![forbid(unsafe_code)]
+
+mod addr; // an address in a process, the same place in its DSO
+mod build_id;
+mod callchain; // frames, and why a callchain ended
+mod dso; // what is mapped: files, kernel, vDSO, JIT memory
+mod id; // pid, tid, cpu
+mod mapping; // which DSO lies where in one address space
+mod process; // threads, names and address spaces, as records change them
+mod symbol; // names, inline frames, lines, or why there are none
+
+pub use addr::{DsoAddr, VirtAddr};
+pub use build_id::BuildId;
+pub use callchain::{ChainEnd, CpuMode, Frame};
+pub use dso::{Dso, DsoId, DsoKind, DsoTable, FileId};
+pub use id::{Cpu, Pid, Tid};
+pub use mapping::{AddressSpace, Mapping};
+pub use process::{CommId, CommTable, ProcessTable, Thread};
+pub use symbol::{InlineFrame, Reason, Resolution, SourceLine, Symbol, SymbolSource};

@@ -1,0 +1,214 @@
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::{AddressSpace, DsoTable, Mapping, Pid, Tid};
+
+/// A thread's name, interned in a [`CommTable`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommId(pub u32);
+
+/// Thread names, each once. Any bytes but NUL.
+#[derive(Clone, Debug, Default)]
+pub struct CommTable {
+    names: Vec<Arc<[u8]>>,
+    ids: FxHashMap<Arc<[u8]>, CommId>,
+}
+
+impl CommTable {
+    /// The id of `name`, added if it is new.
+    pub fn intern(&mut self, name: &[u8]) -> CommId {
+        if let Some(&id) = self.ids.get(name) {
+            return id;
+        }
+        let id = CommId(u32::try_from(self.names.len()).expect("fewer than 2^32 thread names"));
+        let name: Arc<[u8]> = name.into();
+        self.names.push(Arc::clone(&name));
+        self.ids.insert(name, id);
+        id
+    }
+
+    /// The name's bytes.
+    pub fn bytes(&self, id: CommId) -> &[u8] {
+        &self.names[id.0 as usize]
+    }
+
+    /// The name for printing.
+    pub fn display(&self, id: CommId) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(self.bytes(id))
+    }
+}
+
+/// A thread as the records so far describe it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thread {
+    /// Its process.
+    pub pid: Pid,
+    /// Its current name; `None` if no record said, which perf prints as `:TID`.
+    pub comm: Option<CommId>,
+    /// The process that forked it, where known.
+    pub parent: Option<Pid>,
+}
+
+/// Threads, their names and what is mapped where, as of the last record applied.
+///
+/// Records must be applied in time order; a sample is looked up in between.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessTable {
+    /// Every DSO that was ever mapped.
+    pub dsos: DsoTable,
+    /// Every name that a thread ever had.
+    pub comms: CommTable,
+    /// Kernel text, modules and BPF programs.
+    pub kernel: AddressSpace,
+    threads: FxHashMap<Tid, Thread>,
+    spaces: FxHashMap<Pid, Arc<AddressSpace>>, // shared by a parent and its fork until one maps
+}
+
+impl ProcessTable {
+    /// Names a thread. With `exec` the process runs another program from here on: its old mappings
+    /// are gone.
+    pub fn comm(&mut self, pid: Pid, tid: Tid, name: &[u8], exec: bool) {
+        let comm = Some(self.comms.intern(name));
+        let thread = self.threads.entry(tid).or_insert(Thread {
+            pid,
+            comm,
+            parent: None,
+        });
+        if thread.pid != pid {
+            *thread = Thread {
+                pid,
+                comm,
+                parent: None,
+            }; // the tid was used again
+        }
+        thread.comm = comm;
+        if exec {
+            self.spaces.remove(&pid);
+        }
+    }
+
+    /// A thread or process starts. It takes over its creator's name, and a new process a copy of its
+    /// creator's mappings if `clone_space` (false for records that a recorder made up for
+    /// processes which it found running; their mappings follow).
+    pub fn fork(&mut self, pid: Pid, tid: Tid, ppid: Pid, ptid: Tid, clone_space: bool) {
+        let comm = self.threads.get(&ptid).and_then(|thread| thread.comm);
+        self.threads.insert(
+            tid,
+            Thread {
+                pid,
+                comm,
+                parent: Some(ppid),
+            },
+        );
+        if pid != ppid && clone_space {
+            match self.spaces.get(&ppid).map(Arc::clone) {
+                Some(space) => self.spaces.insert(pid, space),
+                None => self.spaces.remove(&pid), // nothing of an earlier process with this pid
+            };
+        }
+    }
+
+    /// Maps a DSO into a process.
+    pub fn map(&mut self, pid: Pid, mapping: Mapping) {
+        Arc::make_mut(self.spaces.entry(pid).or_default()).insert(mapping);
+    }
+
+    /// The thread, if any record named it.
+    pub fn thread(&self, tid: Tid) -> Option<&Thread> {
+        self.threads.get(&tid)
+    }
+
+    /// A name for the thread: its own, else that of its process.
+    pub fn comm_of(&self, pid: Pid, tid: Tid) -> Option<CommId> {
+        let own = self.threads.get(&tid).filter(|thread| thread.pid == pid);
+        own.and_then(|thread| thread.comm)
+            .or_else(|| self.threads.get(&Tid(pid.0)).and_then(|thread| thread.comm))
+    }
+
+    /// The mappings of a process.
+    pub fn space(&self, pid: Pid) -> Option<&AddressSpace> {
+        self.spaces.get(&pid).map(|space| &**space)
+    }
+
+    /// All threads, in no order.
+    pub fn threads(&self) -> impl Iterator<Item = (Tid, &Thread)> {
+        self.threads.iter().map(|(&tid, thread)| (tid, thread))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DsoId, VirtAddr};
+
+    const SHELL: Pid = Pid(10);
+    const CHILD: Pid = Pid(11);
+
+    fn text(start: u64) -> Mapping {
+        Mapping {
+            start,
+            end: start + 0x1000,
+            dso_start: 0,
+            dso: DsoId(0),
+            executable: true,
+        }
+    }
+
+    fn shell() -> ProcessTable {
+        let mut table = ProcessTable::default();
+        table.comm(SHELL, Tid(10), b"sh", false);
+        table.map(SHELL, text(0x1000));
+        table
+    }
+
+    fn has(table: &ProcessTable, pid: Pid, addr: u64) -> bool {
+        table
+            .space(pid)
+            .is_some_and(|space| space.find(VirtAddr(addr)).is_some())
+    }
+
+    #[test]
+    fn a_fork_keeps_the_mappings_and_later_ones_stay_apart() {
+        let mut table = shell();
+        table.fork(CHILD, Tid(11), SHELL, Tid(10), true);
+        table.map(CHILD, text(0x5000));
+        assert!(has(&table, CHILD, 0x1000) && has(&table, CHILD, 0x5000));
+        assert!(has(&table, SHELL, 0x1000) && !has(&table, SHELL, 0x5000));
+        assert_eq!(
+            table.comms.display(table.comm_of(CHILD, Tid(11)).unwrap()),
+            "sh"
+        );
+    }
+
+    #[test]
+    fn exec_drops_the_mappings_of_the_old_program() {
+        let mut table = shell();
+        table.fork(CHILD, Tid(11), SHELL, Tid(10), true);
+        table.comm(CHILD, Tid(11), b"sleep", true);
+        assert!(!has(&table, CHILD, 0x1000) && has(&table, SHELL, 0x1000));
+    }
+
+    #[test]
+    fn a_new_thread_shares_the_mappings_of_its_process() {
+        let mut table = shell();
+        table.fork(SHELL, Tid(12), SHELL, Tid(10), true);
+        table.comm(SHELL, Tid(12), b"worker", false);
+        assert!(has(&table, SHELL, 0x1000));
+        assert_eq!(
+            table.comms.display(table.comm_of(SHELL, Tid(12)).unwrap()),
+            "worker"
+        );
+        assert_eq!(
+            table.comms.display(table.comm_of(SHELL, Tid(10)).unwrap()),
+            "sh"
+        );
+    }
+
+    #[test]
+    fn a_thread_without_a_name_of_its_own_has_that_of_its_process() {
+        let table = shell();
+        assert_eq!(table.comm_of(SHELL, Tid(99)), table.comm_of(SHELL, Tid(10)));
+        assert_eq!(table.comm_of(CHILD, Tid(99)), None);
+    }
+}
