@@ -1,0 +1,93 @@
+//! Building records.
+
+use crate::abi::sample;
+use crate::record::{HEADER_SIZE, SampleId};
+
+/// A record would be longer than the 64 KiB that its size field can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("record of {0} bytes is longer than 65535")]
+pub struct TooLong(pub usize);
+
+/// Appends one record to a buffer, field by field.
+#[derive(Debug)]
+pub struct RecordBuilder<'b> {
+    out: &'b mut Vec<u8>,
+    start: usize,
+}
+
+impl<'b> RecordBuilder<'b> {
+    /// Starts a record at the end of `out`.
+    pub fn new(out: &'b mut Vec<u8>, kind: u32, misc: u16) -> Self {
+        let start = out.len();
+        out.extend(kind.to_le_bytes());
+        out.extend(misc.to_le_bytes());
+        out.extend([0; 2]); // the size, known at the end
+        Self { out, start }
+    }
+
+    /// Appends a 16-bit field; so the methods below for theirs.
+    pub fn u16(&mut self, field: u16) -> &mut Self {
+        self.bytes(&field.to_le_bytes())
+    }
+
+    /// Appends a 32-bit field.
+    pub fn u32(&mut self, field: u32) -> &mut Self {
+        self.bytes(&field.to_le_bytes())
+    }
+
+    /// Appends a 64-bit field.
+    pub fn u64(&mut self, field: u64) -> &mut Self {
+        self.bytes(&field.to_le_bytes())
+    }
+
+    /// Appends bytes as they are.
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.out.extend_from_slice(bytes);
+        self
+    }
+
+    /// Appends a NUL-terminated string, padded to 8 bytes.
+    pub fn c_string(&mut self, text: &[u8]) -> &mut Self {
+        self.bytes(text).bytes(&[0]);
+        let len = self.out.len() - self.start;
+        self.out.resize(self.start + len.next_multiple_of(8), 0);
+        self
+    }
+
+    /// Appends who and when, as `sample_id_all` asks.
+    pub fn sample_id(&mut self, sample_type: u64, id: &SampleId) -> &mut Self {
+        let (pid, tid) = id.task.unwrap_or_default();
+        if sample_type & sample::TID != 0 {
+            self.u32(pid as u32).u32(tid as u32);
+        }
+        if sample_type & sample::TIME != 0 {
+            self.u64(id.time.unwrap_or(0));
+        }
+        for bit in [sample::ID, sample::STREAM_ID] {
+            if sample_type & bit != 0 {
+                self.u64(id.id.unwrap_or(0));
+            }
+        }
+        if sample_type & sample::CPU != 0 {
+            self.u32(id.cpu.unwrap_or(0)).u32(0);
+        }
+        if sample_type & sample::IDENTIFIER != 0 {
+            self.u64(id.id.unwrap_or(0));
+        }
+        self
+    }
+
+    /// Writes the size into the header.
+    ///
+    /// # Errors
+    /// [`TooLong`]; the buffer is then as it was before the record.
+    pub fn finish(&mut self) -> Result<(), TooLong> {
+        let len = self.out.len() - self.start;
+        let Ok(size) = u16::try_from(len) else {
+            self.out.truncate(self.start);
+            return Err(TooLong(len));
+        };
+        self.out[self.start + HEADER_SIZE - 2..][..2].copy_from_slice(&size.to_le_bytes());
+        Ok(())
+    }
+}

@@ -1,0 +1,207 @@
+//! The events of a recording: which attr a record belongs to.
+
+use rustc_hash::FxHashMap;
+
+use crate::abi::{record, sample};
+use crate::attr::EventAttr;
+use crate::bytes::Short;
+use crate::record::{RawRecord, Record, SampleId, decode};
+
+/// One event: what was asked of the kernel, and what people call it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// As given to `perf_event_open`.
+    pub attr: EventAttr,
+    /// `cycles:u`, `sched:sched_switch` ...
+    pub name: String,
+    /// The kernel's ids of its instances, one per CPU and thread.
+    pub ids: Vec<u64>,
+}
+
+/// The events of a recording, in order. Record layouts and owners are read from here.
+#[derive(Clone, Debug, Default)]
+pub struct EventSet {
+    events: Vec<Event>,
+    by_id: FxHashMap<u64, usize>,
+}
+
+/// A record that could not be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// It ends before its last field.
+    #[error(transparent)]
+    Short(#[from] Short),
+    /// It carries the id of no event.
+    #[error("event id {0} is not in the header")]
+    UnknownId(u64),
+    /// There is no event at all.
+    #[error("the recording has no event")]
+    NoEvents,
+}
+
+/// A record with its owner.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Decoded<'a> {
+    /// Index of the event that it belongs to.
+    pub event: usize,
+    /// Who and when.
+    pub id: SampleId,
+    /// What.
+    pub record: Record<'a>,
+}
+
+impl EventSet {
+    /// Adds an event; its index is its position.
+    pub fn push(&mut self, event: Event) {
+        let index = self.events.len();
+        self.by_id.extend(event.ids.iter().map(|&id| (id, index)));
+        self.events.push(event);
+    }
+
+    /// All events.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Changes an event's name, which a pipe tells after the attr.
+    pub fn rename(&mut self, index: usize, name: String) {
+        if let Some(event) = self.events.get_mut(index) {
+            event.name = name;
+        }
+    }
+
+    /// The event that an id belongs to.
+    pub fn by_id(&self, id: u64) -> Option<usize> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// Whether the first event places its id where all do: such records can be told apart.
+    fn id_of(&self, raw: RawRecord<'_>) -> Result<Option<u64>, Short> {
+        let attr = &self.events[0].attr;
+        if self.events.len() == 1 {
+            return Ok(None);
+        }
+        let body = raw.body();
+        if raw.kind != record::SAMPLE {
+            if !attr.has(crate::abi::flag::SAMPLE_ID_ALL) {
+                return Ok(None);
+            }
+            return SampleId::split(body, attr.sample_type).map(|(_, id)| id.id);
+        }
+        let types = attr.sample_type;
+        let words_before = if types & sample::IDENTIFIER != 0 {
+            0
+        } else if types & sample::ID != 0 {
+            let before = sample::IP | sample::TID | sample::TIME | sample::ADDR;
+            (types & before).count_ones() as usize
+        } else {
+            return Ok(None);
+        };
+        let bytes = body.get(words_before * 8..).ok_or(Short)?;
+        crate::bytes::Reader::new(bytes).u64().map(Some)
+    }
+
+    /// The event that a record names; id 0 and no id mean the first.
+    #[inline]
+    fn event_of(&self, raw: RawRecord<'_>) -> Result<usize, DecodeError> {
+        if self.events.is_empty() {
+            return Err(DecodeError::NoEvents);
+        }
+        if raw.kind >= record::HEADER_ATTR {
+            return Ok(0);
+        }
+        match self.id_of(raw)? {
+            None | Some(0) => Ok(0),
+            Some(id) => self.by_id(id).ok_or(DecodeError::UnknownId(id)),
+        }
+    }
+
+    /// Decodes a record by the layout of the event that it names.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    #[inline]
+    pub fn decode<'a>(&self, raw: RawRecord<'a>) -> Result<Decoded<'a>, DecodeError> {
+        let event = self.event_of(raw)?;
+        let (record, id) = decode(raw, &self.events[event].attr)?;
+        Ok(Decoded { event, id, record })
+    }
+
+    /// The time of a record, without decoding the rest; `None` where it has none, or 0.
+    #[inline]
+    pub fn time_of(&self, raw: RawRecord<'_>) -> Option<u64> {
+        let attr = &self.events[self.event_of(raw).ok()?].attr;
+        if raw.kind >= record::HEADER_ATTR || attr.sample_type & sample::TIME == 0 {
+            return None;
+        }
+        let time = if raw.kind == record::SAMPLE {
+            let before = sample::IDENTIFIER | sample::IP | sample::TID;
+            let at = (attr.sample_type & before).count_ones() as usize * 8;
+            crate::bytes::Reader::new(raw.body().get(at..)?)
+                .u64()
+                .ok()?
+        } else if attr.has(crate::abi::flag::SAMPLE_ID_ALL) {
+            SampleId::split(raw.body(), attr.sample_type).ok()?.1.time?
+        } else {
+            return None;
+        };
+        (time != 0).then_some(time)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::flag;
+    use crate::encode::RecordBuilder;
+
+    fn event(sample_type: u64, id: u64) -> Event {
+        Event {
+            attr: EventAttr {
+                sample_type,
+                flags: flag::SAMPLE_ID_ALL | flag::FREQ,
+                ..EventAttr::default()
+            },
+            name: String::new(),
+            ids: vec![id],
+        }
+    }
+
+    #[test]
+    fn records_of_events_with_different_layouts_find_their_own() {
+        let mut events = EventSet::default();
+        let common = sample::IDENTIFIER | sample::IP | sample::TID | sample::TIME;
+        events.push(event(common, 5));
+        events.push(event(common | sample::CPU | sample::PERIOD, 6));
+
+        let mut bytes = Vec::new();
+        let id = SampleId {
+            task: Some((1, 2)),
+            time: Some(77),
+            id: Some(6),
+            cpu: Some(3),
+        };
+        RecordBuilder::new(&mut bytes, record::LOST, 0)
+            .u64(6)
+            .u64(40)
+            .sample_id(events.events()[1].attr.sample_type, &id)
+            .finish()
+            .unwrap();
+        let raw = RawRecord::parse(&bytes).unwrap();
+        let decoded = events.decode(raw).unwrap();
+        assert_eq!((decoded.event, decoded.id), (1, id));
+        assert_eq!(decoded.record, Record::Lost { id: 6, lost: 40 });
+        assert_eq!(events.time_of(raw), Some(77));
+
+        let mut sample = Vec::new();
+        RecordBuilder::new(&mut sample, record::SAMPLE, 2)
+            .u64(9)
+            .u64(0)
+            .u64(0)
+            .u64(0)
+            .finish()
+            .unwrap();
+        let raw = RawRecord::parse(&sample).unwrap();
+        assert_eq!(events.decode(raw), Err(DecodeError::UnknownId(9)));
+    }
+}

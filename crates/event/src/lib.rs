@@ -1,0 +1,27 @@
+//! The perf ABI as Rust values; in a ring and in a file the bytes are the same.
+//!
+//! In: bytes. Out: attrs, event names, records, their order, and what they say about processes.
+//! Elsewhere: opening events (`prof-sampler`), files around the records (`prof-perfdata`).
+//! Little-endian only.
+#![forbid(unsafe_code)]
+
+pub mod abi; // the ABI's numbers
+mod attr; // what to count
+mod bytes; // fields out of bytes
+mod encode; // records out of fields
+mod event_name; // `cycles:u` to an attr and back
+mod events; // which event a record belongs to
+mod record; // records out of bytes
+mod reorder; // time order
+mod sample; // the SAMPLE record
+mod track; // records to names and mappings
+
+pub use attr::{EventAttr, MIN_SIZE as MIN_ATTR_SIZE, WRITTEN_SIZE as WRITTEN_ATTR_SIZE};
+pub use bytes::{Reader, Short, Words};
+pub use encode::{RecordBuilder, TooLong};
+pub use event_name::{EventKind, EventSpec, UnknownEvent, derive_name, known_names};
+pub use events::{DecodeError, Decoded, Event, EventSet};
+pub use record::{HEADER_SIZE, Ksymbol, Mmap, RawRecord, Record, SampleId, Task, decode};
+pub use reorder::RoundQueue;
+pub use sample::{Sample, UserRegs, UserStack, with_modes};
+pub use track::{KERNEL_NAME, Tracker};

@@ -1,0 +1,283 @@
+//! What records say about processes: which thread has which name, and what is mapped where.
+
+use prof_model::{CpuMode, Dso, DsoId, DsoKind, FileId, Mapping, Pid, ProcessTable};
+use rustc_hash::FxHashMap;
+
+use crate::record::{Ksymbol, Mmap, Record};
+
+const PROT_EXEC: u32 = 4;
+const MAP_HUGETLB: u32 = 0x40000;
+
+/// perf's name for the kernel's own text.
+pub const KERNEL_NAME: &str = "[kernel.kallsyms]";
+
+/// Applies records to a [`ProcessTable`]. They must come in time order.
+#[derive(Clone, Debug, Default)]
+pub struct Tracker {
+    /// The state as of the last record.
+    pub processes: ProcessTable,
+    /// What the kernel's MMAP said: the address of the reference symbol, and that symbol's name.
+    pub kernel_reference: Option<(u64, String)>,
+    files: FxHashMap<FileKey, Vec<(Generation, DsoId)>>,
+}
+
+/// Path and file, its generation left out.
+type FileKey = (Vec<u8>, FileId);
+type Generation = u64;
+
+impl Tracker {
+    /// Takes in what `record` says; most say nothing.
+    pub fn apply(&mut self, record: &Record<'_>) {
+        match *record {
+            Record::Mmap(ref mmap) => self.map(mmap),
+            Record::Comm {
+                pid,
+                tid,
+                exec,
+                name,
+            } => self.processes.comm(pid, tid, name, exec),
+            Record::Fork(task) => {
+                let inherits = !task.made_up;
+                self.processes
+                    .fork(task.pid, task.tid, task.ppid, task.ptid, inherits);
+            }
+            Record::Ksymbol(ksymbol) => self.ksymbol(ksymbol),
+            _ => {}
+        }
+    }
+
+    fn map(&mut self, mmap: &Mmap<'_>) {
+        let Some(end) = mmap.addr.checked_add(mmap.len) else {
+            return;
+        };
+        let kernel = mmap.mode == CpuMode::Kernel;
+        if !kernel && !matches!(mmap.mode, CpuMode::User | CpuMode::Unknown) {
+            return; // a guest's
+        }
+        let dso = if kernel {
+            self.kernel_dso(mmap)
+        } else {
+            self.user_dso(mmap)
+        };
+        let relative = self.processes.dsos.get(dso).kind.is_file_relative();
+        let mapping = Mapping {
+            start: mmap.addr,
+            end,
+            dso_start: if relative { mmap.pgoff } else { mmap.addr },
+            dso,
+            executable: mmap.prot & PROT_EXEC != 0,
+        };
+        if kernel {
+            self.processes.kernel.insert(mapping);
+        } else {
+            self.processes.map(mmap.pid, mapping);
+        }
+    }
+
+    fn kernel_dso(&mut self, mmap: &Mmap<'_>) -> DsoId {
+        let (path, kind) = match mmap.name.strip_prefix(KERNEL_NAME.as_bytes()) {
+            Some(reference) => {
+                let reference = String::from_utf8_lossy(reference).into_owned();
+                self.kernel_reference = Some((mmap.pgoff, reference));
+                (KERNEL_NAME.as_bytes(), DsoKind::Kernel)
+            }
+            None => (mmap.name, DsoKind::KernelModule),
+        };
+        self.processes.dsos.intern(Dso {
+            path: path.to_vec(),
+            kind,
+            file: None,
+            build_id: mmap.build_id,
+        })
+    }
+
+    fn user_dso(&mut self, mmap: &Mmap<'_>) -> DsoId {
+        let kind = user_kind(mmap);
+        let path = match kind {
+            DsoKind::Jit(pid) => format!("/tmp/perf-{pid}.map").into_bytes(),
+            _ => mmap.name.to_vec(),
+        };
+        let file = mmap.file.filter(|_| kind == DsoKind::File);
+        let build_id = mmap.build_id;
+        let dso = Dso {
+            path,
+            kind,
+            file,
+            build_id,
+        };
+        match file {
+            Some(file) => self.file_dso(dso, file),
+            None => self.processes.dsos.intern(dso),
+        }
+    }
+
+    /// The kernel tells a file's generation, `/proc/PID/maps` does not: 0 there means any.
+    fn file_dso(&mut self, dso: Dso, file: FileId) -> DsoId {
+        let key = FileId {
+            generation: 0,
+            ..file
+        };
+        let known = self.files.entry((dso.path.clone(), key)).or_default();
+        for (generation, id) in known.iter_mut() {
+            if *generation == file.generation || *generation == 0 || file.generation == 0 {
+                *generation = (*generation).max(file.generation);
+                return *id;
+            }
+        }
+        let id = self.processes.dsos.intern(dso);
+        known.push((file.generation, id));
+        id
+    }
+
+    fn ksymbol(&mut self, ksymbol: Ksymbol<'_>) {
+        let Some(end) = ksymbol.addr.checked_add(u64::from(ksymbol.len)) else {
+            return;
+        };
+        let kernel = &mut self.processes.kernel;
+        if ksymbol.unregister {
+            kernel.remove(ksymbol.addr, end);
+            return;
+        }
+        let covered = kernel.find(prof_model::VirtAddr(ksymbol.addr));
+        let covered = covered.map(|mapping| self.processes.dsos.get(mapping.dso).kind);
+        if matches!(covered, Some(DsoKind::Kernel | DsoKind::KernelModule)) {
+            return; // the kernel's own tables name it
+        }
+        let dso = self.processes.dsos.intern(Dso {
+            path: ksymbol.name.to_vec(),
+            kind: DsoKind::KernelSymbol,
+            file: None,
+            build_id: None,
+        });
+        self.processes.kernel.insert(Mapping {
+            start: ksymbol.addr,
+            end,
+            dso_start: ksymbol.addr,
+            dso,
+            executable: true,
+        });
+    }
+}
+
+fn user_kind(mmap: &Mmap<'_>) -> DsoKind {
+    let name = mmap.name;
+    let starts = |prefix: &str| name.starts_with(prefix.as_bytes());
+    if name == b"[vdso]" {
+        return DsoKind::Vdso;
+    }
+    // Memory without a file that may be executed holds generated code, whatever the kernel calls it.
+    let anonymous = name.is_empty()
+        || starts("//anon")
+        || starts("[anon")
+        || starts("/dev/zero")
+        || starts("/anon_hugepage")
+        || starts("/SYSV")
+        || starts("[heap]")
+        || starts("[stack")
+        || mmap.flags & MAP_HUGETLB != 0;
+    if anonymous && mmap.prot & PROT_EXEC != 0 {
+        return DsoKind::Jit(Pid(mmap.pid.0));
+    }
+    if anonymous || starts("[") {
+        return DsoKind::Memory;
+    }
+    DsoKind::File
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prof_model::{DsoAddr, Tid, VirtAddr};
+
+    const PID: Pid = Pid(5);
+
+    fn mmap(name: &str, addr: u64, generation: u64) -> Record<'_> {
+        Record::Mmap(Mmap {
+            pid: PID,
+            tid: Tid(5),
+            addr,
+            len: 0x1000,
+            pgoff: 0x3000,
+            file: Some(FileId {
+                major: 8,
+                minor: 1,
+                inode: 99,
+                generation,
+            }),
+            build_id: None,
+            prot: 5,
+            flags: 2,
+            mode: CpuMode::User,
+            name: name.as_bytes(),
+        })
+    }
+
+    fn place(tracker: &Tracker, addr: u64) -> (DsoId, DsoAddr) {
+        let space = tracker.processes.space(PID).unwrap();
+        let mapping = space.find(VirtAddr(addr)).unwrap();
+        (mapping.dso, mapping.dso_addr(VirtAddr(addr)))
+    }
+
+    #[test]
+    fn a_file_is_one_dso_whether_proc_or_the_kernel_reported_it_and_a_reused_inode_another() {
+        let mut tracker = Tracker::default();
+        tracker.apply(&mmap("/bin/a", 0x1000, 0)); // from /proc
+        tracker.apply(&mmap("/bin/a", 0x5000, 7)); // from the kernel
+        tracker.apply(&mmap("/bin/a", 0x9000, 8)); // rebuilt meanwhile
+        let (first, at) = place(&tracker, 0x1010);
+        assert_eq!(at, DsoAddr(0x3010));
+        assert_eq!(place(&tracker, 0x5000).0, first);
+        assert_ne!(place(&tracker, 0x9000).0, first);
+    }
+
+    #[test]
+    fn executable_memory_without_a_file_is_generated_code_at_its_own_addresses() {
+        let mut tracker = Tracker::default();
+        tracker.apply(&mmap("//anon", 0x7000, 0));
+        let (dso, at) = place(&tracker, 0x7123);
+        assert_eq!(tracker.processes.dsos.get(dso).kind, DsoKind::Jit(PID));
+        assert_eq!(tracker.processes.dsos.get(dso).path, b"/tmp/perf-5.map");
+        assert_eq!(at, DsoAddr(0x7123));
+    }
+
+    #[test]
+    fn a_bpf_program_is_known_from_its_load_to_its_unload() {
+        let mut tracker = Tracker::default();
+        let at = |unregister| {
+            Record::Ksymbol(Ksymbol {
+                addr: 0xffff_ffff_c000_0000,
+                len: 0x100,
+                unregister,
+                name: b"bpf_prog_1_x",
+            })
+        };
+        tracker.apply(&at(false));
+        let found = |tracker: &Tracker| {
+            let kernel = &tracker.processes.kernel;
+            kernel.find(VirtAddr(0xffff_ffff_c000_0010)).is_some()
+        };
+        assert!(found(&tracker));
+        tracker.apply(&at(true));
+        assert!(!found(&tracker));
+    }
+
+    #[test]
+    fn the_kernel_map_names_its_reference_symbol() {
+        let mut tracker = Tracker::default();
+        tracker.apply(&Record::Mmap(Mmap {
+            pid: Pid(-1),
+            tid: Tid(0),
+            addr: 0xffff_ffff_8100_0000,
+            len: 0x1000,
+            pgoff: 0xffff_ffff_8100_0000,
+            file: None,
+            build_id: None,
+            prot: 4,
+            flags: 0,
+            mode: CpuMode::Kernel,
+            name: b"[kernel.kallsyms]_text",
+        }));
+        let reference = (0xffff_ffff_8100_0000, "_text".to_owned());
+        assert_eq!(tracker.kernel_reference, Some(reference));
+    }
+}
