@@ -1,0 +1,22 @@
+//! Opens perf events on a target and drains its ring buffers.
+//!
+//! In: whom to sample, what to count. Out: raw records in time order, lent to a [`Sink`]; first those
+//! that tell what was there before. Elsewhere: decoding (`prof-event`), unwinding, files. The target
+//! is never stopped, traced or changed.
+mod host; // CPUs and limits of this machine
+mod launch; // a command, held before it begins
+mod open; // attrs, threads x CPUs, fallbacks
+mod options; // what is asked, what was done differently
+pub mod proc; // what /proc tells
+mod ring; // the kernel's ring buffer
+mod sampler; // rounds and time order
+mod synthesize; // records for what was there before
+mod sys; // system calls
+
+pub use host::{max_sample_rate, mlock_kb, online_cpus, paranoid, parse_cpu_list};
+pub use launch::{ExitStatus, HeldCommand, RunningCommand};
+pub use open::OpenError;
+pub use options::{Clock, Note, Options, Rate, StackCapture, Target};
+pub use sampler::{Sampler, Sink};
+pub use synthesize::KernelText;
+pub use sys::{page_size, perf_is_filtered};

@@ -1,0 +1,208 @@
+//! What to sample, and what had to be done differently.
+
+use std::fmt;
+
+use prof_event::EventSpec;
+use prof_model::{Cpu, Pid, Tid};
+
+/// Whom to sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Processes with all their threads, and the children that they will have.
+    Processes(Vec<Pid>),
+    /// Single threads.
+    Threads(Vec<Tid>),
+    /// Everything on the CPUs.
+    System,
+    /// A command that is held before its program begins ([`crate::HeldCommand`]).
+    Command(Pid),
+}
+
+/// How often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// Samples per second and CPU.
+    Frequency(u64),
+    /// As often as the system permits.
+    MaxFrequency,
+    /// One sample after so many events.
+    Period(u64),
+}
+
+/// What the kernel hands over of a user stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StackCapture {
+    /// Nothing; only the instruction.
+    None,
+    /// Its own walk along frame pointers.
+    FramePointers,
+    /// That, the registers, and so many bytes of the stack.
+    Copy(u32),
+}
+
+/// A clock of the kernel that stamps the records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// As `clock_gettime` numbers it.
+    pub id: i32,
+    /// As people call it.
+    pub name: &'static str,
+}
+
+impl Clock {
+    /// Never set back, shared by all CPUs and programs: the default.
+    pub const MONOTONIC: Self = Self {
+        id: libc::CLOCK_MONOTONIC,
+        name: "monotonic",
+    };
+    /// The clocks that perf events can use.
+    pub const ALL: [Self; 5] = [
+        Self::MONOTONIC,
+        Self {
+            id: libc::CLOCK_MONOTONIC_RAW,
+            name: "monotonic_raw",
+        },
+        Self {
+            id: libc::CLOCK_REALTIME,
+            name: "realtime",
+        },
+        Self {
+            id: libc::CLOCK_BOOTTIME,
+            name: "boottime",
+        },
+        Self {
+            id: libc::CLOCK_TAI,
+            name: "tai",
+        },
+    ];
+
+    /// A clock by its name, also as `CLOCK_MONOTONIC` and as perf's short `mono`, `raw`, `real`,
+    /// `boot`.
+    pub fn by_name(name: &str) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        let name = name.strip_prefix("clock_").unwrap_or(&name);
+        let name = match name {
+            "mono" => "monotonic",
+            "raw" => "monotonic_raw",
+            "real" => "realtime",
+            "boot" => "boottime",
+            name => name,
+        };
+        Self::ALL.into_iter().find(|clock| clock.name == name)
+    }
+
+    /// Nanoseconds now.
+    pub fn now(self) -> u64 {
+        let clock = nix::time::ClockId::from_raw(self.id);
+        nix::time::clock_gettime(clock).map_or(0, |time| {
+            let (seconds, nanos) = (time.tv_sec() as u64, time.tv_nsec() as u64);
+            seconds.wrapping_mul(1_000_000_000).wrapping_add(nanos)
+        })
+    }
+}
+
+/// What to open.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whom to sample.
+    pub target: Target,
+    /// What to count; empty: `cycles`, and where there is no PMU `cpu-clock`.
+    pub events: Vec<EventSpec>,
+    /// How often.
+    pub rate: Rate,
+    /// What of the user's stack.
+    pub stacks: StackCapture,
+    /// Only these CPUs.
+    pub cpus: Option<Vec<Cpu>>,
+    /// Whether threads and processes that the target starts are sampled too.
+    pub inherit: bool,
+    /// Bytes of each CPU's ring; chosen by rate where not given.
+    pub ring_bytes: Option<usize>,
+    /// The clock of all times.
+    pub clock: Clock,
+}
+
+/// Something that was done differently than asked, to be told to the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Another event is used.
+    OtherEvent {
+        /// What was asked for.
+        asked: String,
+        /// What is counted.
+        used: String,
+    },
+    /// No permission for kernel samples.
+    UserOnly {
+        /// `kernel.perf_event_paranoid`.
+        paranoid: Option<i32>,
+    },
+    /// The rate is over the system's limit.
+    Rate {
+        /// Hz asked for.
+        asked: u64,
+        /// Hz used.
+        used: u64,
+    },
+    /// The rings had to be smaller.
+    Rings {
+        /// Bytes wanted.
+        asked: usize,
+        /// Bytes had.
+        used: usize,
+    },
+    /// Too many threads for one event each: one per CPU, filtered by process.
+    FilteredCpus {
+        /// Descriptors needed.
+        needed: u64,
+        /// Descriptors allowed.
+        limit: u64,
+    },
+    /// The mappings of a process cannot be read, so its addresses will have no names.
+    UnreadableMaps {
+        /// Which one.
+        pid: Pid,
+    },
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherEvent { asked, used } => {
+                write!(
+                    f,
+                    "no `{asked}` here (a virtual machine?); sampling `{used}` instead"
+                )
+            }
+            Self::UserOnly { paranoid } => {
+                write!(f, "no permission to sample the kernel")?;
+                if let Some(level) = paranoid {
+                    write!(f, " (kernel.perf_event_paranoid is {level})")?;
+                }
+                write!(f, "; sampling user code only")
+            }
+            Self::Rate { asked, used } => write!(
+                f,
+                "{asked} Hz is over kernel.perf_event_max_sample_rate; sampling at {used} Hz"
+            ),
+            Self::Rings { asked, used } => write!(
+                f,
+                "ring buffers of {} KiB instead of {} KiB per CPU: the memory-lock limit \
+                 (kernel.perf_event_mlock_kb, ulimit -l) does not allow more",
+                used / 1024,
+                asked / 1024
+            ),
+            Self::FilteredCpus { needed, limit } => write!(
+                f,
+                "one event per thread and CPU would need {needed} files and {limit} are allowed; \
+                 sampling whole CPUs and keeping the target's samples"
+            ),
+            Self::UnreadableMaps { pid } => {
+                write!(
+                    f,
+                    "cannot read /proc/{pid}/maps; its addresses will have no names"
+                )
+            }
+        }
+    }
+}

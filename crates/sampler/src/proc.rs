@@ -1,0 +1,171 @@
+//! What `/proc` tells about processes that run already.
+
+use std::fs;
+use std::io;
+
+use prof_model::{FileId, Pid, Tid};
+
+/// One line of `/proc/PID/maps`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapLine {
+    /// First address.
+    pub start: u64,
+    /// First address behind it.
+    pub end: u64,
+    /// `PROT_*`.
+    pub prot: u32,
+    /// Whether writes reach the file.
+    pub shared: bool,
+    /// Offset in the file.
+    pub offset: u64,
+    /// The file; inode 0 for none.
+    pub file: FileId,
+    /// Path, `[vdso]`, or nothing. ` (deleted)` at its end is left there.
+    pub name: Vec<u8>,
+}
+
+/// Every process there is.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn processes() -> io::Result<Vec<Pid>> {
+    let mut pids: Vec<_> = numbers("/proc")?.into_iter().map(Pid).collect();
+    pids.sort();
+    Ok(pids)
+}
+
+/// The threads of a process.
+///
+/// # Errors
+/// It has exited.
+pub fn threads(pid: Pid) -> io::Result<Vec<Tid>> {
+    let mut tids: Vec<_> = numbers(&format!("/proc/{pid}/task"))?
+        .into_iter()
+        .map(Tid)
+        .collect();
+    tids.sort();
+    Ok(tids)
+}
+
+fn numbers(directory: &str) -> io::Result<Vec<i32>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        if let Some(number) = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        {
+            numbers.push(number);
+        }
+    }
+    Ok(numbers)
+}
+
+/// A thread's name, without a newline at its end.
+///
+/// # Errors
+/// It has exited.
+pub fn comm(pid: Pid, tid: Tid) -> io::Result<Vec<u8>> {
+    let mut name = fs::read(format!("/proc/{pid}/task/{tid}/comm"))?;
+    if name.last() == Some(&b'\n') {
+        name.pop();
+    }
+    Ok(name)
+}
+
+/// A number of `/proc/PID/status`: `Tgid`, `PPid`, `Uid` (the first of its numbers).
+pub fn status_number(task: i32, field: &str) -> Option<i32> {
+    let status = fs::read(format!("/proc/{task}/status")).ok()?;
+    let status = String::from_utf8_lossy(&status);
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// The mappings of a process.
+///
+/// # Errors
+/// It has exited, or belongs to somebody else.
+pub fn maps(pid: Pid) -> io::Result<Vec<MapLine>> {
+    let text = fs::read(format!("/proc/{pid}/maps"))?;
+    let lines = text.split(|&byte| byte == b'\n');
+    Ok(lines.filter_map(parse_map_line).collect())
+}
+
+/// `55d0-55d4 r-xp 00001000 fe:00 1234    /usr/bin/cat`
+fn parse_map_line(line: &[u8]) -> Option<MapLine> {
+    let mut rest = line;
+    let mut word = || {
+        let start = rest.iter().position(|&byte| byte != b' ')?;
+        let len = rest[start..].iter().position(|&byte| byte == b' ');
+        let (word, after) = rest[start..].split_at(len.unwrap_or(rest.len() - start));
+        rest = after;
+        std::str::from_utf8(word).ok()
+    };
+    let hex = |text| u64::from_str_radix(text, 16).ok();
+    let (start, end) = word()?.split_once('-')?;
+    let modes = word()?.as_bytes();
+    let offset = hex(word()?)?;
+    let (major, minor) = word()?.split_once(':')?;
+    let inode = word()?.parse().ok()?;
+    let mode = |index: usize, letter, value| {
+        if modes.get(index) == Some(&letter) {
+            value
+        } else {
+            0
+        }
+    };
+    let name = rest
+        .iter()
+        .position(|&byte| byte != b' ')
+        .map_or(&[][..], |at| &rest[at..]);
+    Some(MapLine {
+        start: hex(start)?,
+        end: hex(end)?,
+        prot: mode(0, b'r', 1) | mode(1, b'w', 2) | mode(2, b'x', 4),
+        shared: modes.get(3) == Some(&b's'),
+        offset,
+        file: FileId {
+            major: hex(major)? as u32,
+            minor: hex(minor)? as u32,
+            inode,
+            generation: 0,
+        },
+        name: name.to_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_line_keeps_spaces_in_its_path_and_may_have_none() {
+        let line = b"5566d000-5566e000 r-xp 00002000 fe:01 4711      /opt/my app (deleted)";
+        let map = parse_map_line(line).unwrap();
+        assert_eq!(
+            (map.start, map.end, map.offset),
+            (0x5566_d000, 0x5566_e000, 0x2000)
+        );
+        assert_eq!((map.prot, map.shared), (5, false));
+        assert_eq!(
+            (map.file.major, map.file.minor, map.file.inode),
+            (0xfe, 1, 4711)
+        );
+        assert_eq!(map.name, b"/opt/my app (deleted)");
+        let anonymous = parse_map_line(b"1000-2000 rw-s 00000000 00:00 0").unwrap();
+        assert_eq!((anonymous.name, anonymous.shared), (Vec::new(), true));
+        assert_eq!(parse_map_line(b""), None);
+        assert_eq!(parse_map_line(b"1000-2000 rw-p"), None);
+    }
+
+    #[test]
+    fn this_process_has_a_thread_a_name_and_mappings() {
+        let pid = Pid(std::process::id() as i32);
+        assert!(threads(pid).unwrap().contains(&Tid(pid.0)));
+        assert!(!comm(pid, Tid(pid.0)).unwrap().is_empty());
+        assert!(maps(pid).unwrap().iter().any(|map| map.name == b"[vdso]"));
+        assert_eq!(status_number(pid.0, "Tgid"), Some(pid.0));
+    }
+}

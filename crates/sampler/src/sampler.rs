@@ -1,0 +1,420 @@
+//! Draining the rings, in time order.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use prof_event::abi::{read_format, record};
+use prof_event::{EventSet, RawRecord, Reader, RecordBuilder, SampleId};
+use prof_model::{Pid, Tid};
+use rustc_hash::FxHashSet;
+
+use crate::open::{OpenError, Opened, open};
+use crate::options::{Clock, Note, Options, Target};
+use crate::proc;
+use crate::synthesize::{KernelText, Synthesizer};
+use crate::sys;
+
+/// Takes the records of a recording, in time order.
+pub trait Sink {
+    /// One record, lent for the call.
+    ///
+    /// # Errors
+    /// Ends the recording.
+    fn record(&mut self, raw: RawRecord<'_>) -> io::Result<()>;
+
+    /// Every ring was visited; what comes later is later in time.
+    ///
+    /// # Errors
+    /// Ends the recording.
+    fn finish_round(&mut self) -> io::Result<()>;
+}
+
+/// Samples a target. Made disabled: [`Self::start`] begins.
+#[derive(Debug)]
+pub struct Sampler {
+    opened: Opened,
+    options: Options,
+    exits: Vec<OwnedFd>, // readable when a target process has exited
+    started_at: u64,
+    rounds: Rounds,
+    kept: Option<FxHashSet<i32>>,
+    scratch: Vec<Vec<u8>>,
+    early: Vec<u8>, // records that came while /proc was being read
+}
+
+/// Which records may be passed on: those from before the previous round began. A record's time is
+/// taken a little before the record is complete, so the newest ones may still have company to come.
+#[derive(Debug, Default)]
+struct Rounds {
+    previous: u64,
+}
+
+impl Sampler {
+    /// Opens the events.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing stays open.
+    pub fn open(options: Options) -> Result<Self, OpenError> {
+        let opened = open(&options)?;
+        let exits = match &options.target {
+            Target::Processes(pids) => pids.clone(),
+            Target::Threads(tids) => tids
+                .iter()
+                .filter_map(|tid| proc::status_number(tid.0, "Tgid").map(Pid))
+                .collect(),
+            Target::Command(_) | Target::System => Vec::new(),
+        };
+        let exits = exits
+            .iter()
+            .filter_map(|pid| sys::pidfd_open(pid.0).ok())
+            .collect();
+        let kept = opened.keep.as_ref();
+        Ok(Self {
+            kept: kept.map(|pids| pids.iter().map(|pid| pid.0).collect()),
+            scratch: opened.rings.iter().map(|_| Vec::new()).collect(),
+            opened,
+            options,
+            exits,
+            started_at: 0,
+            rounds: Rounds::default(),
+            early: Vec::new(),
+        })
+    }
+
+    /// The events as they were opened.
+    pub fn events(&self) -> &EventSet {
+        &self.opened.events
+    }
+
+    /// What was done differently than asked.
+    pub fn notes(&self) -> &[Note] {
+        &self.opened.notes
+    }
+
+    /// Bytes of each CPU's ring.
+    pub fn ring_bytes(&self) -> usize {
+        self.opened.rings.first().map_or(0, |ring| ring.ring.size())
+    }
+
+    /// How many CPUs are sampled.
+    pub fn cpu_count(&self) -> usize {
+        self.opened.rings.len()
+    }
+
+    /// The clock of all times.
+    pub fn clock(&self) -> Clock {
+        self.options.clock
+    }
+
+    /// Starts sampling and tells the sink what is there already: the kernel, names, mappings.
+    /// Samples from before all that was told, and from the first `delay`, are not passed on.
+    ///
+    /// A command's sampling starts when its program begins; release it after this.
+    ///
+    /// # Errors
+    /// The sink's, or the kernel's on enabling.
+    pub fn start(
+        &mut self,
+        kernel: Option<&KernelText>,
+        delay: Duration,
+        sink: &mut dyn Sink,
+    ) -> io::Result<()> {
+        let on_exec = matches!(self.options.target, Target::Command(_));
+        if !on_exec {
+            // Before /proc is read, so that no mapping made in between is missed.
+            for (_, fd) in &self.opened.fds {
+                fd.enable()?;
+            }
+            self.started_at = u64::MAX;
+        }
+        let mut bytes = Vec::new();
+        self.synthesizer(&mut bytes).kernel(kernel);
+        emit(&bytes, sink)?;
+        let mut drained = Instant::now();
+        for (pid, named) in self.present()? {
+            bytes.clear();
+            let lineage = matches!(self.options.target, Target::System) || self.kept.is_some();
+            let readable = self.synthesizer(&mut bytes).process(pid, lineage);
+            if !readable && named {
+                self.opened.notes.push(Note::UnreadableMaps { pid });
+            }
+            emit(&bytes, sink)?;
+            if drained.elapsed() > Duration::from_millis(20) {
+                self.keep_early()?;
+                drained = Instant::now();
+            }
+        }
+        let now = self.options.clock.now();
+        let delay = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+        self.started_at = match (on_exec, delay) {
+            (true, 0) => 0,
+            _ => now.saturating_add(delay),
+        };
+        let early = std::mem::take(&mut self.early);
+        emit(&early, sink)?;
+        sink.finish_round()
+    }
+
+    /// The processes whose state is to be told, and whether the user named them.
+    fn present(&self) -> io::Result<Vec<(Pid, bool)>> {
+        Ok(match &self.options.target {
+            Target::Command(_) => Vec::new(),
+            Target::System => proc::processes()?
+                .into_iter()
+                .map(|pid| (pid, false))
+                .collect(),
+            Target::Processes(pids) => pids.iter().map(|&pid| (pid, true)).collect(),
+            Target::Threads(tids) => {
+                let mut pids: Vec<_> = tids
+                    .iter()
+                    .filter_map(|&Tid(tid)| proc::status_number(tid, "Tgid"))
+                    .map(|pid| (Pid(pid), true))
+                    .collect();
+                pids.sort();
+                pids.dedup();
+                pids
+            }
+        })
+    }
+
+    fn synthesizer<'b>(&self, out: &'b mut Vec<u8>) -> Synthesizer<'b> {
+        let sample_type = self.opened.events.events()[0].attr.sample_type;
+        Synthesizer { out, sample_type }
+    }
+
+    /// Empties the rings while `/proc` is being read: samples are dropped, the rest waits its turn.
+    fn keep_early(&mut self) -> io::Result<()> {
+        struct Early<'a>(&'a mut Vec<u8>);
+        impl Sink for Early<'_> {
+            fn record(&mut self, raw: RawRecord<'_>) -> io::Result<()> {
+                self.0.extend_from_slice(raw.bytes);
+                Ok(())
+            }
+            fn finish_round(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut early = std::mem::take(&mut self.early);
+        let result = self.round(&mut Early(&mut early));
+        self.early = early;
+        result.map(|_| ())
+    }
+
+    /// Waits until a ring is a quarter full, a target process exits, one of `also` is readable, or
+    /// the time is over.
+    ///
+    /// # Errors
+    /// The kernel's; an interruption by a signal is none.
+    pub fn wait(&self, timeout: Duration, also: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let rings = self
+            .opened
+            .rings
+            .iter()
+            .map(|ring| ring.owner.file().as_fd());
+        let exits = self.exits.iter().map(AsFd::as_fd);
+        let mut fds: Vec<_> = rings
+            .chain(exits)
+            .chain(also.iter().copied())
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(nix::Error::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether all target processes have exited. Never for a whole system.
+    pub fn target_exited(&mut self) -> bool {
+        if self.exits.is_empty() {
+            return false;
+        }
+        self.exits.retain(|fd| {
+            let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+            !matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..))
+        });
+        self.exits.is_empty()
+    }
+
+    /// Passes on what may be passed on. Returns whether a ring is still more than a quarter full:
+    /// then call again soon.
+    ///
+    /// # Errors
+    /// The sink's, or a corrupt ring.
+    pub fn round(&mut self, sink: &mut dyn Sink) -> io::Result<bool> {
+        let limit = std::mem::replace(&mut self.rounds.previous, self.options.clock.now());
+        self.drain(limit, sink)?;
+        sink.finish_round()?;
+        let full = self.opened.rings.iter().any(|CpuRing { ring, .. }| {
+            ring.head().wrapping_sub(ring.tail()) > ring.size() as u64 / 4
+        });
+        Ok(full)
+    }
+
+    /// Stops sampling, passes on the rest, and tells what was lost.
+    ///
+    /// # Errors
+    /// The sink's, or a corrupt ring.
+    pub fn finish(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
+        for (_, fd) in &self.opened.fds {
+            fd.disable()?;
+        }
+        self.drain(u64::MAX, sink)?;
+        sink.finish_round()?;
+        let lost = self.lost_samples();
+        emit(&lost, sink)
+    }
+
+    /// A LOST_SAMPLES record for every event that the kernel could not store all samples of.
+    fn lost_samples(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (index, fd) in &self.opened.fds {
+            let attr = &self.opened.events.events()[*index].attr;
+            if attr.read_format & read_format::LOST == 0 {
+                continue;
+            }
+            let mut value = [0; 24]; // value, id, lost
+            if !matches!(fd.file().read(&mut value), Ok(24)) {
+                continue;
+            }
+            let [_, id, lost] = [0, 8, 16].map(|at| u64_at(&value, at));
+            if lost == 0 {
+                continue;
+            }
+            let id = SampleId {
+                id: Some(id),
+                ..SampleId::default()
+            };
+            let mut record = RecordBuilder::new(&mut bytes, record::LOST_SAMPLES, 0);
+            record.u64(lost).sample_id(attr.sample_type, &id);
+            record.finish().expect("a record of 64 bytes");
+        }
+        bytes
+    }
+
+    fn drain(&mut self, limit: u64, sink: &mut dyn Sink) -> io::Result<()> {
+        let Self {
+            opened,
+            scratch,
+            started_at,
+            kept,
+            ..
+        } = self;
+        let heads: Vec<_> = opened.rings.iter().map(|ring| ring.ring.head()).collect();
+        let mut next = BinaryHeap::new();
+        for (index, (cpu_ring, scratch)) in opened.rings.iter().zip(&mut *scratch).enumerate() {
+            let ring = &cpu_ring.ring;
+            if let Some(time) = time_at(ring, ring.tail(), heads[index], scratch)? {
+                next.push(Reverse((time, index)));
+            }
+        }
+        while let Some(Reverse((time, index))) = next.pop() {
+            if time >= limit {
+                break;
+            }
+            let ring = &mut opened.rings[index].ring;
+            let (scratch, head) = (&mut scratch[index], heads[index]);
+            // The other rings may have nothing before this one's next few records.
+            let until = next
+                .peek()
+                .map_or(limit, |Reverse((time, _))| limit.min(*time));
+            let mut time = time;
+            loop {
+                let at = ring.tail();
+                let raw = ring.record(at, head, scratch).ok_or_else(corrupt)?;
+                let len = raw.bytes.len() as u64;
+                if wanted(raw, time, *started_at, kept) {
+                    sink.record(raw)?;
+                }
+                ring.release(at + len);
+                match time_at(ring, at + len, head, scratch)? {
+                    None => break,
+                    Some(later) if later < until => time = later,
+                    Some(later) => {
+                        next.push(Reverse((later, index)));
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+use crate::open::CpuRing;
+
+/// Whether a record belongs to the recording: samples from its time, of its processes.
+fn wanted(
+    raw: RawRecord<'_>,
+    time: u64,
+    started_at: u64,
+    kept: &mut Option<FxHashSet<i32>>,
+) -> bool {
+    if raw.kind == record::SAMPLE && time < started_at {
+        return false;
+    }
+    let Some(kept) = kept else {
+        return true;
+    };
+    match raw.kind {
+        record::SAMPLE => kept.contains(&i32_at(raw.bytes, 24)),
+        record::FORK => {
+            let (pid, parent) = (i32_at(raw.bytes, 8), i32_at(raw.bytes, 12));
+            if kept.contains(&parent) {
+                kept.insert(pid);
+            }
+            kept.contains(&pid)
+        }
+        record::COMM | record::MMAP | record::MMAP2 | record::EXIT => {
+            kept.contains(&i32_at(raw.bytes, 8))
+        }
+        _ => true,
+    }
+}
+
+fn emit(mut bytes: &[u8], sink: &mut dyn Sink) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let raw = RawRecord::parse(bytes).map_err(io::Error::other)?;
+        sink.record(raw)?;
+        bytes = &bytes[raw.bytes.len()..];
+    }
+    Ok(())
+}
+
+fn corrupt() -> io::Error {
+    io::Error::other("the kernel's ring buffer holds bytes that are no record")
+}
+
+/// The time of the record at `position`; `None` at the end of the ring. Every event has the same
+/// fields in front (id, ip, pid and tid, time) and at the end (pid and tid, time, cpu, id).
+fn time_at(
+    ring: &crate::ring::Ring,
+    position: u64,
+    head: u64,
+    scratch: &mut Vec<u8>,
+) -> io::Result<Option<u64>> {
+    if position == head {
+        return Ok(None);
+    }
+    let raw = ring.record(position, head, scratch).ok_or_else(corrupt)?;
+    let at = if raw.kind == record::SAMPLE {
+        32
+    } else {
+        raw.bytes.len().saturating_sub(24)
+    };
+    Ok(Some(u64_at(raw.bytes, at)))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let field = bytes.get(at..).map(Reader::new);
+    field.and_then(|mut field| field.u64().ok()).unwrap_or(0)
+}
+
+fn i32_at(bytes: &[u8], at: usize) -> i32 {
+    let field = bytes.get(at..).map(Reader::new);
+    field.and_then(|mut field| field.u32().ok()).unwrap_or(0) as i32
+}

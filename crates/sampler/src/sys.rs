@@ -1,0 +1,155 @@
+//! The system calls that no crate wraps. All of the sampler's `unsafe` is here and in `ring.rs`.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use prof_event::EventAttr;
+
+const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
+const IOC_ENABLE: libc::c_ulong = 0x2400;
+const IOC_DISABLE: libc::c_ulong = 0x2401;
+const IOC_SET_OUTPUT: libc::c_ulong = 0x2405;
+const IOC_ID: libc::c_ulong = 0x8008_2407;
+
+/// The descriptor of one opened event.
+#[derive(Debug)]
+pub(crate) struct EventFd(File);
+
+impl EventFd {
+    /// Opens an event on a task (-1: all) and a CPU.
+    pub(crate) fn open(attr: &EventAttr, task: i32, cpu: u32) -> io::Result<Self> {
+        let mut attr = attr.to_bytes();
+        // SAFETY: `attr` is a whole `perf_event_attr` whose size field says its length. The kernel
+        // reads it, and writes to it only its size field when it does not know our version.
+        let fd = unsafe {
+            libc::syscall(
+                libc::SYS_perf_event_open,
+                attr.as_mut_ptr(),
+                task,
+                cpu as libc::c_int,
+                -1,
+                PERF_FLAG_FD_CLOEXEC,
+            )
+        };
+        owned(fd).map(|fd| Self(File::from(fd)))
+    }
+
+    fn ioctl(&self, request: libc::c_ulong, argument: libc::c_ulong) -> io::Result<()> {
+        // SAFETY: the requests passed here take an integer argument and no pointer.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), request, argument) };
+        if result < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+
+    /// Starts counting, in inherited copies too.
+    pub(crate) fn enable(&self) -> io::Result<()> {
+        self.ioctl(IOC_ENABLE, 0)
+    }
+
+    /// Stops counting.
+    pub(crate) fn disable(&self) -> io::Result<()> {
+        self.ioctl(IOC_DISABLE, 0)
+    }
+
+    /// Lets this event write into the ring of another one of the same CPU.
+    pub(crate) fn set_output(&self, owner: &Self) -> io::Result<()> {
+        self.ioctl(IOC_SET_OUTPUT, owner.0.as_raw_fd() as libc::c_ulong)
+    }
+
+    /// The id that its records carry.
+    pub(crate) fn id(&self) -> io::Result<u64> {
+        let mut id = 0u64;
+        // SAFETY: IOC_ID stores one u64 through the pointer, which is valid for the call.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), IOC_ID, &raw mut id) };
+        if result < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(id)
+    }
+
+    /// The file, for reading counts, mapping and polling.
+    pub(crate) fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just returned this descriptor, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A descriptor that becomes readable when the process exits.
+pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: two integers, no pointer.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
+}
+
+/// Whether a seccomp filter forbids `perf_event_open` altogether, as Docker's default does: without
+/// one, the kernel looks at the attr first and finds a null pointer.
+pub fn perf_is_filtered() -> bool {
+    // SAFETY: the kernel copies the attr with a checked access and returns EFAULT for null.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_perf_event_open,
+            std::ptr::null::<u8>(),
+            0,
+            0,
+            -1,
+            0,
+        )
+    };
+    let error = io::Error::last_os_error().raw_os_error();
+    result < 0 && matches!(error, Some(libc::EPERM | libc::ENOSYS))
+}
+
+/// Bytes of a page.
+pub fn page_size() -> usize {
+    // SAFETY: no pointer; `_SC_PAGESIZE` always exists.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
+/// Forks a child that waits until `gate` is readable and then runs `argv`; a gate whose other end,
+/// `parents_end`, was closed ends it. If the program cannot be run, the child writes the error
+/// number to `report`.
+pub(crate) fn fork_and_wait(
+    argv: &[CString],
+    gate: &OwnedFd,
+    report: &OwnedFd,
+    parents_end: &OwnedFd,
+) -> io::Result<nix::unistd::Pid> {
+    let mut pointers: Vec<_> = argv.iter().map(|argument| argument.as_ptr()).collect();
+    pointers.push(std::ptr::null());
+    let (gate, report) = (gate.as_raw_fd(), report.as_raw_fd());
+    let parents_end = parents_end.as_raw_fd();
+    // SAFETY: the child calls nothing but async-signal-safe functions, on memory that was prepared
+    // above, before it becomes another program or exits.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Parent { child } => Ok(child),
+        nix::unistd::ForkResult::Child => {
+            // SAFETY: as above; `pointers` is a null-terminated array of C strings, and the reads
+            // and writes are into and from locals of the given size.
+            unsafe {
+                let mut mask: libc::sigset_t = std::mem::zeroed();
+                libc::sigemptyset(&raw mut mask);
+                libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut());
+                libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+                libc::close(parents_end); // else our own copy would keep the gate open
+                let mut go = 0u8;
+                if libc::read(gate, (&raw mut go).cast(), 1) == 1 {
+                    libc::execvp(pointers[0], pointers.as_ptr());
+                    let error = *libc::__errno_location();
+                    libc::write(report, (&raw const error).cast(), size_of_val(&error));
+                }
+                libc::_exit(127)
+            }
+        }
+    }
+}

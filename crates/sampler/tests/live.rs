@@ -1,0 +1,194 @@
+//! The sampler on real processes.
+
+use std::ffi::OsString;
+use std::io;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use prof_event::{EventSpec, RawRecord, Record, Tracker, abi};
+use prof_model::{Pid, VirtAddr};
+use prof_sampler::{Clock, HeldCommand, Options, Rate, Sampler, Sink, StackCapture, Target};
+
+/// Keeps every record.
+#[derive(Default)]
+struct Kept(Vec<Vec<u8>>);
+
+impl Sink for Kept {
+    fn record(&mut self, raw: RawRecord<'_>) -> io::Result<()> {
+        self.0.push(raw.bytes.to_vec());
+        Ok(())
+    }
+    fn finish_round(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn options(target: Target) -> Options {
+    Options {
+        target,
+        events: vec![EventSpec::parse("cpu-clock").unwrap()],
+        rate: Rate::Frequency(999),
+        stacks: StackCapture::Copy(16384),
+        cpus: None,
+        inherit: true,
+        ring_bytes: None,
+        clock: Clock::MONOTONIC,
+    }
+}
+
+/// A shell that computes until it is dropped.
+struct Spinning(Child);
+
+impl Spinning {
+    fn start(script: &str) -> Self {
+        let mut shell = Command::new("sh");
+        let shell = shell.args(["-c", script]).stdin(Stdio::null());
+        Self(shell.spawn().expect("sh"))
+    }
+    fn pid(&self) -> Pid {
+        Pid(self.0.id() as i32)
+    }
+}
+
+impl Drop for Spinning {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn sample_for(sampler: &mut Sampler, kept: &mut Kept, time: Duration) {
+    let end = Instant::now() + time;
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        sampler
+            .wait(left.min(Duration::from_millis(50)), &[])
+            .unwrap();
+        sampler.round(kept).unwrap();
+    }
+}
+
+#[test]
+fn a_running_process_is_sampled_in_time_order_with_registers_stack_and_mappings() {
+    let target = Spinning::start("while :; do :; done");
+    let mut sampler = Sampler::open(options(Target::Processes(vec![target.pid()]))).unwrap();
+    let mut kept = Kept::default();
+    sampler.start(None, Duration::ZERO, &mut kept).unwrap();
+    sample_for(&mut sampler, &mut kept, Duration::from_millis(500));
+    sampler.finish(&mut kept).unwrap();
+
+    let mut tracker = Tracker::default();
+    let (mut samples, mut last) = (0, 0);
+    for bytes in &kept.0 {
+        let raw = RawRecord::parse(bytes).unwrap();
+        let decoded = sampler.events().decode(raw).unwrap();
+        tracker.apply(&decoded.record);
+        let time = decoded.id.time.unwrap();
+        assert!(time == 0 || time >= last, "time went back");
+        last = last.max(time);
+        let Record::Sample(sample) = decoded.record else {
+            continue;
+        };
+        samples += 1;
+        assert_eq!(sample.pid, target.pid());
+        assert!(sample.period > 900_000, "999 Hz of nanoseconds");
+        let regs = sample.user_regs.expect("a user process has registers");
+        let ip = regs.values.iter().nth(8).unwrap();
+        let space = tracker
+            .processes
+            .space(sample.pid)
+            .expect("its mappings came first");
+        assert!(space.find(VirtAddr(ip)).is_some(), "{ip:#x} is mapped");
+        assert!(!sample.user_stack.unwrap().bytes.is_empty());
+    }
+    // A busy loop gives about 500 on a free CPU; on a crowded one at least its share.
+    assert!(samples > 20, "{samples} samples");
+}
+
+#[test]
+fn a_command_is_sampled_from_its_exec_and_so_are_its_children() {
+    let argv = [
+        "sh",
+        "-c",
+        "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; sleep 0; exit 3",
+    ];
+    let held = HeldCommand::fork(&argv.map(OsString::from)).unwrap();
+    let pid = held.pid();
+    let mut sampler = Sampler::open(options(Target::Command(pid))).unwrap();
+    let mut kept = Kept::default();
+    sampler.start(None, Duration::ZERO, &mut kept).unwrap();
+    let mut command = held.release().unwrap();
+    while command.try_wait().unwrap().is_none() {
+        sample_for(&mut sampler, &mut kept, Duration::from_millis(20));
+    }
+    sampler.finish(&mut kept).unwrap();
+    assert_eq!(command.wait().unwrap().code(), 3);
+
+    let mut execs = Vec::new();
+    let mut exits = Vec::new();
+    let mut samples = 0;
+    for bytes in &kept.0 {
+        let decoded = sampler
+            .events()
+            .decode(RawRecord::parse(bytes).unwrap())
+            .unwrap();
+        match decoded.record {
+            Record::Comm {
+                pid: who,
+                exec: true,
+                name,
+                ..
+            } => {
+                execs.push((who == pid, String::from_utf8_lossy(name).into_owned()));
+            }
+            Record::Exit(task) => exits.push(task.pid == pid),
+            Record::Sample(_) => samples += 1,
+            _ => {}
+        }
+    }
+    assert_eq!(
+        execs,
+        [(true, "sh".to_owned()), (false, "sleep".to_owned())]
+    );
+    assert_eq!(exits, [false, true]);
+    assert!(samples > 5, "{samples} samples");
+}
+
+#[test]
+fn the_attr_asks_for_what_the_options_say() {
+    let target = Spinning::start("sleep 60");
+    let mut asked = options(Target::Processes(vec![target.pid()]));
+    asked.rate = Rate::Period(12345);
+    asked.events = vec![
+        EventSpec::parse("task-clock:u").unwrap(),
+        EventSpec::parse("context-switches").unwrap(),
+    ];
+    let sampler = Sampler::open(asked).unwrap();
+    let [clock, switches] = sampler.events().events() else {
+        panic!("two events")
+    };
+    assert_eq!((clock.attr.kind, clock.attr.config), (1, 1));
+    assert_eq!(clock.attr.sample_period_or_freq, 12345);
+    assert!(
+        clock
+            .attr
+            .has(abi::flag::EXCLUDE_KERNEL | abi::flag::MMAP2 | abi::flag::INHERIT)
+    );
+    assert!(!clock.attr.has(abi::flag::FREQ));
+    assert_eq!(
+        (clock.attr.clockid, clock.attr.sample_stack_user),
+        (1, 16384)
+    );
+    assert!(!switches.attr.has(abi::flag::MMAP2) && !switches.attr.has(abi::flag::EXCLUDE_KERNEL));
+    assert_eq!(clock.ids.len(), prof_sampler::online_cpus().len());
+}
+
+#[test]
+fn a_target_that_is_not_there_is_named() {
+    let mut gone = Spinning::start("exit 0");
+    gone.0.wait().unwrap();
+    let error = Sampler::open(options(Target::Processes(vec![gone.pid()]))).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("no process or thread with id {}", gone.pid())
+    );
+}
