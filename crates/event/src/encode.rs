@@ -1,7 +1,9 @@
 //! Building records.
 
-use crate::abi::sample;
+use crate::abi::{record, sample};
+use crate::attr::EventAttr;
 use crate::record::{HEADER_SIZE, SampleId};
+use crate::sample::Sample;
 
 /// A record would be longer than the 64 KiB that its size field can say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,4 +92,61 @@ impl<'b> RecordBuilder<'b> {
         self.out[self.start + HEADER_SIZE - 2..][..2].copy_from_slice(&size.to_le_bytes());
         Ok(())
     }
+}
+
+/// Appends a SAMPLE record with the fields that `attr` names, from a decoded sample and a callchain
+/// with its markers. Fields that a decoded sample does not keep (read values, branch stacks,
+/// registers, stacks and what follows) must not be in `attr.sample_type`.
+///
+/// # Errors
+/// [`TooLong`]; the buffer is then as it was.
+pub fn encode_sample(
+    out: &mut Vec<u8>,
+    misc: u16,
+    sample: &Sample<'_>,
+    callchain: &[u64],
+    attr: &EventAttr,
+) -> Result<(), TooLong> {
+    let has = |bit: u64| attr.sample_type & bit != 0;
+    let mut record = RecordBuilder::new(out, record::SAMPLE, misc);
+    if has(sample::IDENTIFIER) {
+        record.u64(sample.id.unwrap_or(0));
+    }
+    if has(sample::IP) {
+        record.u64(sample.ip.0);
+    }
+    if has(sample::TID) {
+        record.u32(sample.pid.0 as u32).u32(sample.tid.0 as u32);
+    }
+    if has(sample::TIME) {
+        record.u64(sample.time.unwrap_or(0));
+    }
+    if has(sample::ADDR) {
+        record.u64(sample.addr.unwrap_or(0));
+    }
+    for bit in [sample::ID, sample::STREAM_ID] {
+        if has(bit) {
+            record.u64(sample.id.unwrap_or(0));
+        }
+    }
+    if has(sample::CPU) {
+        record.u32(sample.cpu.map_or(0, |cpu| cpu.0)).u32(0);
+    }
+    if has(sample::PERIOD) {
+        record.u64(sample.period);
+    }
+    if has(sample::CALLCHAIN) {
+        record.u64(callchain.len() as u64);
+        for &entry in callchain {
+            record.u64(entry);
+        }
+    }
+    if has(sample::RAW) {
+        let raw = sample.raw.unwrap_or_default();
+        // The kernel pads so that length and bytes together end on 8.
+        let padded = (raw.len() + 4).next_multiple_of(8) - 4;
+        record.u32(padded as u32).bytes(raw);
+        record.bytes(&[0; 8][..padded - raw.len()]);
+    }
+    record.finish()
 }

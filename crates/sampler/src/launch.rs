@@ -95,6 +95,14 @@ impl RunningCommand {
         Pid(self.pid.as_raw())
     }
 
+    /// A descriptor that becomes readable when it has ended.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn exit_fd(&self) -> io::Result<OwnedFd> {
+        sys::pidfd_open(self.pid.as_raw())
+    }
+
     /// How it ended, if it has.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 use prof_model::{FileId, Pid, Tid};
 
@@ -81,6 +82,18 @@ pub fn status_number(task: i32, field: &str) -> Option<i32> {
         .lines()
         .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     line.split_whitespace().next()?.parse().ok()
+}
+
+/// CPU time that a process, or a thread by its own number, has used so far. `None` if it is gone.
+pub fn cpu_time(task: i32) -> Option<Duration> {
+    let stat = fs::read(format!("/proc/{task}/stat")).ok()?;
+    // The name, in parentheses, may contain anything.
+    let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
+    let fields = String::from_utf8_lossy(&stat[after_name..]).into_owned();
+    let mut fields = fields.split_whitespace().skip(11);
+    let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+    const TICKS_PER_SECOND: u64 = 100; // USER_HZ, which is 100 on every platform of Linux we run on
+    Some(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
 /// The mappings of a process.
