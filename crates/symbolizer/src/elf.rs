@@ -1,0 +1,140 @@
+//! What several readers of ELF files need: sections as shared bytes, addresses to offsets and back.
+
+use std::sync::Arc;
+
+use gimli::RunTimeEndian;
+use object::read::CompressionFormat;
+use object::{Object, ObjectSection, ObjectSegment};
+use prof_model::BuildId;
+
+use crate::mapped_file::{MappedFile, SharedBytes};
+
+/// Bytes of a section that keep their file mapped.
+pub(crate) type Reader = gimli::EndianReader<RunTimeEndian, SharedBytes>;
+
+/// More than any compressor of debug sections reaches: a section that claims a higher ratio is not
+/// unpacked, so that a damaged size cannot ask for all memory.
+const HIGHEST_RATIO: u64 = 2000;
+
+/// The build-id in the notes of an ELF file; `None` if there is none or the bytes are not ELF.
+pub fn read_build_id(bytes: &[u8]) -> Option<BuildId> {
+    let object = object::File::parse(bytes).ok()?;
+    BuildId::new(object.build_id().ok()??)
+}
+
+/// Compares as perf does, whose older files pad a shorter id with zeros to 20 bytes.
+pub(crate) fn same_build_id(a: BuildId, b: BuildId) -> bool {
+    let padded = |id: BuildId| {
+        let mut bytes = [0; 20];
+        bytes[..id.as_bytes().len()].copy_from_slice(id.as_bytes());
+        bytes
+    };
+    padded(a) == padded(b)
+}
+
+fn endian(object: &object::File<'_>) -> RunTimeEndian {
+    if object.is_little_endian() {
+        RunTimeEndian::Little
+    } else {
+        RunTimeEndian::Big
+    }
+}
+
+/// Stands for a section that a file does not have.
+pub(crate) fn empty_section(object: &object::File<'_>) -> Reader {
+    let bytes = Arc::new(MappedFile::from_bytes(Vec::new()));
+    Reader::new(SharedBytes(bytes), endian(object))
+}
+
+/// A section of `image`, which `object` was parsed from; unpacked if it is compressed.
+pub(crate) fn section(
+    image: &Arc<MappedFile>,
+    object: &object::File<'_>,
+    name: &str,
+) -> Option<Reader> {
+    let section = object.section_by_name(name)?;
+    let data = section.compressed_data().ok()?;
+    if data.format != CompressionFormat::None {
+        if data.uncompressed_size / HIGHEST_RATIO > data.data.len() as u64 {
+            return None;
+        }
+        let unpacked = data.decompress().ok()?.into_owned();
+        let bytes = SharedBytes(Arc::new(MappedFile::from_bytes(unpacked)));
+        return Some(Reader::new(bytes, endian(object)));
+    }
+    let (start, size) = section.file_range()?;
+    let start = usize::try_from(start).ok()?;
+    let end = start.checked_add(usize::try_from(size).ok()?)?;
+    if end > (**image).as_ref().len() {
+        return None;
+    }
+    let bytes = SharedBytes(Arc::clone(image));
+    Some(Reader::new(bytes, endian(object)).range(start..end))
+}
+
+/// Where a file's loadable parts lie in its own address numbering.
+#[derive(Debug, Default)]
+pub(crate) struct AddressMap {
+    parts: Vec<Part>, // executable ones first
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    address: u64,
+    offset: u64,
+    size: u64,
+}
+
+impl AddressMap {
+    /// From the loadable segments, or, where there are none, from the sections.
+    pub(crate) fn new(object: &object::File<'_>) -> Self {
+        let segments = object.segments().map(|segment| {
+            let (offset, size) = segment.file_range();
+            let executable = segment.permissions().executable();
+            let address = segment.address();
+            (
+                executable,
+                Part {
+                    address,
+                    offset,
+                    size,
+                },
+            )
+        });
+        let mut parts: Vec<_> = segments.collect();
+        if parts.is_empty() {
+            parts.extend(object.sections().filter_map(|section| {
+                let (offset, size) = section.file_range()?;
+                let executable = section.kind() == object::SectionKind::Text;
+                let address = section.address();
+                Some((
+                    executable,
+                    Part {
+                        address,
+                        offset,
+                        size,
+                    },
+                ))
+            }));
+        }
+        parts.sort_by_key(|&(executable, _)| !executable);
+        let parts = parts.into_iter().map(|(_, part)| part).collect();
+        Self { parts }
+    }
+
+    /// The file offset of what is loaded at `address`.
+    pub(crate) fn offset(&self, address: u64) -> Option<u64> {
+        self.parts.iter().find_map(|part| {
+            let distance = address.checked_sub(part.address)?;
+            (distance < part.size).then(|| part.offset.checked_add(distance))?
+        })
+    }
+
+    /// The address that the byte at `offset` of the file is loaded at.
+    pub(crate) fn address(&self, offset: u64) -> Option<u64> {
+        self.parts.iter().find_map(|part| {
+            let distance = offset.checked_sub(part.offset)?;
+            (distance < part.size).then(|| part.address.checked_add(distance))?
+        })
+    }
+}

@@ -1,0 +1,181 @@
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use prof_model::{Dso, InlineFrame, Reason, Resolution, SourceLine, Symbol, SymbolSource};
+
+use crate::code_place::{PlaceFrame, PlaceFunction};
+use crate::debug_file;
+use crate::dwarf::Dwarf;
+use crate::elf::AddressMap;
+use crate::elf_symbols;
+use crate::files::{FoundFile, without_deleted};
+use crate::go_pclntab::GoTable;
+use crate::names::Names;
+use crate::symbol_table::SymbolTable;
+
+/// Everything that names the addresses of one ELF file, each part loaded when it is first needed.
+#[derive(Debug)]
+pub(crate) struct ElfCode {
+    file: FoundFile,
+    name: PathBuf, // as the mapping process knows it
+    symfs: Option<PathBuf>,
+    map: AddressMap,
+    symbols: SymbolTable,
+    has_symtab: bool,
+    debug_file: Option<Option<FoundFile>>,
+    dwarf: Option<Option<Dwarf>>,
+    go: Option<Option<GoTable>>,
+}
+
+impl ElfCode {
+    /// Reads the symbol tables of `file`, or of its separate debug file if it was stripped.
+    pub(crate) fn load(file: FoundFile, dso: &Dso, symfs: Option<&Path>) -> Self {
+        let mut code = Self {
+            map: AddressMap::default(),
+            name: PathBuf::from(OsStr::from_bytes(without_deleted(&dso.path))),
+            symfs: symfs.map(Path::to_owned),
+            file,
+            symbols: SymbolTable::default(),
+            has_symtab: false,
+            debug_file: None,
+            dwarf: None,
+            go: None,
+        };
+        let image = Arc::clone(&code.file.image);
+        code.has_symtab = elf_symbols::has_symtab(&image);
+        let debug = if code.has_symtab {
+            None
+        } else {
+            code.debug_file().map(|debug| Arc::clone(&debug.image))
+        };
+        code.has_symtab |= debug.as_deref().is_some_and(elf_symbols::has_symtab);
+        if let Ok(object) = object::File::parse((*image).as_ref()) {
+            code.map = AddressMap::new(&object);
+        }
+        code.symbols = elf_symbols::load(&image, debug.as_ref(), &code.map);
+        code
+    }
+
+    /// What is at `offset` of the file. Inline frames and lines only `with_lines`: they cost the
+    /// parsing of debug info.
+    pub(crate) fn resolve(
+        &mut self,
+        offset: u64,
+        with_lines: bool,
+        names: &mut Names,
+    ) -> Resolution {
+        let symbol = self.table_symbol(offset, names);
+        let address = self.map.address(offset);
+        let symbol = symbol.or_else(|| {
+            let (function, source) = self.unlisted_function(address?, names)?;
+            Some(Symbol {
+                name: names.demangled(&function.name),
+                raw: function.name,
+                start: self.map.offset(function.address)?,
+                size: function.size,
+                source,
+            })
+        });
+        let Some(symbol) = symbol else {
+            return Resolution::Unresolved(if self.has_symtab {
+                Reason::NoSymbol
+            } else {
+                Reason::NoSymbolTable
+            });
+        };
+        let frames = match address {
+            Some(address) if with_lines => self.frames(address, names),
+            _ => Vec::new(),
+        };
+        let (inlined, location) = inline_frames(frames, names);
+        Resolution::Named {
+            symbol,
+            inlined,
+            location,
+        }
+    }
+
+    fn table_symbol(&self, offset: u64, names: &mut Names) -> Option<Symbol> {
+        let entry = self.symbols.find(offset)?;
+        let raw = String::from_utf8_lossy(self.symbols.name(entry.name));
+        let raw = match entry.source {
+            SymbolSource::Plt => names.plain(&format!("{raw}@plt")),
+            _ => names.plain(&raw),
+        };
+        Some(Symbol {
+            name: names.demangled(&raw),
+            raw,
+            start: entry.start,
+            size: entry.size,
+            source: entry.source,
+        })
+    }
+
+    /// A function that no symbol table has but debug info or Go's own table.
+    fn unlisted_function(
+        &mut self,
+        address: u64,
+        names: &mut Names,
+    ) -> Option<(PlaceFunction, SymbolSource)> {
+        let dwarf = self
+            .dwarf()
+            .and_then(|dwarf| dwarf.function(address, names));
+        if let Some(function) = dwarf {
+            return Some((function, SymbolSource::Dwarf));
+        }
+        let function = self.go()?.function(address, names)?;
+        Some((function, SymbolSource::GoPclntab))
+    }
+
+    fn frames(&mut self, address: u64, names: &mut Names) -> Vec<PlaceFrame> {
+        let frames = self.dwarf().map(|dwarf| dwarf.frames(address, names));
+        match frames {
+            Some(frames) if !frames.is_empty() => frames,
+            _ => self
+                .go()
+                .map(|go| go.frames(address, names))
+                .unwrap_or_default(),
+        }
+    }
+
+    fn debug_file(&mut self) -> Option<&FoundFile> {
+        let (file, name, symfs) = (&self.file, &self.name, self.symfs.as_deref());
+        self.debug_file
+            .get_or_insert_with(|| debug_file::find(file, name, symfs))
+            .as_ref()
+    }
+
+    fn dwarf(&mut self) -> Option<&Dwarf> {
+        if self.dwarf.is_none() {
+            let symfs = self.symfs.clone();
+            let program = debug_file::program_paths(&self.file, &self.name, symfs.as_deref());
+            let load = |file: &FoundFile| Dwarf::load(file, &program, symfs.as_deref());
+            self.dwarf = Some(load(&self.file).or_else(|| load(self.debug_file()?)));
+        }
+        self.dwarf.as_ref()?.as_ref()
+    }
+
+    fn go(&mut self) -> Option<&GoTable> {
+        let image = &self.file.image;
+        self.go.get_or_insert_with(|| GoTable::load(image)).as_ref()
+    }
+}
+
+/// Splits off the physical function, whose name the symbol table knows better: there it may be an
+/// alias or a copy made by the compiler.
+fn inline_frames(
+    mut frames: Vec<PlaceFrame>,
+    names: &mut Names,
+) -> (Vec<InlineFrame>, Option<SourceLine>) {
+    let location = frames.pop().and_then(|physical| physical.location);
+    let inlined = frames.into_iter().map(|frame| InlineFrame {
+        name: match frame.name {
+            Some(raw) => names.demangled(&raw),
+            None => names.plain("[inlined]"),
+        },
+        location: frame.location,
+    });
+    (inlined.collect(), location)
+}

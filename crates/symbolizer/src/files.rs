@@ -1,0 +1,249 @@
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use prof_model::{BuildId, Dso, DsoKind, FileId, Pid, Reason};
+
+use crate::caches;
+use crate::elf::{read_build_id, same_build_id};
+use crate::mapped_file::MappedFile;
+
+/// A file that is known to be the one that was mapped.
+#[derive(Clone, Debug)]
+pub struct FoundFile {
+    /// Its bytes. They stay readable when the file is deleted.
+    pub image: Arc<MappedFile>,
+    /// Where it was opened: for a file of another mount namespace a path below `/proc/PID/root`.
+    pub path: PathBuf,
+    /// The build-id in its notes.
+    pub build_id: Option<BuildId>,
+}
+
+/// Finds the file behind a mapping, by inode or build-id, never by its name alone.
+#[derive(Clone, Debug, Default)]
+pub struct FileFinder {
+    symfs: Option<PathBuf>,
+}
+
+impl FileFinder {
+    /// With `symfs`, stored paths are looked up below that directory instead of `/`, and inodes, which
+    /// a copy does not keep, are not compared.
+    pub fn new(symfs: Option<PathBuf>) -> Self {
+        Self { symfs }
+    }
+
+    /// Opens the file that a running process has mapped at `start..end`. The process is not stopped
+    /// or otherwise touched.
+    ///
+    /// # Errors
+    /// [`Reason::FileReplaced`] if only another file is found at its path, [`Reason::FileMissing`] if
+    /// none is, [`Reason::NoPerfMap`] for memory without a file.
+    pub fn open_live(
+        &self,
+        pid: Pid,
+        start: u64,
+        end: u64,
+        dso: &Dso,
+    ) -> Result<FoundFile, Reason> {
+        match dso.kind {
+            DsoKind::File => {}
+            DsoKind::Vdso if same_word_size(pid) => return own_vdso(dso),
+            DsoKind::Jit(_) | DsoKind::Memory => return Err(Reason::NoPerfMap),
+            _ => return Err(Reason::FileMissing),
+        }
+        let process = PathBuf::from(format!("/proc/{pid}"));
+        let wanted = Wanted::of(dso);
+        let path = Path::new(OsStr::from_bytes(without_deleted(&dso.path)));
+
+        // The kernel's own link to the mapped file. Needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN.
+        let link = process.join(format!("map_files/{start:x}-{end:x}"));
+        if let Candidate::Accepted(found) = wanted.check(&link) {
+            return Ok(found);
+        }
+        let in_process = match path.strip_prefix("/") {
+            Ok(inside) => process.join("root").join(inside),
+            Err(_) => process.join("cwd").join(path),
+        };
+        let at_path = wanted.check(&in_process);
+        if let Candidate::Accepted(found) = at_path {
+            return Ok(found);
+        }
+        let exe = process.join("exe");
+        let exe_is_it = fs::read_link(&exe).is_ok_and(|target| {
+            let target = target.as_os_str().as_bytes();
+            target == dso.path || without_deleted(target) == without_deleted(&dso.path)
+        });
+        if exe_is_it && let Candidate::Accepted(found) = wanted.check(&exe) {
+            return Ok(found);
+        }
+        if let Some(found) = open_descriptor(&process, &wanted) {
+            return Ok(found);
+        }
+        match wanted.check(path) {
+            Candidate::Accepted(found) => Ok(found),
+            Candidate::Rejected => Err(Reason::FileReplaced),
+            Candidate::Absent if matches!(at_path, Candidate::Rejected) => {
+                Err(Reason::FileReplaced)
+            }
+            Candidate::Absent => Err(Reason::FileMissing),
+        }
+    }
+
+    /// Opens the file of a recording that was made earlier, perhaps elsewhere: at its path, or in the
+    /// caches of perf and debuginfod.
+    ///
+    /// # Errors
+    /// As [`FileFinder::open_live`].
+    pub fn open_stored(&self, dso: &Dso) -> Result<FoundFile, Reason> {
+        match dso.kind {
+            DsoKind::File | DsoKind::Vdso => {}
+            DsoKind::Jit(_) | DsoKind::Memory => return Err(Reason::NoPerfMap),
+            _ => return Err(Reason::FileMissing),
+        }
+        let mut wanted = Wanted::of(dso);
+        let at_path = if dso.kind == DsoKind::Vdso {
+            own_vdso(dso)
+        } else {
+            let path = Path::new(OsStr::from_bytes(without_deleted(&dso.path)));
+            let path = match &self.symfs {
+                Some(symfs) => {
+                    wanted.file = None;
+                    symfs.join(path.strip_prefix("/").unwrap_or(path))
+                }
+                None => path.to_owned(),
+            };
+            match wanted.check(&path) {
+                Candidate::Accepted(found) => Ok(found),
+                Candidate::Rejected => Err(Reason::FileReplaced),
+                Candidate::Absent => Err(Reason::FileMissing),
+            }
+        };
+        at_path.or_else(|reason| {
+            let build_id = dso.build_id.ok_or(reason)?;
+            let cached = caches::images(build_id).into_iter();
+            let mut found = cached.filter_map(|path| match wanted.check(&path) {
+                Candidate::Accepted(found) => Some(found),
+                _ => None,
+            });
+            found.next().ok_or(reason)
+        })
+    }
+}
+
+/// Opens a regular file without side effects on anything else that may lie at the path: no waiting
+/// for a FIFO's writer, no terminal taken over, no device touched.
+pub(crate) fn open_regular(path: &Path) -> Option<File> {
+    if !fs::metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let mut options = OpenOptions::new();
+    options.read(true);
+    options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    options.open(path).ok()
+}
+
+/// What the kernel appends to the path of a mapped file that has no name any more.
+pub(crate) fn without_deleted(path: &[u8]) -> &[u8] {
+    path.strip_suffix(b" (deleted)").unwrap_or(path)
+}
+
+/// What tells the right file from another at the same path.
+struct Wanted {
+    build_id: Option<BuildId>,
+    file: Option<FileId>,
+}
+
+enum Candidate {
+    Accepted(FoundFile),
+    Rejected,
+    Absent,
+}
+
+impl Wanted {
+    fn of(dso: &Dso) -> Self {
+        Self {
+            build_id: dso.build_id,
+            file: dso.file.filter(|file| file.inode != 0),
+        }
+    }
+
+    /// A known build-id decides. Without one the inode does; the device is not compared, because
+    /// overlayfs and btrfs report one number in `/proc/PID/maps` and another in `stat`.
+    fn check(&self, path: &Path) -> Candidate {
+        let Some(file) = open_regular(path) else {
+            return Candidate::Absent;
+        };
+        if self.build_id.is_none()
+            && let Some(wanted) = self.file
+            && file.metadata().map(|found| found.ino()).ok() != Some(wanted.inode)
+        {
+            return Candidate::Rejected;
+        }
+        let Ok(image) = MappedFile::open(&file) else {
+            return Candidate::Absent;
+        };
+        let build_id = read_build_id(image.as_ref());
+        if let Some(wanted) = self.build_id
+            && !build_id.is_some_and(|found| same_build_id(found, wanted))
+        {
+            return Candidate::Rejected;
+        }
+        Candidate::Accepted(FoundFile {
+            image: Arc::new(image),
+            path: path.to_owned(),
+            build_id,
+        })
+    }
+}
+
+/// A memfd or deleted file that the process still has open.
+fn open_descriptor(process: &Path, wanted: &Wanted) -> Option<FoundFile> {
+    let file = wanted.file?;
+    let descriptors = fs::read_dir(process.join("fd")).ok()?;
+    descriptors.flatten().find_map(|descriptor| {
+        let path = descriptor.path();
+        let found = fs::metadata(&path).ok()?;
+        let same_device =
+            libc::major(found.dev()) == file.major && libc::minor(found.dev()) == file.minor;
+        if !same_device || found.ino() != file.inode {
+            return None;
+        }
+        match wanted.check(&path) {
+            Candidate::Accepted(found) => Some(found),
+            _ => None,
+        }
+    })
+}
+
+/// The kernel maps one vDSO into every process of the same word size.
+fn own_vdso(dso: &Dso) -> Result<FoundFile, Reason> {
+    let image = MappedFile::own_vdso().ok_or(Reason::FileMissing)?;
+    let build_id = read_build_id(image.as_ref());
+    if let Some(wanted) = dso.build_id
+        && !build_id.is_some_and(|found| same_build_id(found, wanted))
+    {
+        return Err(Reason::FileReplaced);
+    }
+    Ok(FoundFile {
+        image: Arc::new(image),
+        path: PathBuf::from("[vdso]"),
+        build_id,
+    })
+}
+
+/// Whether the process runs in our word size, as far as can be seen.
+fn same_word_size(pid: Pid) -> bool {
+    let class = |pid: &str| {
+        let exe = open_regular(Path::new(&format!("/proc/{pid}/exe")))?;
+        let mut ident = [0; 5];
+        std::io::Read::read_exact(&mut &exe, &mut ident).ok()?;
+        Some(ident[4])
+    };
+    match (class(&pid.to_string()), class("self")) {
+        (Some(theirs), Some(ours)) => theirs == ours,
+        _ => true,
+    }
+}

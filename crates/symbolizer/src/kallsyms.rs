@@ -1,0 +1,267 @@
+use std::fs;
+use std::path::Path;
+
+use prof_model::{BuildId, Reason};
+
+/// Where the running kernel's own text lies: what perf writes as the kernel's MMAP record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelText {
+    /// First address: that of [`KernelText::reference`].
+    pub start: u64,
+    /// First address behind it: `_etext`.
+    pub end: u64,
+    /// The symbol at `start`, `_text` or `_stext`. A reader that knows where the kernel's file has it
+    /// can tell by how much the kernel was moved.
+    pub reference: String,
+}
+
+/// Where the kernel's text lies, as `/proc/kallsyms` tells.
+///
+/// # Errors
+/// [`Reason::KernelRestricted`] if addresses are hidden from this process, [`Reason::NoSymbolTable`]
+/// if the kernel has no table.
+pub fn kernel_text() -> Result<KernelText, Reason> {
+    KernelSymbols::running()?
+        .text()
+        .ok_or(Reason::NoSymbolTable)
+}
+
+/// The build-id of the running kernel, from `/sys/kernel/notes`.
+pub fn running_kernel_build_id() -> Option<BuildId> {
+    let notes = fs::read("/sys/kernel/notes").ok()?;
+    build_id_in_notes(&notes)
+}
+
+/// The functions of a kernel and its modules by address.
+#[derive(Debug, Default)]
+pub(crate) struct KernelSymbols {
+    text: String,
+    entries: Vec<Entry>, // by address, one for each
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    addr: u64,
+    name: u32, // offset in `text`
+    len: u32,
+    kind: u8, // the type letter of nm
+}
+
+/// One function of the kernel: its size reaches to the next symbol.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct KernelSymbol<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) start: u64,
+    pub(crate) size: u64,
+}
+
+impl KernelSymbols {
+    /// Those of the running kernel.
+    pub(crate) fn running() -> Result<Self, Reason> {
+        Self::read(Path::new("/proc/kallsyms"))
+    }
+
+    /// Those in a copy of `/proc/kallsyms`.
+    pub(crate) fn read(path: &Path) -> Result<Self, Reason> {
+        match fs::read(path) {
+            Ok(text) => Self::parse(String::from_utf8_lossy(&text).into_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                Err(Reason::KernelRestricted)
+            }
+            Err(_) => Err(Reason::NoSymbolTable),
+        }
+    }
+
+    fn parse(text: String) -> Result<Self, Reason> {
+        let mut entries = Vec::new();
+        let mut hidden = false;
+        let base = text.as_ptr() as usize;
+        for line in text.lines() {
+            // "ffffffff81000000 T name\t[module]"
+            let mut words = line.split_ascii_whitespace();
+            let (Some(addr), Some(kind), Some(name)) = (words.next(), words.next(), words.next())
+            else {
+                continue;
+            };
+            let (Ok(addr), [kind @ (b'T' | b't' | b'W' | b'w')]) =
+                (u64::from_str_radix(addr, 16), kind.as_bytes())
+            else {
+                continue;
+            };
+            if addr == 0 {
+                hidden = true;
+                continue;
+            }
+            let offset = name.as_ptr() as usize - base;
+            let (Ok(offset), Ok(len)) = (u32::try_from(offset), u32::try_from(name.len())) else {
+                break; // no kernel has 4 GiB of names
+            };
+            entries.push(Entry {
+                addr,
+                name: offset,
+                len,
+                kind: *kind,
+            });
+        }
+        if entries.is_empty() {
+            return Err(if hidden {
+                Reason::KernelRestricted
+            } else {
+                Reason::NoSymbolTable
+            });
+        }
+        let mut symbols = Self {
+            text,
+            entries: Vec::new(),
+        };
+        entries.sort_by_cached_key(|entry| {
+            let name = symbols.name(entry);
+            let underscores = name.bytes().take_while(|&byte| byte == b'_').count();
+            let weak = entry.kind.eq_ignore_ascii_case(&b'w');
+            let local = entry.kind.is_ascii_lowercase();
+            (
+                entry.addr,
+                weak,
+                local,
+                underscores,
+                usize::MAX - name.len(),
+            )
+        });
+        symbols.entries = entries;
+        Ok(symbols)
+    }
+
+    /// The function that covers `addr`.
+    pub(crate) fn find(&self, addr: u64) -> Option<KernelSymbol<'_>> {
+        let after = self.entries.partition_point(|entry| entry.addr <= addr);
+        let last = self.entries.get(after.checked_sub(1)?)?;
+        let first = self.entries.partition_point(|entry| entry.addr < last.addr);
+        let end = match self.entries.get(after) {
+            Some(next) => next.addr,
+            None => (last.addr | 0xfff).saturating_add(1 + 0x1000),
+        };
+        (addr < end).then(|| KernelSymbol {
+            name: self.name(&self.entries[first]),
+            start: last.addr,
+            size: end - last.addr,
+        })
+    }
+
+    /// The address of the symbol with this name.
+    pub(crate) fn address(&self, name: &str) -> Option<u64> {
+        let mut entries = self.entries.iter();
+        let entry = entries.find(|entry| self.name(entry) == name)?;
+        Some(entry.addr)
+    }
+
+    fn text(&self) -> Option<KernelText> {
+        let (reference, start) = ["_text", "_stext"]
+            .into_iter()
+            .find_map(|name| Some((name, self.address(name)?)))?;
+        let end = self.address("_etext").filter(|&end| end > start)?;
+        let reference = reference.to_owned();
+        Some(KernelText {
+            start,
+            end,
+            reference,
+        })
+    }
+
+    fn name(&self, entry: &Entry) -> &str {
+        let start = entry.name as usize;
+        &self.text[start..start + entry.len as usize]
+    }
+}
+
+/// Notes are {name size, descriptor size, type} as three 32-bit words, then name and descriptor, each
+/// padded to four bytes.
+fn build_id_in_notes(mut notes: &[u8]) -> Option<BuildId> {
+    const NT_GNU_BUILD_ID: u32 = 3;
+    loop {
+        let mut word = || {
+            let (word, rest) = notes.split_first_chunk::<4>()?;
+            notes = rest;
+            Some(u32::from_ne_bytes(*word))
+        };
+        let (name_len, desc_len, kind) = (word()? as usize, word()? as usize, word()?);
+        let name = notes.get(..name_len)?;
+        notes = notes.get(name_len.next_multiple_of(4)..)?;
+        let desc = notes.get(..desc_len)?;
+        if kind == NT_GNU_BUILD_ID && name == b"GNU\0" {
+            return BuildId::new(desc);
+        }
+        notes = notes.get(desc_len.next_multiple_of(4)..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "\
+0000000000000000 A fixed_percpu_data
+ffffffff81000000 T _stext
+ffffffff81000000 T _text
+ffffffff81000040 t __do_work
+ffffffff81000040 T do_work
+ffffffff81000040 W do_work_weak
+ffffffff81000100 T _etext
+ffffffff81200000 D some_data
+ffffffffc0200000 t mod_fn\t[mymod]
+";
+
+    fn parse(text: &str) -> KernelSymbols {
+        KernelSymbols::parse(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_function_reaches_to_the_next_and_modules_are_part_of_the_table() {
+        let symbols = parse(TABLE);
+        let name = |addr| symbols.find(addr).map(|symbol| symbol.name);
+        assert_eq!(name(0xffff_ffff_8100_0040), Some("do_work"));
+        assert_eq!(name(0xffff_ffff_8100_00ff), Some("do_work"));
+        assert_eq!(name(0xffff_ffff_80ff_ffff), None);
+        assert_eq!(name(0xffff_ffff_c020_1fff), Some("mod_fn"));
+        assert_eq!(name(0xffff_ffff_c020_2000), None);
+        let symbol = symbols.find(0xffff_ffff_8100_0041).unwrap();
+        assert_eq!((symbol.start, symbol.size), (0xffff_ffff_8100_0040, 0xc0));
+    }
+
+    #[test]
+    fn kernel_text_starts_at_text_and_ends_at_etext() {
+        let text = parse(TABLE).text().unwrap();
+        assert_eq!(text.reference, "_text");
+        assert_eq!(text.start, 0xffff_ffff_8100_0000);
+        assert_eq!(text.end, 0xffff_ffff_8100_0100);
+    }
+
+    #[test]
+    fn a_table_of_zeros_is_a_restricted_kernel() {
+        let zeros = "0000000000000000 T _text\n0000000000000000 T do_work\n";
+        assert_eq!(
+            KernelSymbols::parse(zeros.to_owned()).unwrap_err(),
+            Reason::KernelRestricted
+        );
+        assert_eq!(
+            KernelSymbols::parse(String::new()).unwrap_err(),
+            Reason::NoSymbolTable
+        );
+    }
+
+    #[test]
+    fn a_build_id_is_found_behind_another_note_and_cut_notes_have_none() {
+        let mut notes = Vec::new();
+        for (name, desc, kind) in [("Xen\0", &b"12345"[..], 6_u32), ("GNU\0", b"abcd", 3)] {
+            notes.extend((name.len() as u32).to_ne_bytes());
+            notes.extend((desc.len() as u32).to_ne_bytes());
+            notes.extend(kind.to_ne_bytes());
+            notes.extend(name.as_bytes());
+            notes.extend(desc);
+            notes.resize(notes.len().next_multiple_of(4), 0);
+        }
+        assert_eq!(build_id_in_notes(&notes), BuildId::new(b"abcd"));
+        for len in 0..notes.len() {
+            assert_eq!(build_id_in_notes(&notes[..len]), None);
+        }
+    }
+}

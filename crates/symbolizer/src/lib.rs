@@ -1,0 +1,33 @@
+//! Names addresses: (DSO, address) to symbol, inline frames and source line, or the reason why there
+//! is none. And finds the file behind a mapping, which an unwinder needs as well.
+//!
+//! In: DSOs and addresses in them, a running process or a recording. Out: [`prof_model::Resolution`],
+//! [`FoundFile`]. Elsewhere: which mapping an address lies in (`prof-model`), unwinding
+//! (`prof-unwinder`), storing names in a file (`prof-perfdata`).
+#![deny(unsafe_code)]
+
+mod caches; // where perf and debuginfod keep files by build-id
+mod code_place; // functions around an address, as DWARF and Go's table tell them
+mod debug_file; // separate debug files
+mod demangle;
+mod dwarf; // lines and inline frames
+mod elf; // sections, build-id, file offsets and addresses
+mod elf_code; // all that one ELF file says about an address
+mod elf_symbols; // symbol tables into one
+mod files; // the right file for a mapping
+mod go_pclntab; // Go's own table
+mod kallsyms; // the kernel's symbols
+#[allow(unsafe_code)]
+mod mapped_file; // files as bytes: mmap, SIGBUS, the vDSO
+mod names; // interned names
+mod perf_map; // /tmp/perf-PID.map
+mod plt; // stubs for calls into shared libraries
+mod split_dwarf; // .dwo and .dwp
+mod symbol_table; // symbols by address
+mod symbolizer;
+
+pub use elf::read_build_id;
+pub use files::{FileFinder, FoundFile};
+pub use kallsyms::{KernelText, kernel_text, running_kernel_build_id};
+pub use mapped_file::MappedFile;
+pub use symbolizer::{Options, Symbolizer};

@@ -1,0 +1,270 @@
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use prof_model::Pid;
+
+/// The functions that a JIT compiler announced in its perf map, a text file that grows.
+#[derive(Debug)]
+pub(crate) struct PerfMap {
+    file: File, // held open: the target, and with it the path into its root, may go away
+    path: PathBuf,
+    read: u64,     // bytes taken in
+    rest: Vec<u8>, // of a line whose end was not written yet
+    code: CodeMap,
+}
+
+/// One function.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct JitSymbol {
+    pub(crate) name: Arc<str>,
+    pub(crate) start: u64,
+    pub(crate) size: u64,
+}
+
+impl PerfMap {
+    /// Opens the perf map of a process: in the `/tmp` of its own mount namespace, under the pid that
+    /// it has in its own pid namespace, else in ours.
+    pub(crate) fn open(pid: Pid) -> Option<Self> {
+        let inner = fs::read_to_string(format!("/proc/{pid}/status"))
+            .ok()
+            .and_then(|status| inner_pid(&status))
+            .unwrap_or(pid);
+        let candidates = [
+            PathBuf::from(format!("/proc/{pid}/root/tmp/perf-{inner}.map")),
+            PathBuf::from(format!("/tmp/perf-{pid}.map")),
+        ];
+        candidates.into_iter().find_map(Self::open_path)
+    }
+
+    fn open_path(path: PathBuf) -> Option<Self> {
+        Some(Self {
+            file: open_no_link(&path)?,
+            path,
+            read: 0,
+            rest: Vec::new(),
+            code: CodeMap::default(),
+        })
+    }
+
+    /// Takes in what was written since the last call. A file that was replaced or cut is read anew.
+    pub(crate) fn refresh(&mut self) {
+        let Ok(held) = self.file.metadata() else {
+            return;
+        };
+        let replaced = fs::metadata(&self.path)
+            .is_ok_and(|now| (now.dev(), now.ino()) != (held.dev(), held.ino()));
+        if (replaced || held.len() < self.read)
+            && let Some(anew) = Self::open_path(self.path.clone())
+        {
+            *self = anew;
+        }
+        let mut new = Vec::new();
+        if self.file.read_to_end(&mut new).is_err() {
+            return; // what came before the error is not lost: the map so far stays
+        }
+        self.read += new.len() as u64;
+        self.rest.extend_from_slice(&new);
+        let whole = self
+            .rest
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |end| end + 1);
+        for line in self.rest[..whole].split(|&byte| byte == b'\n') {
+            if let Some(symbol) = parse_line(line) {
+                self.code.insert(symbol);
+            }
+        }
+        self.rest.drain(..whole);
+        // The last line may lack its end for good. If it is only half written, the whole one replaces
+        // it on a later call.
+        if let Some(symbol) = parse_line(&self.rest) {
+            self.code.insert(symbol);
+        }
+    }
+
+    /// The function at `addr`.
+    pub(crate) fn find(&self, addr: u64) -> Option<&JitSymbol> {
+        self.code.find(addr)
+    }
+}
+
+/// The pid in the innermost namespace, from `/proc/PID/status`: the last number of `NSpid`.
+fn inner_pid(status: &str) -> Option<Pid> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))?;
+    line.split_ascii_whitespace().last()?.parse().ok().map(Pid)
+}
+
+/// Opens a regular file. Anyone may create files in `/tmp`: a link there must not lead us to a file
+/// that only we can read, nor a FIFO make us wait.
+fn open_no_link(path: &Path) -> Option<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
+    let file = options.open(path).ok()?;
+    file.metadata().ok()?.is_file().then_some(file)
+}
+
+/// `START SIZE name`, both numbers hexadecimal; the name may contain spaces.
+fn parse_line(line: &[u8]) -> Option<JitSymbol> {
+    let line = String::from_utf8_lossy(line);
+    let (start, rest) = line.trim_ascii().split_once(' ')?;
+    let (size, name) = rest.trim_ascii_start().split_once(' ')?;
+    let number = |text: &str| {
+        let digits = text.strip_prefix("0x").unwrap_or(text);
+        u64::from_str_radix(digits, 16).ok()
+    };
+    let (start, size) = (number(start)?, number(size)?);
+    let name = name.trim_ascii();
+    if size == 0 || name.is_empty() || start.checked_add(size).is_none() {
+        return None;
+    }
+    Some(JitSymbol {
+        name: name.into(),
+        start,
+        size,
+    })
+}
+
+/// Functions by address. Memory is used again for other code: the latest entry counts, and of an
+/// older one what it left.
+#[derive(Debug, Default)]
+struct CodeMap {
+    parts: BTreeMap<u64, (u64, Arc<JitSymbol>)>, // start -> (end, whose)
+}
+
+impl CodeMap {
+    fn insert(&mut self, symbol: JitSymbol) {
+        let (start, end) = (symbol.start, symbol.start + symbol.size);
+        while let Some((&old_start, &(old_end, _))) = self.parts.range(..end).next_back()
+            && old_end > start
+        {
+            let Some((_, old)) = self.parts.remove(&old_start) else {
+                break;
+            };
+            if old_end > end {
+                self.parts.insert(end, (old_end, Arc::clone(&old)));
+            }
+            if old_start < start {
+                self.parts.insert(old_start, (start, old));
+            }
+        }
+        self.parts.insert(start, (end, Arc::new(symbol)));
+    }
+
+    fn find(&self, addr: u64) -> Option<&JitSymbol> {
+        let (_, (end, symbol)) = self.parts.range(..=addr).next_back()?;
+        (addr < *end).then_some(&**symbol)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn names(map: &CodeMap, addrs: &[u64]) -> Vec<String> {
+        let name = |&addr| {
+            map.find(addr)
+                .map_or("-".to_owned(), |symbol| symbol.name.to_string())
+        };
+        addrs.iter().map(name).collect()
+    }
+
+    fn code(lines: &[&str]) -> CodeMap {
+        let mut map = CodeMap::default();
+        let symbols = lines.iter().filter_map(|line| parse_line(line.as_bytes()));
+        symbols.for_each(|symbol| map.insert(symbol));
+        map
+    }
+
+    #[test]
+    fn names_may_have_spaces_and_numbers_a_prefix() {
+        let map = code(&[
+            "7f00 10 LazyCompile:~add /app/a b.js:1",
+            "0x8000 0x8 py::f",
+            "junk",
+            "9000 zz x",
+        ]);
+        assert_eq!(
+            names(&map, &[0x7f00, 0x7f0f, 0x7f10, 0x8007, 0x8008]),
+            [
+                "LazyCompile:~add /app/a b.js:1",
+                "LazyCompile:~add /app/a b.js:1",
+                "-",
+                "py::f",
+                "-"
+            ]
+        );
+    }
+
+    #[test]
+    fn later_code_replaces_what_it_overlaps_and_leaves_the_rest() {
+        let map = code(&[
+            "100 100 old",
+            "140 20 new",
+            "1f0 20 across",
+            "180 10 inside",
+        ]);
+        assert_eq!(
+            names(
+                &map,
+                &[
+                    0x100, 0x13f, 0x140, 0x15f, 0x160, 0x180, 0x190, 0x1ef, 0x1f0, 0x20f, 0x210
+                ]
+            ),
+            [
+                "old", "old", "new", "new", "old", "inside", "old", "old", "across", "across", "-"
+            ]
+        );
+        assert_eq!(
+            map.find(0x1ef).map(|symbol| (symbol.start, symbol.size)),
+            Some((0x100, 0x100))
+        );
+    }
+
+    #[test]
+    fn ranges_beyond_the_address_space_and_empty_ones_are_left_out() {
+        let map = code(&["ffffffffffffffff 10 a", "10 0 b", "20 10 "]);
+        assert_eq!(names(&map, &[u64::MAX, 0x10, 0x20]), ["-", "-", "-"]);
+    }
+
+    #[test]
+    fn the_innermost_pid_is_the_last_one() {
+        assert_eq!(inner_pid("Name:\tx\nNSpid:\t1234\t56\t7\n"), Some(Pid(7)));
+        assert_eq!(inner_pid("NSpid:\t1234\n"), Some(Pid(1234)));
+        assert_eq!(inner_pid("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn a_growing_file_is_read_on_and_a_cut_line_is_replaced_by_the_whole_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("perf-1.map");
+        let mut file = File::create(&path).unwrap();
+        file.write_all(b"100 10 first\n200 10 sec").unwrap();
+        let mut map = PerfMap::open_path(path.clone()).unwrap();
+        map.refresh();
+        assert_eq!(names(&map.code, &[0x100, 0x200]), ["first", "sec"]);
+        file.write_all(b"ond\n").unwrap();
+        map.refresh();
+        assert_eq!(names(&map.code, &[0x100, 0x200]), ["first", "second"]);
+
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "300 10 third\n").unwrap();
+        map.refresh();
+        assert_eq!(names(&map.code, &[0x100, 0x300]), ["-", "third"]);
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("perf-2.map");
+        std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
+        assert!(PerfMap::open_path(link).is_none());
+    }
+}

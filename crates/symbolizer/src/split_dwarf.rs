@@ -1,0 +1,96 @@
+//! Split DWARF: `.dwo` files beside the objects, or all of them in one `.dwp` beside the program.
+
+use std::cell::OnceCell;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use addr2line::SplitDwarfLoad;
+use gimli::Reader as _;
+
+use crate::elf::{self, Reader};
+use crate::files::open_regular;
+use crate::mapped_file::MappedFile;
+
+/// Finds the split debug info of one program.
+pub(crate) struct SplitDwarf {
+    program: Vec<PathBuf>,
+    package: OnceCell<Option<gimli::DwarfPackage<Reader>>>,
+}
+
+impl SplitDwarf {
+    /// For the program at one of these paths.
+    pub(crate) fn new(program: &[PathBuf]) -> Self {
+        Self {
+            program: program.to_vec(),
+            package: OnceCell::new(),
+        }
+    }
+
+    /// The debug info that a skeleton unit refers to: from the package, else from the file that the
+    /// compiler wrote, if its id is the right one.
+    pub(crate) fn load(&self, wanted: &SplitDwarfLoad<Reader>) -> Option<gimli::Dwarf<Reader>> {
+        let package = self.package.get_or_init(|| {
+            let mut paths = self.program.iter();
+            paths.find_map(|path| open_package(path))
+        });
+        if let Some(package) = package
+            && let Ok(Some(unit)) = package.find_cu(wanted.dwo_id, &wanted.parent)
+        {
+            return Some(unit);
+        }
+        self.open_object(wanted)
+    }
+
+    fn open_object(&self, wanted: &SplitDwarfLoad<Reader>) -> Option<gimli::Dwarf<Reader>> {
+        let path = |reader: &Reader| {
+            let bytes = reader.to_slice().ok()?;
+            Some(PathBuf::from(OsStr::from_bytes(&bytes)))
+        };
+        let name = path(wanted.path.as_ref()?)?;
+        let directory = wanted.comp_dir.as_ref().and_then(path).unwrap_or_default();
+        let beside = self.program.iter().filter_map(|program| {
+            let name = name.file_name()?;
+            Some(program.with_file_name(name))
+        });
+        let mut candidates = std::iter::once(directory.join(&name)).chain(beside);
+        candidates.find_map(|candidate| {
+            let image = open(&candidate)?;
+            let mut dwarf = gimli::Dwarf::load(sections(&image)?).ok()?;
+            let header = dwarf.units().next().ok()??;
+            let unit = dwarf.unit(header).ok()?;
+            if unit.dwo_id != Some(wanted.dwo_id) {
+                return None;
+            }
+            dwarf.make_dwo(&wanted.parent);
+            Some(dwarf)
+        })
+    }
+}
+
+fn open_package(program: &Path) -> Option<gimli::DwarfPackage<Reader>> {
+    let mut path = OsString::from(program);
+    path.push(".dwp");
+    let image = open(Path::new(&path))?;
+    let object = object::File::parse((*image).as_ref()).ok()?;
+    gimli::DwarfPackage::load(sections(&image)?, elf::empty_section(&object)).ok()
+}
+
+fn open(path: &Path) -> Option<Arc<MappedFile>> {
+    let file = open_regular(path)?;
+    Some(Arc::new(MappedFile::open(&file).ok()?))
+}
+
+/// The `.dwo` sections of a file.
+fn sections(
+    image: &Arc<MappedFile>,
+) -> Option<impl Fn(gimli::SectionId) -> Result<Reader, gimli::Error>> {
+    let object = object::File::parse((**image).as_ref()).ok()?;
+    Some(move |id: gimli::SectionId| {
+        let section = id
+            .dwo_name()
+            .and_then(|name| elf::section(image, &object, name));
+        Ok(section.unwrap_or_else(|| elf::empty_section(&object)))
+    })
+}

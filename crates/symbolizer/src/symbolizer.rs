@@ -1,0 +1,279 @@
+use std::collections::hash_map::Entry;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use prof_model::{
+    BuildId, Dso, DsoAddr, DsoId, DsoKind, Pid, Reason, Resolution, Symbol, SymbolSource,
+};
+use rustc_hash::FxHashMap;
+
+use crate::caches;
+use crate::elf::same_build_id;
+use crate::elf_code::ElfCode;
+use crate::files::{FileFinder, FoundFile};
+use crate::kallsyms::{KernelSymbols, KernelText, running_kernel_build_id};
+use crate::names::Names;
+use crate::perf_map::PerfMap;
+
+/// What to look up, and where.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Inline frames from debug info.
+    pub inline: bool,
+    /// Source lines from debug info. With neither lines nor inline frames, debug info is read only
+    /// for files without a symbol table.
+    pub lines: bool,
+    /// C++ and Rust names as in the source; else as in the symbol table.
+    pub demangle: bool,
+    /// Where copies of the recorded machine's files lie.
+    pub symfs: Option<PathBuf>,
+    /// A copy of `/proc/kallsyms` to use instead of the running kernel's.
+    pub kallsyms: Option<PathBuf>,
+    /// The kernel that was recorded; `None` is taken for the one that runs.
+    pub kernel_build_id: Option<BuildId>,
+    /// Where the recorded kernel's text lay: a kernel may be moved at every boot.
+    pub kernel_text: Option<KernelText>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            inline: true,
+            lines: true,
+            demangle: true,
+            symfs: None,
+            kallsyms: None,
+            kernel_build_id: None,
+            kernel_text: None,
+        }
+    }
+}
+
+/// Names addresses. Every table is loaded once, when the first address that needs it is asked for.
+#[derive(Debug)]
+pub struct Symbolizer {
+    options: Options,
+    finder: FileFinder,
+    names: Names,
+    kept: FxHashMap<DsoId, FoundFile>,
+    files: FxHashMap<DsoId, Result<ElfCode, Reason>>,
+    perf_maps: FxHashMap<Pid, PerfMap>,
+    kernel: Option<Result<Kernel, Reason>>,
+}
+
+impl Symbolizer {
+    /// One that knows nothing yet.
+    pub fn new(options: Options) -> Self {
+        Self {
+            finder: FileFinder::new(options.symfs.clone()),
+            names: Names::new(options.demangle),
+            options,
+            kept: FxHashMap::default(),
+            files: FxHashMap::default(),
+            perf_maps: FxHashMap::default(),
+            kernel: None,
+        }
+    }
+
+    /// Uses `file` for a DSO instead of looking for it by its path: the recorder found it while its
+    /// process was running.
+    pub fn keep(&mut self, id: DsoId, file: FoundFile) {
+        if matches!(self.files.get(&id), Some(Err(_))) {
+            self.files.remove(&id);
+        }
+        self.kept.insert(id, file);
+    }
+
+    /// Opens the perf map of a process that may exit before its names are asked for, or takes in what
+    /// was added to it. Returns whether there is one.
+    pub fn keep_perf_map(&mut self, pid: Pid) -> bool {
+        let map = match self.perf_maps.entry(pid) {
+            Entry::Occupied(held) => held.into_mut(),
+            Entry::Vacant(place) => match PerfMap::open(pid) {
+                Some(map) => place.insert(map),
+                None => return false,
+            },
+        };
+        map.refresh();
+        true
+    }
+
+    /// Names addresses of one DSO, in their order. `id` must stand for the same DSO on every call.
+    pub fn resolve(&mut self, id: DsoId, dso: &Dso, addrs: &[DsoAddr]) -> Vec<Resolution> {
+        match dso.kind {
+            DsoKind::File | DsoKind::Vdso => self.resolve_file(id, dso, addrs),
+            DsoKind::Jit(pid) => self.resolve_jit(pid, addrs),
+            DsoKind::Memory => unresolved(addrs, Reason::NoPerfMap),
+            DsoKind::Kernel | DsoKind::KernelModule => self.resolve_kernel(dso, addrs),
+            DsoKind::KernelSymbol => {
+                let symbol = self.kernel_symbol(dso);
+                let resolve = |_| Resolution::Named {
+                    symbol: symbol.clone(),
+                    inlined: Vec::new(),
+                    location: None,
+                };
+                addrs.iter().map(resolve).collect()
+            }
+        }
+    }
+
+    fn resolve_file(&mut self, id: DsoId, dso: &Dso, addrs: &[DsoAddr]) -> Vec<Resolution> {
+        let Self {
+            options,
+            finder,
+            names,
+            kept,
+            files,
+            ..
+        } = self;
+        let code = files.entry(id).or_insert_with(|| {
+            let found = match kept.get(&id) {
+                Some(file) => Ok(file.clone()),
+                None => finder.open_stored(dso),
+            };
+            found.map(|file| ElfCode::load(file, dso, options.symfs.as_deref()))
+        });
+        let code = match code {
+            Ok(code) => code,
+            Err(reason) => return unresolved(addrs, *reason),
+        };
+        let with_lines = options.inline || options.lines;
+        let resolve = |addr: &DsoAddr| {
+            let mut resolution = code.resolve(addr.0, with_lines, names);
+            if let Resolution::Named {
+                inlined, location, ..
+            } = &mut resolution
+            {
+                if !options.inline {
+                    inlined.clear();
+                }
+                if !options.lines {
+                    *location = None;
+                    inlined.iter_mut().for_each(|frame| frame.location = None);
+                }
+            }
+            resolution
+        };
+        addrs.iter().map(resolve).collect()
+    }
+
+    fn resolve_jit(&mut self, pid: Pid, addrs: &[DsoAddr]) -> Vec<Resolution> {
+        self.keep_perf_map(pid);
+        let map = self.perf_maps.get(&pid);
+        let resolve = |addr: &DsoAddr| match map.and_then(|map| map.find(addr.0)) {
+            Some(symbol) => Resolution::Named {
+                symbol: Symbol {
+                    name: self.names.demangled(&symbol.name),
+                    raw: Arc::clone(&symbol.name),
+                    start: symbol.start,
+                    size: symbol.size,
+                    source: SymbolSource::PerfMap,
+                },
+                inlined: Vec::new(),
+                location: None,
+            },
+            None => Resolution::Unresolved(Reason::NoPerfMap),
+        };
+        addrs.iter().map(resolve).collect()
+    }
+
+    fn resolve_kernel(&mut self, dso: &Dso, addrs: &[DsoAddr]) -> Vec<Resolution> {
+        let kernel = match load_kernel(&mut self.kernel, &self.options, dso) {
+            Ok(kernel) => kernel,
+            Err(reason) => return unresolved(addrs, reason),
+        };
+        if kernel.moved_by != 0 && dso.kind == DsoKind::KernelModule {
+            return unresolved(addrs, Reason::OtherKernel); // each module is moved by its own distance
+        }
+        let names = &mut self.names;
+        let resolve = |addr: &DsoAddr| {
+            let now = addr.0.wrapping_add(kernel.moved_by);
+            match kernel.symbols.find(now) {
+                Some(symbol) => {
+                    let name = names.plain(symbol.name);
+                    Resolution::Named {
+                        symbol: Symbol {
+                            raw: Arc::clone(&name),
+                            name,
+                            start: symbol.start.wrapping_sub(kernel.moved_by),
+                            size: symbol.size,
+                            source: SymbolSource::Kallsyms,
+                        },
+                        inlined: Vec::new(),
+                        location: None,
+                    }
+                }
+                None => Resolution::Unresolved(Reason::NoSymbol),
+            }
+        };
+        addrs.iter().map(resolve).collect()
+    }
+
+    /// Such a DSO is one symbol, named by its record. Where it lies is known only while it is loaded:
+    /// otherwise its start is 0 and its size covers everything.
+    fn kernel_symbol(&mut self, dso: &Dso) -> Symbol {
+        let name = self.names.plain(&dso.long_name());
+        let loaded = load_kernel(&mut self.kernel, &self.options, dso)
+            .ok()
+            .and_then(|kernel| kernel.symbols.find(kernel.symbols.address(&name)?));
+        Symbol {
+            raw: Arc::clone(&name),
+            name,
+            start: loaded.as_ref().map_or(0, |symbol| symbol.start),
+            size: loaded.as_ref().map_or(u64::MAX, |symbol| symbol.size),
+            source: SymbolSource::Kallsyms,
+        }
+    }
+}
+
+/// The kernel's symbols, and by how much it was moved since the recording.
+#[derive(Debug)]
+struct Kernel {
+    symbols: KernelSymbols,
+    moved_by: u64, // wrapping
+}
+
+fn load_kernel<'a>(
+    slot: &'a mut Option<Result<Kernel, Reason>>,
+    options: &Options,
+    dso: &Dso,
+) -> Result<&'a Kernel, Reason> {
+    let kernel = slot.get_or_insert_with(|| {
+        let own_id = dso.build_id.filter(|_| dso.kind == DsoKind::Kernel);
+        let symbols = kernel_symbols(
+            options.kallsyms.as_deref(),
+            options.kernel_build_id.or(own_id),
+        )?;
+        let moved_by = options.kernel_text.as_ref().and_then(|recorded| {
+            let now = symbols.address(&recorded.reference)?;
+            Some(now.wrapping_sub(recorded.start))
+        });
+        Ok(Kernel {
+            symbols,
+            moved_by: moved_by.unwrap_or(0),
+        })
+    });
+    kernel.as_ref().map_err(|&reason| reason)
+}
+
+fn kernel_symbols(
+    kallsyms: Option<&Path>,
+    recorded: Option<BuildId>,
+) -> Result<KernelSymbols, Reason> {
+    if let Some(path) = kallsyms {
+        return KernelSymbols::read(path);
+    }
+    match (recorded, running_kernel_build_id()) {
+        (Some(recorded), running)
+            if !running.is_some_and(|running| same_build_id(running, recorded)) =>
+        {
+            let cached = caches::kallsyms(recorded).ok_or(Reason::OtherKernel)?;
+            KernelSymbols::read(&cached).map_err(|_| Reason::OtherKernel)
+        }
+        _ => KernelSymbols::running(),
+    }
+}
+
+fn unresolved(addrs: &[DsoAddr], reason: Reason) -> Vec<Resolution> {
+    vec![Resolution::Unresolved(reason); addrs.len()]
+}

@@ -1,0 +1,142 @@
+//! Cut and corrupted files give wrong or no names, but never a panic, a hang or unbounded memory.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use common::{build, dso, found, has, run};
+use prof_model::{DsoAddr, DsoId, Resolution};
+use prof_symbolizer::{Options, Symbolizer};
+
+/// A small generator with a fixed sequence.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % limit as u64) as usize
+    }
+}
+
+/// How many addresses of the damaged file still have a name.
+fn names_in(bytes: Vec<u8>) -> usize {
+    let mut symbolizer = Symbolizer::new(Options::default());
+    symbolizer.keep(DsoId(0), found(bytes));
+    let offsets = (0x1000..0x1400).step_by(0x20).chain([0, 0x2000, u64::MAX]);
+    let addrs: Vec<_> = offsets.map(DsoAddr).collect();
+    let resolved = symbolizer.resolve(DsoId(0), &dso(Path::new("/nowhere/program")), &addrs);
+    resolved
+        .iter()
+        .filter(|one| matches!(one, Resolution::Named { .. }))
+        .count()
+}
+
+fn survives(whole: &[u8], rounds: usize) {
+    assert!(names_in(whole.to_vec()) > 3);
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..rounds {
+        let mut cut = whole.to_vec();
+        cut.truncate(random.below(whole.len()));
+        names_in(cut);
+
+        let mut flipped = whole.to_vec();
+        for _ in 0..1 + random.below(40) {
+            let at = random.below(flipped.len());
+            flipped[at] = random.below(256) as u8;
+        }
+        names_in(flipped);
+    }
+    // The headers decide about everything else.
+    for at in 0..0x400.min(whole.len()) {
+        let mut flipped = whole.to_vec();
+        flipped[at] ^= 0xff;
+        names_in(flipped);
+    }
+}
+
+/// Damages only the named sections, which random bytes of the whole file would hit too rarely.
+fn survives_in_sections(program: &Path, sections: &[&str], rounds: usize) {
+    let whole = fs::read(program).unwrap();
+    let listing = run(Command::new("readelf").args(["-S", "-W"]).arg(program));
+    let ranges: Vec<_> = listing
+        .lines()
+        .filter_map(|line| {
+            let words: Vec<_> = line.split_once(']')?.1.split_ascii_whitespace().collect();
+            let hex = |word: &str| usize::from_str_radix(word, 16).ok();
+            sections
+                .contains(words.first()?)
+                .then(|| Some((hex(words[3])?, hex(words[4])?)))?
+        })
+        .filter(|&(_, size)| size > 0)
+        .collect();
+    assert_eq!(ranges.len(), sections.len(), "{listing}");
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    for round in 0..rounds {
+        let mut damaged = whole.clone();
+        let (start, size) = ranges[round % ranges.len()];
+        for _ in 0..1 + random.below(8) {
+            damaged[start + random.below(size)] = random.below(256) as u8;
+        }
+        names_in(damaged);
+    }
+}
+
+#[test]
+fn a_damaged_c_program_does_no_harm() {
+    if !(has("gcc") && has("readelf")) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = build(dir.path(), "inlined.c", &["-O2", "-g"]);
+    survives(&fs::read(&program).unwrap(), 300);
+    let sections = [
+        ".debug_info",
+        ".debug_abbrev",
+        ".debug_line",
+        ".debug_rnglists",
+        ".symtab",
+        ".strtab",
+        ".dynsym",
+        ".rela.plt",
+        ".note.gnu.build-id",
+    ];
+    survives_in_sections(&program, &sections, 1500);
+}
+
+#[test]
+fn a_damaged_program_with_packed_sections_does_no_harm() {
+    if !(has("gcc") && has("objcopy") && has("xz") && has("readelf")) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = build(dir.path(), "inlined.c", &["-O2", "-g", "-gz=zlib"]);
+    let mini = dir.path().join("mini");
+    run(Command::new("objcopy")
+        .arg("--strip-debug")
+        .args([&program, &mini]));
+    run(Command::new("xz").arg(&mini));
+    let packed = dir.path().join("packed");
+    let add = format!("--add-section=.gnu_debugdata={}.xz", mini.display());
+    run(Command::new("objcopy").arg(add).args([&program, &packed]));
+    survives_in_sections(&packed, &[".debug_info", ".gnu_debugdata"], 300);
+}
+
+#[test]
+fn a_damaged_go_program_does_no_harm() {
+    if Command::new("go").arg("version").output().is_err() {
+        println!("skipped: go is not installed");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/busy.go");
+    let program = dir.path().join("busy");
+    run(Command::new("go")
+        .args(["build", "-ldflags=-s -w", "-o"])
+        .args([&program, &source])
+        .env("GO111MODULE", "off"));
+    survives_in_sections(&program, &[".gopclntab", ".noptrdata"], 60);
+}

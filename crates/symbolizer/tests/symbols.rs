@@ -1,0 +1,358 @@
+//! Names, lines and inline frames against `nm` and `addr2line`.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use common::{build, dso, has, nm, offset_of, offset_of_symbol, resolve, run, symbol};
+use prof_model::{Resolution, SourceLine, SymbolSource};
+use prof_symbolizer::Options;
+
+fn raw_names() -> Options {
+    Options {
+        demangle: false,
+        ..Options::default()
+    }
+}
+
+/// Every function of the program, by `nm`, is found at its first and last byte.
+fn agrees_with_nm(source: &str, flags: &[&str]) {
+    let dir = tempfile::tempdir().unwrap();
+    let program = build(dir.path(), source, flags);
+    let to_offset = offset_of(&program);
+    let functions = nm(&program);
+    assert!(functions.len() > 2, "{functions:?}");
+    let mut names: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
+    for function in &functions {
+        names
+            .entry(function.address)
+            .or_default()
+            .push(&function.name);
+    }
+    let first: Vec<_> = functions
+        .iter()
+        .map(|function| to_offset(function.address))
+        .collect();
+    let last: Vec<_> = functions
+        .iter()
+        .zip(&first)
+        .map(|(function, offset)| offset + function.size - 1)
+        .collect();
+    let no_debug_info = || Options {
+        inline: false,
+        lines: false,
+        ..raw_names()
+    };
+    let at_first = resolve(no_debug_info(), &dso(&program), &first);
+    let at_last = resolve(no_debug_info(), &dso(&program), &last);
+    for (index, function) in functions.iter().enumerate() {
+        let found = symbol(&at_first[index]);
+        assert_eq!(found.start, first[index], "{function:?}");
+        assert_eq!(found.size, function.size, "{function:?}");
+        assert!(
+            names[&function.address].contains(&&*found.raw),
+            "{found:?} {function:?}"
+        );
+        assert_eq!(found.source, SymbolSource::Symtab);
+        assert_eq!(found, symbol(&at_last[index]));
+    }
+}
+
+#[test]
+fn every_function_of_a_c_program_lies_where_nm_says() {
+    if has("gcc") && has("nm") {
+        agrees_with_nm("inlined.c", &["-O2", "-g"]);
+        agrees_with_nm("inlined.c", &["-O2", "-no-pie", "-Wl,-z,noseparate-code"]);
+    }
+}
+
+#[test]
+fn every_function_of_a_cpp_program_lies_where_nm_says() {
+    if has("g++") && has("nm") {
+        agrees_with_nm("templates.cc", &["-O1"]);
+    }
+}
+
+#[test]
+fn every_function_of_a_rust_program_lies_where_nm_says() {
+    if has("rustc") && has("nm") {
+        agrees_with_nm("generic.rs", &["-O"]);
+    }
+}
+
+/// (function, file name, line), innermost first.
+type Frames = Vec<(String, String, u32)>;
+
+/// Stands for the name of the physical function: the symbol table and debug info may know it by
+/// different names (aliases, C++ constructors).
+const PHYSICAL: &str = "(physical)";
+
+fn addr2line(program: &std::path::Path, addresses: &[u64]) -> Vec<Frames> {
+    let list = addresses.iter().map(|address| format!("{address:#x}"));
+    let output = run(Command::new("addr2line")
+        .args(["-a", "-f", "-i", "-e"])
+        .arg(program)
+        .args(list));
+    let mut all: Vec<Frames> = Vec::new();
+    let mut lines = output.lines();
+    while let Some(line) = lines.next() {
+        if line.starts_with("0x") {
+            all.push(Frames::new());
+            continue;
+        }
+        let place = lines.next().unwrap().split(" (disc").next().unwrap();
+        let (file, number) = place.rsplit_once(':').unwrap();
+        let file = file.rsplit('/').next().unwrap();
+        let frame = (
+            line.to_owned(),
+            file.to_owned(),
+            number.parse().unwrap_or(0),
+        );
+        all.last_mut().unwrap().push(frame);
+    }
+    for frames in &mut all {
+        frames.last_mut().unwrap().0 = PHYSICAL.to_owned();
+    }
+    all
+}
+
+fn frames(resolution: &Resolution) -> Frames {
+    let Resolution::Named {
+        symbol,
+        inlined,
+        location,
+    } = resolution
+    else {
+        return Frames::new();
+    };
+    let place = |name: &str, location: &Option<SourceLine>| {
+        let (file, line) = match location {
+            Some(place) => (
+                place.file.rsplit('/').next().unwrap().to_owned(),
+                place.line,
+            ),
+            None => ("??".to_owned(), 0),
+        };
+        (name.to_owned(), file, line)
+    };
+    let mut frames: Frames = inlined
+        .iter()
+        .map(|frame| place(&frame.name, &frame.location))
+        .collect();
+    frames.push(place(PHYSICAL, location));
+    assert!(!symbol.raw.is_empty());
+    frames
+}
+
+/// Every instruction of the named functions has the frames that `addr2line` gives it.
+fn agrees_with_addr2line(source: &str, flags: &[&str], is_chosen: fn(&str) -> bool) -> usize {
+    let dir = tempfile::tempdir().unwrap();
+    let program = build(dir.path(), source, flags);
+    let to_offset = offset_of(&program);
+    let mut addresses: Vec<u64> = nm(&program)
+        .iter()
+        .filter(|function| is_chosen(&function.name))
+        .flat_map(|function| function.address..function.address + function.size)
+        .collect();
+    addresses.dedup();
+    assert!(!addresses.is_empty());
+    let offsets: Vec<_> = addresses
+        .iter()
+        .map(|&address| to_offset(address))
+        .collect();
+    let expected = addr2line(&program, &addresses);
+    let resolved = resolve(raw_names(), &dso(&program), &offsets);
+    let mut deepest = 0;
+    for ((address, expected), resolution) in addresses.iter().zip(&expected).zip(&resolved) {
+        let found = frames(resolution);
+        deepest = deepest.max(found.len());
+        assert_eq!(&found, expected, "at {address:#x}");
+    }
+    deepest
+}
+
+#[test]
+fn inline_frames_and_lines_of_c_are_those_of_addr2line() {
+    if has("gcc") && has("addr2line") {
+        let chosen = |name: &str| ["outer", "hidden", "main"].contains(&name);
+        assert_eq!(
+            agrees_with_addr2line("inlined.c", &["-O2", "-g"], chosen),
+            3
+        );
+        assert_eq!(
+            agrees_with_addr2line("inlined.c", &["-O2", "-g", "-gdwarf-4"], chosen),
+            3
+        );
+        assert_eq!(
+            agrees_with_addr2line("inlined.c", &["-O2", "-g", "-gz=zlib"], chosen),
+            3
+        );
+    }
+}
+
+#[test]
+fn inline_frames_and_lines_of_cpp_are_those_of_addr2line() {
+    if has("g++") && has("addr2line") {
+        let chosen = |name: &str| name.contains("total") || name.contains("shapes");
+        assert!(agrees_with_addr2line("templates.cc", &["-O2", "-g"], chosen) > 2);
+    }
+}
+
+#[test]
+fn inline_frames_and_lines_of_rust_are_those_of_addr2line() {
+    if has("rustc") && has("addr2line") {
+        let chosen = |name: &str| name.contains("churn") || name.contains("area");
+        assert!(agrees_with_addr2line("generic.rs", &["-O", "-g"], chosen) > 2);
+    }
+}
+
+#[test]
+fn split_debug_info_gives_the_same_frames_as_whole() {
+    if !(has("gcc") && has("nm")) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let resolve_outer = |flags: &[&str]| {
+        let program = build(dir.path(), "inlined.c", flags);
+        let outer = nm(&program)
+            .into_iter()
+            .find(|function| function.name == "outer")
+            .unwrap();
+        let start = offset_of(&program)(outer.address);
+        let offsets: Vec<_> = (start..start + outer.size).collect();
+        resolve(Options::default(), &dso(&program), &offsets)
+    };
+    let whole = resolve_outer(&["-O2", "-g"]);
+    let split = resolve_outer(&["-O2", "-g", "-gsplit-dwarf"]);
+    assert!(whole.iter().any(|resolution| frames(resolution).len() == 3));
+    let frames = |all: &[Resolution]| all.iter().map(frames).collect::<Vec<_>>();
+    assert_eq!(frames(&split), frames(&whole));
+}
+
+#[test]
+fn split_debug_info_in_a_package_beside_the_program_is_found() {
+    if !(has("gcc") && has("dwp")) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = build(
+        dir.path(),
+        "inlined.c",
+        &["-O2", "-g", "-gsplit-dwarf", "-gdwarf-4"],
+    );
+    run(Command::new("dwp")
+        .current_dir(dir.path())
+        .args(["-e", "program", "-o", "program.dwp"]));
+    for entry in std::fs::read_dir(dir.path()).unwrap().flatten() {
+        if entry
+            .path()
+            .extension()
+            .is_some_and(|extension| extension == "dwo")
+        {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    let outer = nm(&program)
+        .into_iter()
+        .find(|function| function.name == "outer")
+        .unwrap();
+    let start = offset_of(&program)(outer.address);
+    let offsets: Vec<_> = (start..start + outer.size).collect();
+    let resolved = resolve(Options::default(), &dso(&program), &offsets);
+    assert!(
+        resolved
+            .iter()
+            .any(|resolution| frames(resolution).len() == 3)
+    );
+}
+
+#[test]
+fn stubs_are_named_after_what_they_call() {
+    if !(has("gcc") && has("objdump")) {
+        return;
+    }
+    for flags in [
+        &["-O2"][..],
+        &["-O2", "-fcf-protection=full", "-Wl,-z,ibtplt"],
+        &["-O2", "-fcf-protection=none", "-Wl,-z,now", "-no-pie"],
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let program = build(dir.path(), "inlined.c", flags);
+        let listing = run(Command::new("objdump")
+            .args(["-d", "--no-show-raw-insn"])
+            .arg(&program));
+        // "0000000000001030 <printf@plt>:"
+        let stubs = listing.lines().filter_map(|line| {
+            let (address, name) = line.strip_suffix(">:")?.split_once(" <")?;
+            let name = name.strip_suffix("@plt")?;
+            Some((u64::from_str_radix(address, 16).ok()?, name.to_owned()))
+        });
+        let to_offset = offset_of(&program);
+        let mut seen = 0;
+        for (address, name) in stubs {
+            let resolved = resolve(
+                Options::default(),
+                &dso(&program),
+                &[to_offset(address) + 1],
+            );
+            let symbol = symbol(&resolved[0]);
+            assert_eq!(&*symbol.name, format!("{name}@plt"), "{flags:?}");
+            assert_eq!(symbol.source, SymbolSource::Plt);
+            assert_eq!(symbol.start, to_offset(address));
+            seen += 1;
+        }
+        assert!(seen >= 2, "{flags:?} {listing}");
+    }
+}
+
+#[test]
+fn cpp_and_rust_names_read_as_in_the_source() {
+    if !(has("g++") && has("rustc")) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let all_names = |source, flags: &[&str]| {
+        let program = build(dir.path(), source, flags);
+        let to_offset = offset_of(&program);
+        let functions = nm(&program);
+        let offsets: Vec<_> = functions.iter().map(|f| to_offset(f.address)).collect();
+        let resolved = resolve(Options::default(), &dso(&program), &offsets);
+        resolved
+            .iter()
+            .map(|r| symbol(r).name.to_string())
+            .collect::<Vec<_>>()
+    };
+    let cpp = all_names("templates.cc", &["-O1"]);
+    for name in [
+        "shapes::Box<double>::area",
+        "total<long>",
+        "main::{lambda(int)#1}::operator()",
+        "non-virtual thunk to shapes::Box<double>::sides",
+    ] {
+        assert!(cpp.iter().any(|found| found == name), "{name} in {cpp:#?}");
+    }
+    let rust = all_names("generic.rs", &["-O", "-Csymbol-mangling-version=v0"]);
+    for name in [
+        "<generic::Square<u32> as generic::Area>::area",
+        "generic::churn",
+        "generic::show::<&str>",
+    ] {
+        assert!(
+            rust.iter().any(|found| found == name),
+            "{name} in {rust:#?}"
+        );
+    }
+}
+
+#[test]
+fn an_alias_has_one_name_and_it_is_the_one_that_perf_prints() {
+    if !has("gcc") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = build(dir.path(), "inlined.c", &["-O2"]);
+    let offset = offset_of_symbol(&program, "outer");
+    let resolved = resolve(Options::default(), &dso(&program), &[offset + 3]);
+    assert_eq!(&*symbol(&resolved[0]).name, "alias_of_outer"); // the longer of two equals
+}
