@@ -1,0 +1,34 @@
+//! Unwinds user stacks.
+//!
+//! In: a sample's user registers and copied stack bytes, the mappings of its process, and the bytes
+//! of the mapped files. Out: the callchain, innermost first, and why it ended.
+//! Elsewhere: taking samples (`prof-sampler`), opening the right file for a mapping
+//! (`prof-symbolizer`), naming the addresses (`prof-symbolizer`).
+//!
+//! Each frame is left by the rule of its address: unwind tables (`.eh_frame`, `.debug_frame`) where
+//! the module has them, the kernel's signal frame behind a signal handler, the frame pointer
+//! elsewhere. A guess is never a rule: where nothing proves the caller, the callchain ends and says so.
+#![forbid(unsafe_code)]
+
+mod cache; // address -> how to leave the frame there
+mod cfi; // finds the unwind table entry of an address
+mod compile; // a function's unwind table entry -> rules, once
+mod expression; // the few rules that are little programs
+mod frame_pointer; // without tables
+mod image; // a module's file: which bytes are code, tables, read-only data
+mod kernel_chain; // goes on where the copy ends, with what the kernel read live
+mod lookup; // what is known about an address
+mod module; // everything known about one mapped file
+mod regs; // user registers of a sample
+mod rule; // how to get from a frame to its caller
+mod stack; // the copied stack bytes
+mod stats; // what the caches did
+mod step; // applies a rule to a frame's registers
+mod unwinder; // the walk
+mod x86_64; // register numbers, signal frames, instruction bytes
+
+pub use image::Images;
+pub use regs::Regs;
+pub use stack::{StackCopy, StackMemory};
+pub use stats::Stats;
+pub use unwinder::Unwinder;

@@ -1,0 +1,136 @@
+use prof_model::{ChainEnd, DsoId, VirtAddr};
+
+use crate::StackMemory;
+use crate::cache::{Action, Known, Place};
+use crate::module::Module;
+use crate::rule::RuleStore;
+use crate::unwinder::{Unwinder, Walk};
+use crate::x86_64::{
+    BYTES_BEFORE, BYTES_FROM, call_before, frame_at_sp, is_after_goroutine_left,
+    is_after_stack_switch, is_context_start, is_goroutine_start, is_in_signal_return,
+    is_signal_return,
+};
+
+impl<S: StackMemory + ?Sized> Walk<'_, S> {
+    /// The module at an address and the offset in its file.
+    pub(crate) fn code(&mut self, addr: u64) -> Option<(&Module, u64)> {
+        let (dso, offset) = self.locate(addr).ok()?;
+        let Unwinder { modules, stats, .. } = self.unwinder;
+        let module = modules.load(dso, self.images, stats)?;
+        Some((module, offset))
+    }
+
+    /// The DSO of the code at an address, and the place in it.
+    #[inline]
+    fn locate(&mut self, addr: u64) -> Result<(DsoId, u64), ChainEnd> {
+        let is_covered = self
+            .mapping
+            .is_some_and(|mapping| mapping.start <= addr && addr < mapping.end);
+        if !is_covered {
+            let found = self.space.find(VirtAddr(addr)).ok_or(ChainEnd::NoMapping)?;
+            if !found.executable {
+                return Err(ChainEnd::BadFrame);
+            }
+            self.mapping = Some(found);
+        }
+        let mapping = self.mapping.ok_or(ChainEnd::NoMapping)?;
+        Ok((mapping.dso, mapping.dso_addr(VirtAddr(addr)).0))
+    }
+
+    /// What is known about an address: from the cache, else from the module.
+    #[inline]
+    pub(crate) fn known(&mut self, pc: u64, is_return: bool) -> Result<Known, ChainEnd> {
+        // a call that never returns may be the mapping's last instruction
+        let (dso, offset) = self.locate(pc.wrapping_sub(u64::from(is_return)))?;
+        let place = Place {
+            dso,
+            offset: offset.wrapping_add(u64::from(is_return)),
+            is_return,
+        };
+        if let Some(known) = self.unwinder.cache.get(place) {
+            self.unwinder.stats.cache_hits += 1;
+            return Ok(known);
+        }
+        self.unwinder.stats.cache_misses += 1;
+        let known = self.look_up(place);
+        self.unwinder.cache.insert(place, known);
+        Ok(known)
+    }
+
+    #[cold]
+    fn look_up(&mut self, place: Place) -> Known {
+        let Unwinder {
+            modules,
+            rules,
+            stats,
+            ..
+        } = self.unwinder;
+        let Some(module) = modules.load(place.dso, self.images, stats) else {
+            return Known {
+                action: Action::FramePointer,
+                is_returned_to: true,
+                is_trampoline: false,
+            };
+        };
+        let (before, from) = module.image.around(place.offset, BYTES_BEFORE, BYTES_FROM);
+        let is_after_call = call_before(before).is_some();
+        let special = special_action(place.is_return, module.image.is_go, before, from);
+        if let Some(action) = special {
+            return Known {
+                action,
+                is_returned_to: true,
+                is_trampoline: action == Action::SignalReturn,
+            };
+        }
+        let at_sp = frame_at_sp(before, from).filter(|_| !place.is_return);
+        let mut rule_at = |rules: &mut RuleStore, offset| {
+            let vaddr = module.image.vaddr(offset)?;
+            module.rule(vaddr, rules, stats)
+        };
+        let lookup = place.offset.wrapping_sub(u64::from(place.is_return));
+        let mut rule = rule_at(rules, lookup);
+        let mut is_returned_to = is_after_call || !place.is_return;
+        let mut is_trampoline = rule.is_some_and(|id| rules.rule(id).is_signal_frame);
+        if !is_returned_to {
+            // Nothing called here. What somebody puts on a stack is a trampoline for signal handlers,
+            // or the start of a function.
+            let start = rule_at(rules, place.offset);
+            let is_start = module
+                .image
+                .vaddr(place.offset)
+                .is_some_and(|vaddr| module.is_function_start(vaddr));
+            if let Some(id) = start.filter(|&id| is_start || rules.rule(id).is_signal_frame) {
+                (rule, is_returned_to, is_trampoline) = (Some(id), true, true);
+            }
+        }
+        let action = match (rule, at_sp) {
+            (Some(id), _) => Action::Rule(id),
+            (None, Some(at_sp)) => Action::AtSp(at_sp),
+            (None, None) => Action::FramePointer,
+        };
+        Known {
+            action,
+            is_returned_to,
+            is_trampoline,
+        }
+    }
+}
+
+/// What the instruction bytes alone say, whatever the tables do.
+fn special_action(is_return: bool, is_go: bool, before: &[u8], from: &[u8]) -> Option<Action> {
+    if !is_return {
+        return is_in_signal_return(before, from).then_some(Action::SignalReturn);
+    }
+    if is_signal_return(from) {
+        Some(Action::SignalReturn)
+    } else if is_context_start(from)
+        || is_goroutine_start(before, from) && call_before(before).is_none()
+        || is_go && is_after_goroutine_left(before)
+    {
+        Some(Action::StackStart)
+    } else if is_go && is_after_stack_switch(before) {
+        Some(Action::StackSwitch)
+    } else {
+        None
+    }
+}

@@ -1,0 +1,66 @@
+use prof_model::VirtAddr;
+
+/// Stack bytes of the sampled thread. A sample, a core file and a test array all qualify.
+pub trait StackMemory {
+    /// The word at `addr`, or `None` where nothing was captured.
+    fn read_u64(&self, addr: VirtAddr) -> Option<u64>;
+
+    /// The first address behind the captured bytes.
+    fn end(&self) -> VirtAddr;
+
+    /// Whether the stack goes on behind [`StackMemory::end`]: the copy ended because of its size.
+    fn is_cut(&self) -> bool;
+}
+
+/// The copy of the stack in a sample: `bytes` from the stack pointer upwards.
+#[derive(Clone, Copy, Debug)]
+pub struct StackCopy<'a> {
+    start: u64,
+    bytes: &'a [u8],
+    full: bool,
+}
+
+impl<'a> StackCopy<'a> {
+    /// `bytes` as they lay at `start`; `full` if all bytes that were asked for were copied, so that
+    /// more stack may follow.
+    pub fn new(start: VirtAddr, bytes: &'a [u8], full: bool) -> Self {
+        Self {
+            start: start.0,
+            bytes,
+            full,
+        }
+    }
+}
+
+impl StackMemory for StackCopy<'_> {
+    #[inline]
+    fn read_u64(&self, addr: VirtAddr) -> Option<u64> {
+        let offset = usize::try_from(addr.0.checked_sub(self.start)?).ok()?;
+        let word = self.bytes.get(offset..)?.first_chunk()?;
+        Some(u64::from_le_bytes(*word))
+    }
+
+    fn end(&self) -> VirtAddr {
+        VirtAddr(self.start.saturating_add(self.bytes.len() as u64))
+    }
+
+    fn is_cut(&self) -> bool {
+        self.full
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_words_inside_the_copy_are_read() {
+        let bytes: Vec<u8> = (0..16).collect();
+        let copy = StackCopy::new(VirtAddr(0x1000), &bytes, true);
+        let read = |addr| copy.read_u64(VirtAddr(addr));
+        assert_eq!(read(0x1000), Some(0x0706_0504_0302_0100));
+        assert_eq!(read(0x1008), Some(0x0f0e_0d0c_0b0a_0908));
+        assert_eq!([0xfff, 0x1009, 0x1010, u64::MAX].map(read), [None; 4]);
+        assert_eq!(copy.end(), VirtAddr(0x1010));
+    }
+}

@@ -1,0 +1,20 @@
+/// What the unwinder did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Callchains asked for.
+    pub chains: u64,
+    /// Frames they have.
+    pub frames: u64,
+    /// Frames whose rule was in the cache.
+    pub cache_hits: u64,
+    /// Frames whose rule had to be looked up.
+    pub cache_misses: u64,
+    /// Functions whose unwind tables were compiled.
+    pub functions_compiled: u64,
+    /// Distinct rules in them.
+    pub rules: u64,
+    /// Files whose bytes were asked for.
+    pub images: u64,
+    /// Those of them without usable unwind tables.
+    pub images_without_tables: u64,
+}

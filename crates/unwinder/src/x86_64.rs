@@ -1,0 +1,301 @@
+//! What is particular to x86-64: register numbers, the signal frame, and the instruction bytes that
+//! tell where a return address is when no table does.
+
+/// How many registers are kept: the general ones and the instruction pointer, by DWARF number.
+pub(crate) const REGISTERS: usize = 17;
+
+/// DWARF number of rbp.
+pub(crate) const BP: u8 = 6;
+/// DWARF number of rsp.
+pub(crate) const SP: u8 = 7;
+/// DWARF number of the return address column; for a frame's registers, rip.
+pub(crate) const IP: u8 = 16;
+
+/// The registers that a function hands back as it got them.
+pub(crate) const CALLEE_SAVED: [u8; 6] = [3, BP, 12, 13, 14, 15];
+/// Where in [`CALLEE_SAVED`] rbp is.
+pub(crate) const BP_INDEX: usize = 1;
+/// A bit for each of [`CALLEE_SAVED`], and for the stack and instruction pointer.
+pub(crate) const KEPT_OVER_CALLS: u32 = 1 << 3 | 0xf << 12 | KEPT_BY_FRAME_POINTER;
+/// What a step along the frame pointers knows of the caller.
+pub(crate) const KEPT_BY_FRAME_POINTER: u32 = 1 << BP | 1 << SP | 1 << IP;
+
+/// perf's register numbers -> DWARF numbers. Source: `asm/perf_regs.h`; System V ABI, figure 3.36.
+#[rustfmt::skip]
+pub(crate) const FROM_PERF: [Option<u8>; 24] = [
+    Some(0), Some(3), Some(2), Some(1), Some(4), Some(5), Some(BP), Some(SP), Some(IP),
+    None, None, None, None, None, None, None, // flags and segments
+    Some(8), Some(9), Some(10), Some(11), Some(12), Some(13), Some(14), Some(15),
+];
+
+/// Where the signal frame keeps the interrupted registers, in words from [`SIGNAL_REGISTERS_AT`]: their
+/// DWARF numbers in order. Source: `struct sigcontext` in `asm/sigcontext.h`.
+pub(crate) const SIGNAL_REGISTERS: [u8; 17] =
+    [8, 9, 10, 11, 12, 13, 14, 15, 5, 4, BP, 3, 1, 0, 2, SP, IP];
+/// Bytes from the stack pointer at the trampoline (a `ucontext`) to its machine context.
+pub(crate) const SIGNAL_REGISTERS_AT: u64 = 40;
+
+/// Every canonical frame address and frame pointer is a multiple of this.
+pub(crate) const STACK_ALIGNMENT: u64 = 8;
+
+/// How many bytes before an address the functions below look at, at most.
+pub(crate) const BYTES_BEFORE: usize = 16;
+/// How many bytes from an address on.
+pub(crate) const BYTES_FROM: usize = 16;
+
+/// `mov $15, %rax; syscall` (rt_sigreturn): glibc and musl, Go before and after it shortened moves.
+const SIGNAL_RETURNS: [&[u8]; 2] = [
+    &[0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05],
+    &[0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05],
+];
+
+/// Whether a signal handler that returns here ends up in the interrupted code.
+pub(crate) fn is_signal_return(from: &[u8]) -> bool {
+    SIGNAL_RETURNS.iter().any(|code| from.starts_with(code))
+}
+
+/// Whether the instruction here is one of a signal trampoline, or the kernel is executing its system
+/// call: `before` ends where `from` starts.
+pub(crate) fn is_in_signal_return(before: &[u8], from: &[u8]) -> bool {
+    SIGNAL_RETURNS.iter().any(|code| {
+        [0, code.len() - 2, code.len()].iter().any(|&done| {
+            let (executed, left) = code.split_at(done);
+            before.ends_with(executed) && from.starts_with(left)
+        })
+    })
+}
+
+/// Whether a return to here is one to glibc's `__start_context`, where a function on a stack of
+/// `makecontext` returns to: `mov %rbx, %rsp; mov (%rsp), %rdi; test %rdi, %rdi`. Its table describes
+/// no caller, and does not say so.
+pub(crate) fn is_context_start(from: &[u8]) -> bool {
+    from.starts_with(&[0x48, 0x89, 0xdc, 0x48, 0x8b, 0x3c, 0x24, 0x48, 0x85, 0xff])
+}
+
+/// Whether a return to here is one to Go's `runtime.goexit`, below which a goroutine has no frame:
+/// `nop; call goexit1; nop`, with the return address put behind the first `nop` by hand.
+pub(crate) fn is_goroutine_start(before: &[u8], from: &[u8]) -> bool {
+    before.ends_with(&[0x90]) && matches!(from, [0xe8, _, _, _, _, 0x90, ..])
+}
+
+/// Whether the call before a return address is one with which Go goes on, on the thread's own stack,
+/// with work for the goroutine whose stack it has left.
+pub(crate) fn is_after_stack_switch(before: &[u8]) -> bool {
+    match before {
+        // systemstack: mov %rdi, %rdx; mov (%rdi), %rdi; call *%rdi
+        [.., 0x48, 0x89, 0xfa, 0x48, 0x8b, 0x3f, 0xff, 0xd7] => true,
+        // morestack: mov 0x38(%rbx), %rsp; call newstack
+        [.., 0x48, 0x8b, 0x63, 0x38, 0xe8, _, _, _, _] => true,
+        _ => false,
+    }
+}
+
+/// Whether the call before a return address is the one with which Go's `runtime.mcall` leaves a
+/// goroutine behind, to find another: `push %rax; mov (%rdx), %r12; call *%r12`.
+pub(crate) fn is_after_goroutine_left(before: &[u8]) -> bool {
+    before.ends_with(&[0x50, 0x4c, 0x8b, 0x22, 0x41, 0xff, 0xd4])
+}
+
+/// A call instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// To this many bytes from its return address.
+    Direct(i32),
+    /// Through a register or memory.
+    Indirect,
+}
+
+/// The call instruction that `before` ends with: what a return address must follow.
+pub(crate) fn call_before(before: &[u8]) -> Option<Call> {
+    if let [.., 0xe8, a, b, c, d] = *before {
+        return Some(Call::Direct(i32::from_le_bytes([a, b, c, d])));
+    }
+    // ff /2 with its ModRM, SIB and displacement bytes
+    let is_modrm = |byte: u8, mode: u8| byte >> 3 & 7 == 2 && byte >> 6 == mode;
+    let rm = |byte: u8| byte & 7;
+    let indirect = match *before {
+        [.., 0xff, modrm] if is_modrm(modrm, 3) => true,
+        [.., 0xff, modrm] if is_modrm(modrm, 0) && rm(modrm) != 4 && rm(modrm) != 5 => true,
+        [.., 0xff, modrm, _] if is_modrm(modrm, 1) && rm(modrm) != 4 => true,
+        [.., 0xff, modrm, sib] if is_modrm(modrm, 0) && rm(modrm) == 4 && rm(sib) != 5 => true,
+        [.., 0xff, modrm, _, _] if is_modrm(modrm, 1) && rm(modrm) == 4 => true,
+        [.., 0xff, modrm, _, _, _, _] if is_modrm(modrm, 2) && rm(modrm) != 4 => true,
+        [.., 0xff, modrm, _, _, _, _] if is_modrm(modrm, 0) && rm(modrm) == 5 => true,
+        [.., 0xff, modrm, _, _, _, _, _] if is_modrm(modrm, 2) && rm(modrm) == 4 => true,
+        [.., 0xff, modrm, sib, _, _, _, _] => is_modrm(modrm, 0) && rm(modrm) == 4 && rm(sib) == 5,
+        _ => false,
+    };
+    indirect.then_some(Call::Indirect)
+}
+
+/// A frame that is not (or no longer) set up: where things are relative to the stack pointer, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AtSp {
+    pub(crate) return_address: u16,
+    /// Where the caller's rbp is, if not in rbp.
+    pub(crate) saved_bp: Option<u16>,
+}
+
+/// Where the return address is at an interrupted instruction whose bytes show that it belongs to a
+/// prologue, an epilogue or a jump stub; `before` ends where `from` starts.
+pub(crate) fn frame_at_sp(before: &[u8], from: &[u8]) -> Option<AtSp> {
+    let at = |return_address| {
+        Some(AtSp {
+            return_address,
+            saved_bp: None,
+        })
+    };
+    let above_bp = |saved_bp: u16| {
+        Some(AtSp {
+            return_address: saved_bp + 8,
+            saved_bp: Some(saved_bp),
+        })
+    };
+    let entry = from.strip_prefix(ENDBR64).unwrap_or(from);
+    if SETS_UP_FRAME.iter().any(|code| entry.starts_with(code)) {
+        return at(0);
+    }
+    match (before, from) {
+        // push %rbp | mov %rsp, %rbp
+        ([.., 0x55], [0x48, 0x89, 0xe5, ..] | [0x48, 0x8b, 0xec, ..]) => above_bp(0),
+        // Go asks for more stack before it builds a frame: cmp 0x10(%r14), %rsp or %r12; jbe
+        (_, [0x49 | 0x4d, 0x3b, 0x66, 0x10, ..]) => at(0),
+        ([.., 0x49 | 0x4d, 0x3b, 0x66, 0x10], [0x76, ..] | [0x0f, 0x86, ..]) => at(0),
+        (_, [0x4c, 0x8d, 0x64, 0x24, _, 0x4d, 0x3b, 0x66, 0x10, ..]) => at(0),
+        (
+            _,
+            [
+                0x4c,
+                0x8d,
+                0xa4,
+                0x24,
+                _,
+                _,
+                _,
+                _,
+                0x4d,
+                0x3b,
+                0x66,
+                0x10,
+                ..,
+            ],
+        ) => at(0),
+        // ret
+        (_, [0xc3, ..] | [0xf3 | 0xf2, 0xc3, ..] | [0xc2, ..]) => at(0),
+        // pop %rbp; ret
+        (_, [0x5d, 0xc3, ..]) => above_bp(0),
+        // add $N, %rsp; ret
+        (_, [0x48, 0x83, 0xc4, size @ 0..=0x7f, 0xc3, ..]) => at(u16::from(*size)),
+        // add $N, %rsp; pop %rbp; ret
+        (_, [0x48, 0x83, 0xc4, size @ 0..=0x7f, 0x5d, 0xc3, ..]) => above_bp(u16::from(*size)),
+        _ if jumps_on(from) => at(0),
+        // a PLT entry's push $N; jmp, and between the two
+        (_, [0x68, _, _, _, _, 0xe9, ..]) => at(0),
+        ([.., 0x68, _, _, _, _], [0xe9, ..]) => at(8),
+        _ => None,
+    }
+}
+
+const ENDBR64: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
+/// push %rbp; mov %rsp, %rbp, as two assemblers encode it
+const SETS_UP_FRAME: [&[u8]; 2] = [&[0x55, 0x48, 0x89, 0xe5], &[0x55, 0x48, 0x8b, 0xec]];
+
+/// Whether a function that starts here keeps its frame pointer in rbp, as far as its first
+/// instructions tell.
+pub(crate) fn begins_with_frame(from: &[u8]) -> bool {
+    let entry = from.strip_prefix(ENDBR64).unwrap_or(from);
+    let go = matches!(
+        from,
+        [0x49 | 0x4d, 0x3b, 0x66, 0x10, ..] | [0x4c, 0x8d, 0x64 | 0xa4, 0x24, ..]
+    );
+    go || SETS_UP_FRAME.iter().any(|code| entry.starts_with(code))
+}
+
+/// Whether the code here goes on elsewhere with the stack as it is: a PLT entry, a tail call.
+pub(crate) fn jumps_on(from: &[u8]) -> bool {
+    let entry = from.strip_prefix(ENDBR64).unwrap_or(from);
+    let entry = entry.strip_prefix(&[0xf2]).unwrap_or(entry); // bnd
+    entry.starts_with(&[0xff, 0x25])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_call_is_recognised_at_its_end() {
+        let calls: [(&[u8], Call); 12] = [
+            (&[0xe8, 0x10, 0, 0, 0], Call::Direct(16)),
+            (&[0xe8, 0xf0, 0xff, 0xff, 0xff], Call::Direct(-16)),
+            (&[0xff, 0xd0], Call::Indirect),             // *%rax
+            (&[0x41, 0xff, 0xd4], Call::Indirect),       // *%r12
+            (&[0xff, 0x10], Call::Indirect),             // *(%rax)
+            (&[0xff, 0x50, 0x18], Call::Indirect),       // *0x18(%rax)
+            (&[0xff, 0x14, 0xc3], Call::Indirect),       // *(%rbx,%rax,8)
+            (&[0xff, 0x54, 0x24, 0x08], Call::Indirect), // *8(%rsp)
+            (&[0xff, 0x15, 0x22, 0x2f, 0, 0], Call::Indirect), // *0x2f22(%rip)
+            (&[0xff, 0x90, 0x80, 1, 0, 0], Call::Indirect), // *0x180(%rax)
+            (&[0xff, 0x94, 0x24, 0x80, 1, 0, 0], Call::Indirect), // *0x180(%rsp)
+            (&[0x41, 0xff, 0x14, 0xc5, 0x40, 0, 0, 0], Call::Indirect), // *0x40(,%rax,8)
+        ];
+        for (code, call) in calls {
+            assert_eq!(call_before(code), Some(call), "{code:x?}");
+        }
+    }
+
+    #[test]
+    fn a_jump_a_push_and_no_code_are_not_calls() {
+        let others: [&[u8]; 6] = [
+            &[],
+            &[0xe9, 1, 0, 0, 0],
+            &[0xff, 0xe0],             // jmp *%rax
+            &[0xff, 0x25, 1, 0, 0, 0], // jmp *1(%rip)
+            &[0xff, 0x35, 1, 0, 0, 0], // push 1(%rip)
+            &[0xc3, 0x90],
+        ];
+        for code in others {
+            assert_eq!(call_before(code), None, "{code:x?}");
+        }
+    }
+
+    #[test]
+    fn the_signal_trampoline_is_known_at_each_of_its_instructions() {
+        let code = SIGNAL_RETURNS[0];
+        assert!(is_signal_return(code) && !is_signal_return(&code[7..]));
+        let at: Vec<_> = (0..=code.len())
+            .filter(|&done| is_in_signal_return(&code[..done], &code[done..]))
+            .collect();
+        assert_eq!(at, [0, 7, 9]);
+    }
+
+    #[test]
+    fn gos_switches_of_stacks_are_known_by_the_call_before() {
+        let systemstack = [0x48, 0x89, 0xfa, 0x48, 0x8b, 0x3f, 0xff, 0xd7];
+        let morestack = [0x48, 0x8b, 0x63, 0x38, 0xe8, 0x95, 0x45, 0, 0];
+        let mcall = [0x50, 0x4c, 0x8b, 0x22, 0x41, 0xff, 0xd4];
+        assert!(is_after_stack_switch(&systemstack) && is_after_stack_switch(&morestack));
+        assert!(!is_after_stack_switch(&mcall) && !is_after_stack_switch(&morestack[4..]));
+        assert!(is_after_goroutine_left(&mcall) && !is_after_goroutine_left(&systemstack));
+        let goexit = [0x90, 0xe8, 1, 2, 3, 4, 0x90];
+        assert!(is_goroutine_start(&goexit[..1], &goexit[1..]));
+        assert!(!is_goroutine_start(&[0xcc], &goexit[1..]));
+    }
+
+    #[test]
+    fn prologue_and_epilogue_bytes_tell_where_the_return_address_is() {
+        let at = |before: &[u8], from: &[u8]| {
+            frame_at_sp(before, from).map(|frame| (frame.return_address, frame.saved_bp))
+        };
+        assert_eq!(at(&[], &[0x55, 0x48, 0x89, 0xe5]), Some((0, None)));
+        assert_eq!(at(&[0x55], &[0x48, 0x89, 0xe5]), Some((8, Some(0))));
+        assert_eq!(at(&[0x90], &[0x48, 0x89, 0xe5]), None);
+        assert_eq!(at(&[], &[0x5d, 0xc3]), Some((8, Some(0))));
+        assert_eq!(at(&[], &[0x5d, 0x90]), None);
+        assert_eq!(at(&[], &[0xc3]), Some((0, None)));
+        assert_eq!(at(&[], &[0x48, 0x83, 0xc4, 0x18, 0xc3]), Some((0x18, None)));
+        assert_eq!(at(&[], &[0x49, 0x3b, 0x66, 0x10, 0x76]), Some((0, None)));
+        let push = [0x68, 1, 0, 0, 0];
+        assert_eq!(at(&push, &[0xe9, 0, 0, 0, 0]), Some((8, None)));
+        assert_eq!(at(&[], &[]), None);
+    }
+}

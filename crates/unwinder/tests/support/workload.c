@@ -1,0 +1,208 @@
+/* Writes its own registers, stack bytes and frame-pointer chain at chosen moments, as a sampling
+ * kernel would: workload DIR MODE COPY, where COPY is the size of the stack copies in bytes.
+ *
+ * DIR/samples: records of the 17 registers by DWARF number, a tag, the copy's length, the chain's
+ * length (all u64), then the copy, then the chain. DIR/maps, DIR/vdso: what they were. */
+#define _GNU_SOURCE
+#include <alloca.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#define NOINLINE __attribute__((noinline, noclone))
+#define KEEP __asm__ volatile("" ::: "memory") /* nothing moves here, no tail call */
+
+enum tag { INTERRUPTED, INSIDE };
+
+static int samples, mem;
+static size_t copy_size;
+static unsigned char bytes[65536];
+static volatile int stop, inside_handler;
+volatile long sink;
+
+static void put(int fd, const void *data, size_t size) {
+    if (write(fd, data, size) != (ssize_t)size)
+        _exit(3);
+}
+
+NOINLINE static void dump(const ucontext_t *context, enum tag tag) {
+    static const int order[17] = {REG_RAX, REG_RDX, REG_RCX, REG_RBX, REG_RSI, REG_RDI,
+                                  REG_RBP, REG_RSP, REG_R8,  REG_R9,  REG_R10, REG_R11,
+                                  REG_R12, REG_R13, REG_R14, REG_R15, REG_RIP};
+    const greg_t *regs = context->uc_mcontext.gregs;
+    unsigned long head[20], chain[127];
+    for (int i = 0; i < 17; i++)
+        head[i] = regs[order[i]];
+    ssize_t size = pread(mem, bytes, copy_size, regs[REG_RSP]);
+    unsigned long frame[2], bp = regs[REG_RBP], length = 0;
+    chain[length++] = regs[REG_RIP];
+    while (length < 127 && pread(mem, frame, sizeof frame, bp) == sizeof frame) {
+        chain[length++] = frame[1];
+        bp = frame[0];
+    }
+    head[17] = tag;
+    head[18] = size < 0 ? 0 : size;
+    head[19] = length;
+    put(samples, head, sizeof head);
+    put(samples, bytes, head[18]);
+    put(samples, chain, length * sizeof *chain);
+}
+
+NOINLINE static void dump_here(void) {
+    ucontext_t context;
+    getcontext(&context);
+    dump(&context, INSIDE);
+    KEEP;
+}
+
+/* int3, and from then on every instruction until stop is set */
+NOINLINE static void on_trap(int signal, siginfo_t *info, void *context) {
+    ucontext_t *interrupted = context;
+    dump(interrupted, INTERRUPTED);
+    if (inside_handler)
+        dump_here();
+    if (stop)
+        interrupted->uc_mcontext.gregs[REG_EFL] &= ~0x100L;
+    else
+        interrupted->uc_mcontext.gregs[REG_EFL] |= 0x100;
+    KEEP;
+}
+
+NOINLINE static int leaf(int x) { return x * 3 + 1; }
+
+NOINLINE static int fib(int n) { return n < 2 ? leaf(n) : fib(n - 1) + fib(n - 2); }
+
+NOINLINE static int compare(const void *a, const void *b) { return *(int *)a - *(int *)b; }
+
+NOINLINE static int with_alloca(int n) {
+    volatile char *room = alloca(n * 16);
+    room[n] = n;
+    return leaf(room[n]);
+}
+
+/* CFA by expression: the stack is realigned and has a variable size */
+NOINLINE static int realigned(int n) {
+    _Alignas(64) volatile char wide[64];
+    volatile char *room = alloca(n * 16);
+    wide[n] = room[n] = n;
+    return leaf(wide[n] + room[n] + ((unsigned long)wide & 63));
+}
+
+NOINLINE static int many_registers(int a, int b, int c, int d, int e, int f) {
+    int x = leaf(a), y = leaf(b), z = leaf(c), u = leaf(d), v = leaf(e), w = leaf(f);
+    return x + y * z + u * v + w + fib(2) + x * y * u * w;
+}
+
+NOINLINE static int early_return(int x) {
+    if (x > 2)
+        return x;
+    return fib(x) + many_registers(x, 2, 3, 4, 5, 6);
+}
+
+NOINLINE static void work(void) {
+    int numbers[] = {5, 2, 9, 1, 7};
+    char text[64];
+    struct timespec now;
+    qsort(numbers, 5, sizeof *numbers, compare);
+    snprintf(text, sizeof text, "%d %s %x", numbers[0], "text", numbers[1]);
+    sink += strlen(text) + fib(4) + with_alloca(3) + realigned(2) + early_return(1) + early_return(5);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    char *copy = malloc(100);
+    memset(copy, 1, 100);
+    memcpy(text, copy, sizeof text);
+    free(copy);
+    sink += text[1];
+}
+
+NOINLINE static void step(void) {
+    __asm__ volatile("int3");
+    work();
+    stop = 1;
+    KEEP;
+}
+
+NOINLINE static int deep(int n) {
+    volatile char room[400];
+    room[0] = n;
+    if (n == 0)
+        dump_here();
+    else
+        room[1] = deep(n - 1);
+    KEEP;
+    return room[0];
+}
+
+NOINLINE static void *in_thread(void *unused) {
+    dump_here();
+    KEEP;
+    return unused;
+}
+
+static ucontext_t back;
+
+NOINLINE static void in_context(void) {
+    dump_here();
+    KEEP;
+}
+
+NOINLINE static void trapped(void) {
+    stop = 1;
+    __asm__ volatile("int3");
+    sink += leaf(1);
+}
+
+int main(int argc, char **argv) {
+    char path[4096];
+    const char *dir = argv[1], *mode = argv[2];
+    copy_size = strtoul(argv[3], NULL, 0);
+    snprintf(path, sizeof path, "%s/samples", dir);
+    samples = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    mem = open("/proc/self/mem", O_RDONLY);
+    struct sigaction action = {.sa_sigaction = on_trap, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigaction(SIGTRAP, &action, NULL);
+
+    if (!strcmp(mode, "step")) {
+        step();
+    } else if (!strcmp(mode, "inside")) {
+        inside_handler = 1;
+        trapped();
+    } else if (!strcmp(mode, "altstack")) {
+        static char other[65536];
+        stack_t stack = {.ss_sp = other, .ss_size = sizeof other};
+        sigaltstack(&stack, NULL);
+        inside_handler = 1;
+        trapped();
+    } else if (!strcmp(mode, "deep")) {
+        deep(99);
+    } else if (!strcmp(mode, "context")) {
+        static char other[65536];
+        ucontext_t context;
+        getcontext(&context);
+        context.uc_stack.ss_sp = other;
+        context.uc_stack.ss_size = sizeof other;
+        context.uc_link = &back;
+        makecontext(&context, in_context, 0);
+        swapcontext(&back, &context);
+    } else if (!strcmp(mode, "thread")) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, in_thread, NULL);
+        pthread_join(thread, NULL);
+    }
+
+    snprintf(path, sizeof path, "%s/vdso", dir);
+    int vdso = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    ssize_t size = pread(mem, bytes, sizeof bytes, getauxval(AT_SYSINFO_EHDR));
+    put(vdso, bytes, size < 0 ? 0 : size);
+    snprintf(path, sizeof path, "%s/maps", dir);
+    int to = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600), from = open("/proc/self/maps", O_RDONLY);
+    while ((size = read(from, bytes, sizeof bytes)) > 0)
+        put(to, bytes, size);
+    return 0;
+}
