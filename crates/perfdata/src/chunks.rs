@@ -1,0 +1,99 @@
+//! Holds the bytes of records that wait for their turn.
+
+use std::collections::VecDeque;
+
+/// Where a record lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) chunk: u64,
+    pub(crate) at: u32,
+}
+
+/// The pieces in which a file was read. A piece stays as long as a record in it waits, so records
+/// are never copied; pieces that nobody needs are used again.
+#[derive(Debug, Default)]
+pub(crate) struct Chunks {
+    chunks: VecDeque<Chunk>,
+    /// Number of the first in `chunks`.
+    first: u64,
+    spare: Vec<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    bytes: Vec<u8>,
+    holders: u32,
+}
+
+/// More would only keep memory.
+const SPARE: usize = 4;
+
+impl Chunks {
+    /// An empty buffer for the next chunk.
+    pub(crate) fn buffer(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Adds a chunk, held once; returns its number.
+    pub(crate) fn add(&mut self, bytes: Vec<u8>) -> u64 {
+        self.chunks.push_back(Chunk { bytes, holders: 1 });
+        self.first + self.chunks.len() as u64 - 1
+    }
+
+    /// The bytes of a chunk that is held.
+    pub(crate) fn bytes(&self, chunk: u64) -> &[u8] {
+        &self.chunks[(chunk - self.first) as usize].bytes
+    }
+
+    /// The bytes from a place to the end of its chunk.
+    pub(crate) fn from(&self, place: Place) -> &[u8] {
+        &self.bytes(place.chunk)[place.at as usize..]
+    }
+
+    /// Keeps a chunk until one more [`Self::release`].
+    pub(crate) fn hold(&mut self, chunk: u64) {
+        self.chunks[(chunk - self.first) as usize].holders += 1;
+    }
+
+    /// Ends one hold.
+    pub(crate) fn release(&mut self, chunk: u64) {
+        let chunk = &mut self.chunks[(chunk - self.first) as usize];
+        chunk.holders -= 1;
+        if chunk.holders == 0 {
+            let mut bytes = std::mem::take(&mut chunk.bytes);
+            if self.spare.len() < SPARE {
+                bytes.clear();
+                self.spare.push(bytes);
+            }
+        }
+        while self.chunks.front().is_some_and(|chunk| chunk.holders == 0) {
+            self.chunks.pop_front();
+            self.first += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_stays_until_its_last_record_is_released() {
+        let mut chunks = Chunks::default();
+        let first = chunks.add(b"first".to_vec());
+        let second = chunks.add(b"second".to_vec());
+        chunks.hold(first);
+        chunks.release(first);
+        chunks.release(second);
+        let place = Place {
+            chunk: first,
+            at: 2,
+        };
+        assert_eq!(chunks.from(place), b"rst");
+        chunks.release(first);
+        assert!(chunks.chunks.is_empty());
+        assert_eq!(chunks.spare.len(), 2);
+        let third = chunks.add(b"third".to_vec());
+        assert_eq!((third, chunks.bytes(third)), (2, &b"third"[..]));
+    }
+}

@@ -1,0 +1,106 @@
+//! Names that the recorder found, kept in the file: they outlive the binaries.
+
+mod chain_ends; // why callchains ended
+mod counters; // what happened while recording
+mod wire; // the bytes
+
+pub use chain_ends::ChainEnds;
+pub use counters::Counters;
+
+use std::collections::HashMap;
+
+use prof_model::{Dso, DsoAddr, FileId, Resolution};
+
+/// What `prof record` knows and perf's format has no place for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StoredNames {
+    /// Whether callers in user callchains are written as call sites (return address - 1), so that
+    /// a reader must not subtract again.
+    pub callers_are_call_sites: bool,
+    /// Why callchains ended, by sample.
+    pub ends: ChainEnds,
+    /// What was lost, and how the recording was made.
+    pub counters: Counters,
+    dsos: Vec<NamedDso>,
+    by_path: HashMap<Vec<u8>, Vec<usize>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct NamedDso {
+    dso: Dso,
+    /// By address.
+    addresses: Vec<(DsoAddr, Resolution)>,
+}
+
+impl StoredNames {
+    /// Adds what is known about addresses of a DSO: `resolutions[i]` is for `addresses[i]`.
+    pub fn add(&mut self, dso: &Dso, addresses: &[DsoAddr], resolutions: &[Resolution]) {
+        let mut addresses: Vec<_> = addresses
+            .iter()
+            .copied()
+            .zip(resolutions.iter().cloned())
+            .collect();
+        addresses.sort_by_key(|(addr, _)| *addr);
+        self.push(NamedDso {
+            dso: dso.clone(),
+            addresses,
+        });
+    }
+
+    fn push(&mut self, named: NamedDso) {
+        let same_path = self.by_path.entry(named.dso.path.clone()).or_default();
+        same_path.push(self.dsos.len());
+        self.dsos.push(named);
+    }
+
+    /// What is known about an address; `None` if it was not stored.
+    pub fn resolve(&self, dso: &Dso, addr: DsoAddr) -> Option<Resolution> {
+        let same_path = self.by_path.get(&dso.path)?;
+        same_path
+            .iter()
+            .map(|&index| &self.dsos[index])
+            .filter(|named| is_same(&named.dso, dso))
+            .find_map(|named| {
+                let at = named
+                    .addresses
+                    .binary_search_by_key(&addr, |(addr, _)| *addr);
+                at.ok().map(|at| named.addresses[at].1.clone())
+            })
+    }
+
+    /// The DSOs for which something is stored.
+    pub fn dsos(&self) -> impl Iterator<Item = &Dso> {
+        self.dsos.iter().map(|named| &named.dso)
+    }
+
+    /// How many addresses have an answer.
+    pub fn len(&self) -> usize {
+        self.dsos.iter().map(|named| named.addresses.len()).sum()
+    }
+
+    /// Whether no address has one.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Whether two DSOs at one path are one: the reader may have learnt a build-id or a file's
+/// generation that the recorder did not have, or the other way round.
+fn is_same(stored: &Dso, asked: &Dso) -> bool {
+    let same_file = |a: FileId, b: FileId| {
+        (a.major, a.minor, a.inode) == (b.major, b.minor, b.inode)
+            && (a.generation == b.generation || a.generation == 0 || b.generation == 0)
+    };
+    stored.kind == asked.kind
+        && match (stored.build_id, asked.build_id) {
+            (Some(stored), Some(asked)) => stored == asked,
+            _ => true,
+        }
+        && match (stored.file, asked.file) {
+            (Some(stored), Some(asked)) => same_file(stored, asked),
+            _ => true,
+        }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,404 @@
+//! Opens a recording: a file, a folder of files, or a pipe.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use prof_event::abi::record;
+use prof_event::{EventSet, HEADER_SIZE, RawRecord, derive_name};
+
+use crate::feature::{Features, bit, parse_event_names};
+use crate::header::{self, FILE_SIZE, FileHeader, Form, PIPE_SIZE, Section};
+use crate::names::StoredNames;
+use crate::pass::{Context, Item, Pass};
+use crate::source::{Feed, Source};
+use crate::trailer::Trailer;
+use crate::{Error, attr_section, pipe};
+
+/// A recording that is open for reading.
+pub struct Recording {
+    input: Input,
+    events: EventSet,
+    features: Features,
+    names: Option<StoredNames>,
+    warnings: Vec<String>,
+    /// Whether the recorder died before it wrote the header.
+    unfinished: bool,
+    /// Whether the records have told what they know about events and facts.
+    told: bool,
+}
+
+enum Input {
+    /// The records of a file, and the files beside it that hold more.
+    Files {
+        main: Source,
+        data: Section,
+        parts: Vec<Source>,
+    },
+    /// A file in the form of a pipe.
+    PipeFile(Source, Prelude),
+    /// What was read of a pipe, and the pipe until it was read.
+    Pipe(Prelude, Option<Box<dyn Read + Send>>),
+}
+
+/// The first records of a pipe, without its header.
+struct Prelude(Vec<u8>);
+
+/// Events are told within so many bytes.
+const PRELUDE_LIMIT: usize = 16 << 20;
+
+impl Recording {
+    /// Opens what lies at `path`: a file, a folder that perf wrote, or a named pipe.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let named = |source| Error::io(path.display().to_string(), source);
+        let metadata = std::fs::metadata(path).map_err(named)?;
+        if metadata.is_dir() {
+            return Self::from_folder(path);
+        }
+        let file = File::open(path).map_err(named)?;
+        if !metadata.is_file() {
+            return Self::from_stream(file);
+        }
+        Self::from_source(Source::File {
+            file,
+            len: metadata.len(),
+        })
+    }
+
+    /// Reads a recording from memory.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Error> {
+        Self::from_source(Source::Bytes(bytes))
+    }
+
+    /// Reads a recording from something that cannot seek: standard input, a socket. Its records
+    /// can be read once. Anything but the form of a pipe is read into memory.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn from_stream(mut stream: impl Read + Send + 'static) -> Result<Self, Error> {
+        let pipe = |source| Error::io("the pipe", source);
+        let mut bytes = Vec::new();
+        let mut first = stream.by_ref().take(PIPE_SIZE);
+        first.read_to_end(&mut bytes).map_err(pipe)?;
+        let is_pipe =
+            bytes.len() as u64 == PIPE_SIZE && matches!(header::parse(&bytes), Ok(Form::Pipe));
+        if !is_pipe {
+            stream.read_to_end(&mut bytes).map_err(pipe)?;
+            return Self::from_bytes(bytes);
+        }
+        let mut stream: Box<dyn Read + Send> = Box::new(stream);
+        let prelude = Prelude::read(&mut stream)?;
+        Self::from_prelude(prelude, |prelude| Input::Pipe(prelude, Some(stream)))
+    }
+
+    fn from_source(source: Source) -> Result<Self, Error> {
+        let start = Section {
+            offset: 0,
+            size: source.len().min(FILE_SIZE),
+        };
+        let start = source.section("the file header", start)?;
+        match header::parse(&start)? {
+            Form::Pipe => {
+                let mut rest = source.reader_from(PIPE_SIZE);
+                let prelude = Prelude::read(&mut rest)?;
+                Self::from_prelude(prelude, |prelude| Input::PipeFile(source, prelude))
+            }
+            Form::File(header) => Self::from_file(source, &header),
+        }
+    }
+
+    fn from_prelude(prelude: Prelude, input: impl FnOnce(Prelude) -> Input) -> Result<Self, Error> {
+        let (events, features, warnings) = prelude.learn();
+        let this = Self {
+            input: input(prelude),
+            events,
+            features,
+            names: None,
+            warnings,
+            unfinished: false,
+            told: false,
+        };
+        this.with_events(PIPE_SIZE)
+    }
+
+    fn from_file(source: Source, header: &FileHeader) -> Result<Self, Error> {
+        let mut events = EventSet::default();
+        for mut event in attr_section::parse(&source, header)? {
+            event.name = derive_name(&event.attr);
+            events.push(event);
+        }
+        let mut data = header.data;
+        let left = source.len().saturating_sub(data.offset);
+        let unfinished = data.size == 0 && header.features == [0; 4];
+        let mut warnings = Vec::new();
+        if unfinished {
+            warnings.push(
+                "the recorder did not finish the file; the records are read up to its end".into(),
+            );
+            data.size = left;
+        } else if data.size > left {
+            warnings.push(format!(
+                "the file is cut: it should have {} bytes of records, but has {left}",
+                data.size
+            ));
+            data.size = left;
+        }
+        let mut this = Self {
+            input: Input::Files {
+                main: source,
+                data,
+                parts: Vec::new(),
+            },
+            events,
+            features: Features::default(),
+            names: None,
+            warnings,
+            unfinished,
+            told: false,
+        };
+        this.read_features(header);
+        this.read_names();
+        this.with_events(header.attrs.offset)
+    }
+
+    /// A folder has a file with everything but most of the records, which lie in files beside it.
+    fn from_folder(folder: &Path) -> Result<Self, Error> {
+        let mut this = Self::open_file(&folder.join("data"))?;
+        let Input::Files { parts, .. } = &mut this.input else {
+            return Ok(this);
+        };
+        for number in 0.. {
+            let path = folder.join(format!("data.{number}"));
+            match File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file))) {
+                Ok((len, file)) => parts.push(Source::File { file, len }),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                Err(error) => return Err(Error::io(path.display().to_string(), error)),
+            }
+        }
+        Ok(this)
+    }
+
+    fn open_file(path: &Path) -> Result<Self, Error> {
+        let named = |source| Error::io(path.display().to_string(), source);
+        let file = File::open(path).map_err(named)?;
+        let len = file.metadata().map_err(named)?.len();
+        Self::from_source(Source::File { file, len })
+    }
+
+    /// Without an event no record can be read.
+    fn with_events(self, offset: u64) -> Result<Self, Error> {
+        if self.events.events().is_empty() {
+            return Err(Error::corrupt("the attrs", offset, "there is no event"));
+        }
+        Ok(self)
+    }
+
+    fn read_features(&mut self, header: &FileHeader) {
+        let Input::Files { main, .. } = &self.input else {
+            return;
+        };
+        let bits: Vec<_> = header.feature_bits().collect();
+        let table = Section {
+            offset: header.data.end(),
+            size: bits.len() as u64 * 16,
+        };
+        let table = match main.section("the feature table", table) {
+            Ok(table) => table,
+            Err(error) => return self.warnings.push(error.to_string()),
+        };
+        for (&bit, entry) in bits.iter().zip(table.chunks_exact(16)) {
+            let section = Section::read(&mut prof_event::Reader::new(entry)).unwrap_or_default();
+            if bit >= bit::PIPE_END {
+                continue;
+            }
+            let payload = match main.section("a feature", section) {
+                Ok(payload) => payload,
+                Err(error) => {
+                    self.warnings.push(format!("feature {bit}: {error}"));
+                    continue;
+                }
+            };
+            let result = if bit == bit::EVENT_DESC {
+                parse_event_names(&payload).map(|names| {
+                    for (index, name) in names.into_iter().enumerate() {
+                        self.events.rename(index, name);
+                    }
+                })
+            } else {
+                self.features.parse(bit, &payload)
+            };
+            if result.is_err() {
+                let what = format!(
+                    "feature {bit} at offset {:#x} ends too early",
+                    section.offset
+                );
+                self.warnings.push(what);
+            }
+        }
+    }
+
+    fn read_names(&mut self) {
+        let Input::Files { main, .. } = &self.input else {
+            return;
+        };
+        let names = Trailer::find(main)
+            .and_then(|trailer| trailer.as_ref().map(StoredNames::from_trailer).transpose());
+        match names {
+            Ok(names) => self.names = names,
+            Err(error) => self.warnings.push(error.to_string()),
+        }
+    }
+
+    /// The events. Those of a pipe can get further ones while its records are read.
+    pub fn events(&self) -> &EventSet {
+        &self.events
+    }
+
+    /// Facts about the recording. Those of a pipe can get further ones while its records are read.
+    pub fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// The names that the recorder stored, if it was `prof`.
+    pub fn stored_names(&self) -> Option<&StoredNames> {
+        self.names.as_ref()
+    }
+
+    /// What is wrong with the file although it could be read, a line each. Reading the records may
+    /// add to it.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Calls `visit` with every record in time order; records without a time come at once, those
+    /// with equal times in the order of the file.
+    ///
+    /// Records that describe the file itself are not shown. Records that cannot be decoded are
+    /// counted in a warning.
+    ///
+    /// # Errors
+    /// What `visit` returns, or [`Error`] where the file is damaged; what precedes the damage may
+    /// have been shown by then.
+    pub fn for_each<E: From<Error>>(
+        &mut self,
+        visit: impl FnMut(Item<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let known_until = match &self.input {
+            _ if self.told => u64::MAX,
+            Input::Files { .. } => 0,
+            Input::PipeFile(_, prelude) | Input::Pipe(prelude, _) => prelude.end(),
+        };
+        self.told = true;
+        let context = Context {
+            events: &mut self.events,
+            features: &mut self.features,
+            ends: self.names.as_ref().map(|names| &names.ends),
+            is_pipe: !matches!(self.input, Input::Files { .. }),
+            known_until,
+            unfinished: self.unfinished,
+        };
+        let mut pass = Pass::new(context, visit);
+        match &mut self.input {
+            Input::Files { main, data, parts } => {
+                pass.run(Feed::of(main, *data))?;
+                for part in parts {
+                    pass.run(Feed::of(part, part.all_from(0)))?;
+                }
+            }
+            Input::PipeFile(source, _) => {
+                pass.run(Feed::of(source, source.all_from(PIPE_SIZE)))?;
+            }
+            Input::Pipe(prelude, stream) => {
+                let mut stream = stream.take().ok_or(Error::ReadAlready)?;
+                pass.run(Feed::pipe(PIPE_SIZE, &prelude.0, &mut *stream))?;
+            }
+        }
+        for warning in pass.finish()? {
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Prelude {
+    /// Reads up to the first record that can only follow the events.
+    fn read(stream: &mut dyn Read) -> Result<Self, Error> {
+        let mut bytes = Vec::new();
+        while bytes.len() < PRELUDE_LIMIT {
+            let Some(raw) = read_record(stream, &mut bytes)? else {
+                break;
+            };
+            let ends_here = matches!(
+                raw.kind,
+                record::SAMPLE
+                    | record::FINISHED_ROUND
+                    | record::FINISHED_INIT
+                    | record::COMPRESSED
+                    | record::COMPRESSED2
+            );
+            let Ok(behind) = pipe::bytes_behind(raw) else {
+                break;
+            };
+            if ends_here || behind > PRELUDE_LIMIT as u64 {
+                break;
+            }
+            let read = stream.take(behind).read_to_end(&mut bytes);
+            read.map_err(|source| Error::io("the pipe", source))?;
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The offset behind it.
+    fn end(&self) -> u64 {
+        PIPE_SIZE + self.0.len() as u64
+    }
+
+    /// What it tells of the recording, and what of that could not be read.
+    fn learn(&self) -> (EventSet, Features, Vec<String>) {
+        let (mut events, mut features) = (EventSet::default(), Features::default());
+        let mut warnings = Vec::new();
+        let mut rest = &self.0[..];
+        while let Ok(raw) = RawRecord::parse(rest) {
+            if let Err(error) = pipe::apply(raw, &mut events, &mut features) {
+                warnings.push(format!("a record of type {}: {error}", raw.kind));
+            }
+            rest = &rest[raw.bytes.len()..];
+            let behind = pipe::bytes_behind(raw).unwrap_or(0);
+            let behind = usize::try_from(behind)
+                .unwrap_or(rest.len())
+                .min(rest.len());
+            if raw.kind == record::HEADER_TRACING_DATA {
+                features.tracing_data = Some(rest[..behind].to_vec());
+            }
+            rest = &rest[behind..];
+        }
+        (events, features, warnings)
+    }
+}
+
+/// Appends the next record of a stream; `None` where it ends or has no size.
+fn read_record<'b>(
+    stream: &mut dyn Read,
+    bytes: &'b mut Vec<u8>,
+) -> Result<Option<RawRecord<'b>>, Error> {
+    let start = bytes.len();
+    let mut more = |count: usize, bytes: &mut Vec<u8>| {
+        let read = (&mut *stream).take(count as u64).read_to_end(bytes);
+        read.map_err(|source| Error::io("the pipe", source))
+    };
+    more(HEADER_SIZE, bytes)?;
+    let Some(size) = bytes.get(start + 6..start + 8) else {
+        return Ok(None);
+    };
+    let size = usize::from(u16::from_le_bytes([size[0], size[1]]));
+    more(size.saturating_sub(HEADER_SIZE), bytes)?;
+    Ok(RawRecord::parse(&bytes[start..]).ok())
+}
