@@ -1,0 +1,19 @@
+//! Aggregates samples: equal stacks of one thread become one entry with a weight.
+//!
+//! In: samples whose addresses already have their DSO, in any order. Out: a [`Profile`] of interned
+//! stacks, the addresses whose names are wanted, and [`Names`], the answers by frame.
+//! Elsewhere: records and mappings (`prof-event`, `prof-model`), finding names (`prof-symbolizer`),
+//! rows, trees and text (`prof-report`).
+#![forbid(unsafe_code)]
+
+mod frame; // one place of one DSO, interned
+mod names; // what each frame is called
+mod profile; // samples, weights, losses
+mod script; // one sample by itself, for `script`
+mod stack; // stacks as paths in a tree
+
+pub use frame::{FrameId, FrameKey};
+pub use names::Names;
+pub use profile::{EventInfo, Losses, Profile, Sample, SampleKey, Weight};
+pub use script::{ScriptFrame, ScriptSample};
+pub use stack::{StackFrames, StackId, StackTable};

@@ -1,0 +1,81 @@
+use prof_model::{DsoAddr, DsoId, Reason, Resolution};
+use rustc_hash::FxHashMap;
+
+use crate::profile::hit_addresses;
+use crate::{FrameId, FrameKey, Profile};
+
+const NO_MAPPING: Resolution = Resolution::Unresolved(Reason::NoMapping);
+const NOT_ASKED: Resolution = Resolution::Unresolved(Reason::NoSymbol);
+
+/// What each frame of a profile is called, or why it has no name.
+///
+/// Frames that are looked up at one address share the answer.
+#[derive(Clone, Debug)]
+pub struct Names {
+    answers: Vec<Resolution>, // the first two are NO_MAPPING and NOT_ASKED
+    by_frame: Vec<u32>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            answers: vec![NO_MAPPING, NOT_ASKED],
+            by_frame: Vec::new(),
+        }
+    }
+}
+
+impl Names {
+    /// Asks `resolver` once per DSO for all addresses that samples hit there. They come ascending,
+    /// each once; the answers must come in the same order. An answer that is missing counts as
+    /// [`Reason::NoSymbol`], and a frame outside every mapping is [`Reason::NoMapping`].
+    pub fn build(
+        profile: &Profile,
+        resolver: impl FnMut(DsoId, &[DsoAddr]) -> Vec<Resolution>,
+    ) -> Self {
+        let mut names = Self::default();
+        names.extend(profile, resolver);
+        names
+    }
+
+    /// As [`Names::build`], for the frames that `profile` has gained since the last call.
+    pub fn extend(
+        &mut self,
+        profile: &Profile,
+        mut resolver: impl FnMut(DsoId, &[DsoAddr]) -> Vec<Resolution>,
+    ) {
+        let new: Vec<FrameKey> = profile
+            .frames()
+            .skip(self.by_frame.len())
+            .map(|(_, key)| *key)
+            .collect();
+        let mut indices: FxHashMap<(DsoId, u64), u32> = FxHashMap::default();
+        for (dso, addrs) in hit_addresses(&new) {
+            for (answer, addr) in resolver(dso, &addrs).into_iter().zip(&addrs) {
+                indices.insert((dso, addr.0), self.answers.len() as u32);
+                self.answers.push(answer);
+            }
+        }
+        self.by_frame.extend(new.iter().map(|key| match key.dso {
+            None => 0,
+            Some(dso) => indices.get(&(dso, key.lookup)).copied().unwrap_or(1),
+        }));
+    }
+
+    /// The answer for a frame; [`Reason::NoSymbol`] for one that came after the last look-up.
+    pub fn get(&self, frame: FrameId) -> &Resolution {
+        self.by_frame
+            .get(frame.index())
+            .map_or(&NOT_ASKED, |&answer| &self.answers[answer as usize])
+    }
+
+    /// How many frames have an answer.
+    pub fn len(&self) -> usize {
+        self.by_frame.len()
+    }
+
+    /// Whether nothing was looked up yet.
+    pub fn is_empty(&self) -> bool {
+        self.by_frame.is_empty()
+    }
+}
