@@ -1,0 +1,189 @@
+/// What a report can show, and sort by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Column {
+    /// Share of the samples in which the function ran or was waiting for a function it called.
+    Children,
+    /// Share of the samples in which it ran itself.
+    Overhead,
+    /// The part of it that ran in kernel mode.
+    OverheadSys,
+    /// The part of it that ran in user mode.
+    OverheadUser,
+    /// Number of samples in which it ran itself.
+    Samples,
+    /// Sum of their periods.
+    Period,
+    /// Process.
+    Pid,
+    /// Thread.
+    Tid,
+    /// Thread name.
+    Comm,
+    /// File name of the module.
+    Dso,
+    /// Function.
+    Symbol,
+    /// CPU.
+    Cpu,
+    /// Source file and line.
+    SourceLine,
+    /// Source file.
+    SourceFile,
+    /// Size of the function in bytes.
+    SymbolSize,
+}
+
+/// A key that no column has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "unknown key `{key}`; known are pid, tid, comm, dso, symbol, cpu, srcline, srcfile, \
+         symbol_size, overhead, overhead_sys, overhead_us, overhead_children, sample, period"
+)]
+pub struct UnknownColumn {
+    /// The key as given.
+    pub key: String,
+}
+
+/// Keys in the order in which a prefix is tried. `tid` is ours and must be written in full, so that
+/// every prefix that perf knows means what it means there.
+const KEYS: &[(&str, Column)] = &[
+    ("pid", Column::Pid),
+    ("comm", Column::Comm),
+    ("dso", Column::Dso),
+    ("symbol", Column::Symbol),
+    ("cpu", Column::Cpu),
+    ("srcline", Column::SourceLine),
+    ("srcfile", Column::SourceFile),
+    ("symbol_size", Column::SymbolSize),
+    ("overhead", Column::Overhead),
+    ("overhead_sys", Column::OverheadSys),
+    ("overhead_us", Column::OverheadUser),
+    ("overhead_children", Column::Children),
+    ("sample", Column::Samples),
+    ("period", Column::Period),
+];
+
+/// What rows are grouped by unless asked otherwise.
+pub(crate) const DEFAULT_SORT: [Column; 3] = [Column::Comm, Column::Dso, Column::Symbol];
+
+impl Column {
+    /// The first column whose key begins with `key`, whatever its case.
+    pub(crate) fn find(key: &str) -> Result<Self, UnknownColumn> {
+        if key.eq_ignore_ascii_case("tid") {
+            return Ok(Self::Tid);
+        }
+        let matches = |name: &str| {
+            let start = name.as_bytes().get(..key.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(key.as_bytes()))
+        };
+        KEYS.iter()
+            .find(|(name, _)| !key.is_empty() && matches(name))
+            .map(|&(_, column)| column)
+            .ok_or_else(|| UnknownColumn {
+                key: key.to_owned(),
+            })
+    }
+
+    /// Whether rows differ by it; the others are weights.
+    pub fn is_key(self) -> bool {
+        !matches!(
+            self,
+            Self::Children
+                | Self::Overhead
+                | Self::OverheadSys
+                | Self::OverheadUser
+                | Self::Samples
+                | Self::Period
+        )
+    }
+
+    /// Whether it is a percentage of the total.
+    pub(crate) fn is_percentage(self) -> bool {
+        !self.is_key() && !matches!(self, Self::Samples | Self::Period)
+    }
+
+    /// Its title. Next to `Children` the overhead is called `Self`.
+    pub(crate) fn header(self, overhead_is_self: bool) -> &'static str {
+        match self {
+            Self::Children => "Children",
+            Self::Overhead if overhead_is_self => "Self",
+            Self::Overhead => "Overhead",
+            Self::OverheadSys => "sys",
+            Self::OverheadUser => "usr",
+            Self::Samples => "Samples",
+            Self::Period => "Period",
+            Self::Pid => "    Pid:Command",
+            Self::Tid => "    Tid:Command",
+            Self::Comm => "Command",
+            Self::Dso => "Shared Object",
+            Self::Symbol => "Symbol",
+            Self::Cpu => "CPU",
+            Self::SourceLine => "Source:Line",
+            Self::SourceFile => "Source File",
+            Self::SymbolSize => "Symbol size",
+        }
+    }
+}
+
+fn parse(text: &str) -> Result<Vec<Column>, UnknownColumn> {
+    text.split([',', ' '])
+        .filter(|key| !key.is_empty())
+        .map(Column::find)
+        .collect()
+}
+
+/// Reads a list as `--sort` takes it: keys with commas between them. A leading `+` appends to the
+/// default, which is `comm,dso,symbol`.
+///
+/// # Errors
+/// [`UnknownColumn`] for the first key that is none.
+pub fn parse_sort(text: &str) -> Result<Vec<Column>, UnknownColumn> {
+    match text.strip_prefix('+') {
+        Some(more) => Ok([DEFAULT_SORT.to_vec(), parse(more)?].concat()),
+        None => parse(text),
+    }
+}
+
+/// Reads a list as `--fields` takes it. A leading `+` adds columns to those that are there anyway.
+///
+/// # Errors
+/// [`UnknownColumn`] for the first key that is none.
+pub fn parse_fields(text: &str) -> Result<crate::Fields, UnknownColumn> {
+    match text.strip_prefix('+') {
+        Some(more) => Ok(crate::Fields::Also(parse(more)?)),
+        None => Ok(crate::Fields::Only(parse(text)?)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_may_be_cut_short_and_the_first_that_fits_wins() {
+        let found = |key| Column::find(key).ok();
+        assert_eq!(found("sym"), Some(Column::Symbol));
+        assert_eq!(found("S"), Some(Column::Symbol));
+        assert_eq!(found("sr"), Some(Column::SourceLine));
+        assert_eq!(found("sa"), Some(Column::Samples));
+        assert_eq!(found("symbol_"), Some(Column::SymbolSize));
+        assert_eq!(found("o"), Some(Column::Overhead));
+        assert_eq!(found("p"), Some(Column::Pid));
+        assert_eq!(found("tid"), Some(Column::Tid));
+        assert_eq!(found("t"), None);
+        assert_eq!(found("pids"), None);
+        assert_eq!(found("commé"), None);
+    }
+
+    #[test]
+    fn a_plus_appends_to_the_default() {
+        let with_cpu = [Column::Comm, Column::Dso, Column::Symbol, Column::Cpu];
+        assert_eq!(parse_sort("+cpu").unwrap(), with_cpu);
+        assert_eq!(
+            parse_sort("dso, sym").unwrap(),
+            [Column::Dso, Column::Symbol]
+        );
+        let error = parse_sort("dso,what").unwrap_err();
+        assert_eq!(error.key, "what");
+    }
+}

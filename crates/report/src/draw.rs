@@ -1,0 +1,204 @@
+use std::io::{self, Write};
+
+use crate::hist::{Row, Table};
+use crate::{
+    CallNode, CallTree, ChainKey, ChainMode, ChainValue, Column, Fields, PlaceId, SymbolKind,
+};
+
+const MARGIN: &str = "            "; // 12 columns, as perf has them
+
+/// Writes the callchains of `row` below it: nothing if none is heavy enough.
+pub(crate) fn write_call_tree(out: &mut dyn Write, table: &Table<'_>, row: &Row) -> io::Result<()> {
+    let tree = table.call_tree(row);
+    let drawing = Drawing {
+        table,
+        tree: &tree,
+        row_period: table.main_weight(row).period,
+        row_samples: table.main_weight(row).samples,
+    };
+    match table.options().call_graph.mode {
+        ChainMode::Graph | ChainMode::Fractal => drawing.graph(out),
+        ChainMode::Flat => drawing.flat(out),
+        ChainMode::Folded => drawing.folded(out),
+        ChainMode::None => Ok(()),
+    }
+}
+
+/// Colours a share as perf does: red from 5%, green above 0.5%.
+pub(crate) fn colored(text: &str, percent: f64, color: bool) -> String {
+    match percent {
+        _ if !color => text.to_owned(),
+        5.0.. => format!("\x1b[31m{text}\x1b[m"),
+        percent if percent > 0.5 => format!("\x1b[32m{text}\x1b[m"),
+        _ => text.to_owned(),
+    }
+}
+
+struct Drawing<'a> {
+    table: &'a Table<'a>,
+    tree: &'a CallTree,
+    row_period: u64,
+    row_samples: u64,
+}
+
+/// What a node's branches are shares of, and how many of its samples are in no branch.
+struct Whole {
+    period: u64,
+    samples: u64,
+}
+
+impl Drawing<'_> {
+    fn name(&self, place: PlaceId) -> String {
+        let places = self.table.places();
+        let symbol = places.symbol_at(place);
+        let name = symbol.in_chain();
+        match (self.table.options().call_graph.key, symbol.kind) {
+            (ChainKey::Function, _) | (_, SymbolKind::Unresolved(_)) => name,
+            (ChainKey::Address | ChainKey::SourceLine, _) => {
+                let line = places.line_by_rank(places.get(place).line as usize);
+                let inlined = symbol.kind == SymbolKind::Inlined;
+                let suffix = if inlined { " (inlined)" } else { "" };
+                format!("{} {line}{suffix}", symbol.name)
+            }
+        }
+    }
+
+    fn limit(&self) -> usize {
+        match self.table.options().call_graph.print_limit {
+            0 => usize::MAX,
+            limit => limit,
+        }
+    }
+
+    fn value(&self, period: u64, samples: u64, whole: u64) -> String {
+        match self.table.options().call_graph.value {
+            ChainValue::Period => period.to_string(),
+            ChainValue::Count => samples.to_string(),
+            ChainValue::Percent => {
+                let percent = match whole {
+                    0 => 0.0,
+                    whole => period as f64 * 100.0 / whole as f64,
+                };
+                let color = self.table.options().color;
+                colored(&format!("{percent:.2}%"), percent, color)
+            }
+        }
+    }
+
+    /// Rows that are named after their function leave out the function below.
+    fn first_name_is_known(&self) -> bool {
+        let options = self.table.options();
+        let only = matches!(options.fields, Some(Fields::Only(_)));
+        let first = options.sort.as_ref().and_then(|sort| sort.first());
+        !only && first == Some(&Column::Symbol)
+    }
+
+    fn graph(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut text = String::new();
+        let is_fractal = self.table.options().call_graph.mode == ChainMode::Fractal;
+        let mut margin = MARGIN.to_owned();
+        let mut whole = Whole {
+            period: if is_fractal {
+                self.row_period
+            } else {
+                self.table.counted().period
+            },
+            samples: self.row_samples,
+        };
+        let mut branches = &self.tree.roots;
+        if let [root] = &self.tree.roots[..]
+            && root.total.period == self.row_period
+        {
+            let known = usize::from(self.first_name_is_known());
+            let run = self.tree.run(root).iter().skip(known).take(self.limit());
+            for (index, &place) in run.enumerate() {
+                if index == 0 {
+                    text.push_str(&format!("{margin}|\n{margin}---{}\n", self.name(place)));
+                    margin.push_str("   ");
+                } else {
+                    text.push_str(&format!("{margin}{}\n", self.name(place)));
+                }
+            }
+            branches = &root.children;
+            whole.samples = root.total.samples - root.own.samples;
+        }
+        self.branches(&mut text, branches, &whole, &margin);
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        out.write_all(text.as_bytes())
+    }
+
+    /// Draws siblings below each other. `margin` is what stands left of them.
+    fn branches(&self, text: &mut String, nodes: &[CallNode], whole: &Whole, margin: &str) {
+        let is_fractal = self.table.options().call_graph.mode == ChainMode::Fractal;
+        let limit = self.limit();
+        let shown = &nodes[..nodes.len().min(limit)];
+        let mut left = whole.period;
+        for (index, node) in shown.iter().enumerate() {
+            left = left.saturating_sub(node.total.period);
+            let is_last = index + 1 == nodes.len() && !(is_fractal && left > 0);
+            text.push_str(&format!("{margin}|          \n"));
+            let bar = if is_last { ' ' } else { '|' };
+            let value = self.value(node.total.period, node.total.samples, whole.period);
+            for (index, &place) in self.tree.run(node).iter().enumerate() {
+                let name = self.name(place);
+                if index == 0 {
+                    text.push_str(&format!("{margin}{bar}--{value}--{name}\n"));
+                } else {
+                    text.push_str(&format!("{margin}{bar}          {name}\n"));
+                }
+            }
+            let inside = Whole {
+                period: if is_fractal {
+                    node.total.period.saturating_sub(node.own.period)
+                } else {
+                    whole.period
+                },
+                samples: node.total.samples - node.own.samples,
+            };
+            let margin = format!("{margin}{bar}          ");
+            self.branches(text, &node.children, &inside, &margin);
+        }
+        if is_fractal && left > 0 && left != whole.period {
+            let drawn: u64 = shown.iter().map(|node| node.total.samples).sum();
+            let samples = whole.samples.saturating_sub(drawn);
+            let counts = self.table.options().call_graph.value == ChainValue::Count;
+            if samples > 0 || !counts {
+                let value = self.value(left, samples, whole.period);
+                text.push_str(&format!("{margin} --{value}--[...]\n"));
+            }
+        }
+    }
+
+    fn flat(&self, out: &mut dyn Write) -> io::Result<()> {
+        let paths = self.tree.paths(self.table.min_chain_period());
+        for path in paths.iter().take(self.limit()) {
+            if let Some(node) = path.last() {
+                let whole = self.table.counted().period;
+                let value = self.value(node.total.period, node.total.samples, whole);
+                writeln!(out, "           {value}")?;
+            }
+            for &place in path.iter().flat_map(|node| self.tree.run(node)) {
+                writeln!(out, "                {}", self.name(place))?;
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
+    fn folded(&self, out: &mut dyn Write) -> io::Result<()> {
+        let separator = self.table.options().separator.as_deref().unwrap_or(";");
+        let paths = self.tree.paths(self.table.min_chain_period());
+        for path in paths.iter().take(self.limit()) {
+            if let Some(node) = path.last() {
+                let whole = self.table.counted().period;
+                let value = self.value(node.own.period, node.own.samples, whole);
+                let names = path.iter().flat_map(|node| self.tree.run(node));
+                let names: Vec<String> = names.map(|&place| self.name(place)).collect();
+                writeln!(out, "{value} {}", names.join(separator))?;
+            }
+        }
+        Ok(())
+    }
+}

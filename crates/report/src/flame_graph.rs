@@ -1,0 +1,303 @@
+use std::io::{self, Write};
+
+use inferno::flamegraph::color::{Color, PaletteMap};
+use inferno::flamegraph::{Direction, Options, TextTruncateDirection, from_lines};
+
+use crate::folded::CodeKind;
+use crate::{FoldedStacks, StackWeight};
+
+/// How a flame graph looks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlameGraphOptions {
+    /// What stands above it.
+    pub title: String,
+    /// What stands below the title; the legend of colours follows it.
+    pub subtitle: String,
+    /// Stacks are read from the innermost frame, which shows who calls a function.
+    pub reverse: bool,
+    /// The root is at the top.
+    pub inverted: bool,
+    /// Narrower frames are left out, in percent of the whole width.
+    pub min_width: f64,
+    /// What the widths count: `samples`, `ns`.
+    pub count_name: String,
+    /// Which weight the widths have.
+    pub weight: StackWeight,
+}
+
+impl Default for FlameGraphOptions {
+    fn default() -> Self {
+        Self {
+            title: "Flame Graph".to_owned(),
+            subtitle: String::new(),
+            reverse: false,
+            inverted: false,
+            min_width: 0.01,
+            count_name: "samples".to_owned(),
+            weight: StackWeight::Samples,
+        }
+    }
+}
+
+const LEGEND: &str = "user: red, kernel: orange, generated: green, inlined: blue, unknown: grey";
+
+/// Draws stacks that were folded with annotations as an SVG, and returns how many frames are too
+/// narrow to be in it.
+///
+/// The same stacks give the same bytes.
+///
+/// # Errors
+/// Those of `out`, and [`io::ErrorKind::InvalidInput`] if the stacks weigh nothing.
+pub fn write_flame_graph(
+    out: &mut dyn Write,
+    stacks: &FoldedStacks,
+    options: &FlameGraphOptions,
+) -> io::Result<usize> {
+    let stacks = Drawn::new(stacks, options);
+    if stacks.total == 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "there are no samples to draw",
+        ));
+    }
+    let mut palette = stacks.palette();
+    let mut drawing = Options::default();
+    drawing.title = options.title.clone();
+    drawing.subtitle = Some(match options.subtitle.as_str() {
+        "" => LEGEND.to_owned(),
+        subtitle => format!("{subtitle} ({LEGEND})"),
+    });
+    drawing.count_name = options.count_name.clone();
+    drawing.min_width = options.min_width;
+    drawing.direction = if options.inverted {
+        Direction::Inverted
+    } else {
+        Direction::Straight
+    };
+    drawing.text_truncate_direction = TextTruncateDirection::Left; // functions end in their own name
+    drawing.palette_map = Some(&mut palette);
+    drawing.deterministic = true;
+    // Our order is by frame, in which equal frames are neighbours. An order by line is not: in it
+    // `a b;x` stands between `a 1` and `a;x`. Only a chart takes lines as they come, last one first.
+    drawing.flame_chart = true;
+    let lines: Vec<String> = stacks.lines();
+    from_lines(&mut drawing, lines.iter().rev().map(String::as_str), out)?;
+    Ok(stacks.narrow_frames(options.min_width))
+}
+
+/// The stacks as they are drawn: in the order of their frames, from the bottom up.
+struct Drawn<'a> {
+    folded: &'a FoldedStacks,
+    stacks: Vec<(Vec<u32>, u64)>,
+    total: u64,
+}
+
+impl<'a> Drawn<'a> {
+    fn new(folded: &'a FoldedStacks, options: &FlameGraphOptions) -> Self {
+        let weights = folded.stacks.iter();
+        let sum: u128 = weights
+            .map(|(_, weight)| u128::from(options.weight.of(*weight)))
+            .sum();
+        // inferno adds up in 64 bits, signed ones in places
+        let shift = (u128::BITS - sum.leading_zeros()).saturating_sub(62);
+        let mut stacks: Vec<(Vec<u32>, u64)> = folded
+            .stacks
+            .iter()
+            .map(|(stack, weight)| (stack.clone(), options.weight.of(*weight) >> shift))
+            .filter(|&(_, weight)| weight > 0)
+            .collect();
+        if options.reverse {
+            stacks.iter_mut().for_each(|(stack, _)| stack.reverse());
+            stacks.sort_unstable();
+        }
+        Self {
+            folded,
+            total: stacks.iter().map(|&(_, weight)| weight).sum(),
+            stacks,
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let lines = self.stacks.iter();
+        lines
+            .map(|(stack, weight)| {
+                let mut line = self.folded.line(stack);
+                if line.starts_with("# ") {
+                    line.replace_range(1..2, "\u{a0}"); // else it would be a comment
+                }
+                format!("{line} {weight}")
+            })
+            .collect()
+    }
+
+    /// A colour for every name: the hue says what sort of code it is, the shade tells neighbours
+    /// apart and depends on nothing but the name.
+    fn palette(&self) -> PaletteMap {
+        let mut palette = PaletteMap::default();
+        palette.insert("", shade("all", CodeKind::User));
+        for (name, kind) in &self.folded.names {
+            palette.insert(name, shade(name, *kind));
+        }
+        // what lines() changes in a name changes its colour's key as well
+        for (stack, _) in &self.stacks {
+            let line = self.folded.line(stack);
+            let (Some(&leaf), Some(name)) = (stack.last(), line.rsplit(';').next()) else {
+                continue;
+            };
+            palette.insert(name, shade(name, self.folded.names[leaf as usize].1));
+        }
+        palette
+    }
+
+    /// How many frames, neighbours with equal callers being one, are narrower than `min_width`
+    /// percent of the whole.
+    fn narrow_frames(&self, min_width: f64) -> usize {
+        let narrow = min_width / (100.0 / self.total as f64);
+        let mut count = 0;
+        let mut open: Vec<(u32, u64)> = Vec::new(); // the frames of the last stack, with their widths
+        let mut close = |open: &mut Vec<(u32, u64)>, depth: usize| {
+            let closed = open.drain(depth.min(open.len())..);
+            count += closed.filter(|&(_, width)| (width as f64) < narrow).count();
+        };
+        for (stack, weight) in &self.stacks {
+            let common = open
+                .iter()
+                .zip(stack)
+                .take_while(|((name, _), other)| name == *other)
+                .count();
+            close(&mut open, common);
+            open.extend(stack[common..].iter().map(|&name| (name, 0)));
+            open.iter_mut().for_each(|(_, width)| *width += weight);
+        }
+        close(&mut open, 0);
+        count
+    }
+}
+
+/// One of 32 shades of a kind's hue.
+fn shade(name: &str, kind: CodeKind) -> Color {
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193) // FNV-1a
+    });
+    let step = ((hash >> 16) % 32) as u8;
+    let (r, g, b) = match kind {
+        CodeKind::User => (222 + step, 90 + step, 70 + step),
+        CodeKind::Kernel => (224 + step, 150 + step, 20 + step),
+        CodeKind::Jit => (90 + step, 190 + step, 80 + step),
+        CodeKind::Inlined => (110 + step, 165 + step, 220 + step),
+        CodeKind::Thread => (200 + step, 195 + step, 180 + step),
+        CodeKind::Unknown => (170 + step, 170 + step, 170 + step),
+    };
+    Color { r, g, b }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prof_profile::Weight;
+
+    fn stacks(lines: &[(&[u32], u64)]) -> FoldedStacks {
+        let name = |name: &str, kind| (name.to_owned(), kind);
+        let weight = |samples| Weight { samples, period: 0 };
+        FoldedStacks {
+            names: vec![
+                name("a", CodeKind::Thread),
+                name("a b", CodeKind::Thread),
+                name("f", CodeKind::User),
+                name("g_[k]", CodeKind::Kernel),
+            ],
+            stacks: lines
+                .iter()
+                .map(|&(stack, samples)| (stack.to_vec(), weight(samples)))
+                .collect(),
+        }
+    }
+
+    fn draw(stacks: &FoldedStacks, options: &FlameGraphOptions) -> (String, usize) {
+        let mut svg = Vec::new();
+        let narrow = write_flame_graph(&mut svg, stacks, options).unwrap();
+        (String::from_utf8(svg).unwrap(), narrow)
+    }
+
+    fn titles(svg: &str) -> Vec<&str> {
+        svg.split("<title>")
+            .skip(1)
+            .map(|rest| rest.split("</title>").next().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn equal_frames_are_one_box_though_another_name_sorts_between_them() {
+        let stacks = stacks(&[(&[0], 5), (&[0, 2], 2), (&[1, 2], 3)]);
+        let (svg, narrow) = draw(&stacks, &FlameGraphOptions::default());
+        let mut titles = titles(&svg);
+        titles.sort_unstable();
+        let expected = [
+            "a (7 samples, 70.00%)",
+            "a b (3 samples, 30.00%)",
+            "all (10 samples, 100%)",
+            "f (2 samples, 20.00%)",
+            "f (3 samples, 30.00%)",
+        ];
+        assert_eq!(titles, expected);
+        assert_eq!(narrow, 0);
+    }
+
+    #[test]
+    fn frames_that_are_too_narrow_are_counted() {
+        let stacks = stacks(&[(&[0, 2], 990), (&[0, 3, 2], 9), (&[1, 2], 1)]);
+        let options = FlameGraphOptions {
+            min_width: 1.0,
+            ..FlameGraphOptions::default()
+        };
+        let (svg, narrow) = draw(&stacks, &options);
+        assert_eq!(narrow, 4); // a;g, a;g;f, `a b`, `a b;f`
+        assert_eq!(titles(&svg).len(), 3); // all, a, a;f
+    }
+
+    #[test]
+    fn reversed_stacks_meet_at_their_leaves() {
+        let stacks = stacks(&[(&[0, 2], 1), (&[1, 2], 1)]);
+        let options = FlameGraphOptions {
+            reverse: true,
+            ..FlameGraphOptions::default()
+        };
+        let (svg, _) = draw(&stacks, &options);
+        assert!(titles(&svg).contains(&"f (2 samples, 100.00%)"));
+    }
+
+    #[test]
+    fn the_same_stacks_give_the_same_picture_and_kinds_differ_in_colour() {
+        let stacks = stacks(&[(&[0, 2], 1), (&[0, 3], 1)]);
+        let (svg, _) = draw(&stacks, &FlameGraphOptions::default());
+        assert_eq!(draw(&stacks, &FlameGraphOptions::default()).0, svg);
+        let Color { r, g, b } = shade("g_[k]", CodeKind::Kernel);
+        assert!(svg.contains(&format!("rgb({r},{g},{b})")));
+        assert_ne!(
+            shade("same", CodeKind::Kernel),
+            shade("same", CodeKind::User)
+        );
+    }
+
+    #[test]
+    fn sums_that_64_bits_do_not_hold_are_drawn_to_scale() {
+        let mut stacks = stacks(&[(&[0, 2], 0), (&[1, 2], 0)]);
+        stacks.stacks[0].1.period = u64::MAX;
+        stacks.stacks[1].1.period = u64::MAX;
+        let options = FlameGraphOptions {
+            weight: StackWeight::Period,
+            ..FlameGraphOptions::default()
+        };
+        let (svg, _) = draw(&stacks, &options);
+        assert_eq!(svg.matches("50.00%)").count(), 4);
+    }
+
+    #[test]
+    fn nothing_to_draw_is_an_error_and_writes_nothing() {
+        let mut svg = Vec::new();
+        let error =
+            write_flame_graph(&mut svg, &stacks(&[]), &FlameGraphOptions::default()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(svg.is_empty());
+    }
+}

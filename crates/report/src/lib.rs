@@ -1,0 +1,36 @@
+//! Turns a profile and its names into what people read.
+//!
+//! In: a [`prof_profile::Profile`] and its [`prof_profile::Names`]. Out: the table and call trees of
+//! `perf report --stdio`, the lines of `perf script`, folded stacks, a flame graph, a summary.
+//! Everything is written to a sink that the caller brings.
+//! Elsewhere: finding names (`prof-symbolizer`), reading files (`prof-perfdata`), arguments, paging
+//! and messages (`prof-cli`).
+#![forbid(unsafe_code)]
+
+mod callgraph; // the callchains of one row as a tree
+mod column; // what a report can show and sort by
+mod draw; // call trees as text
+mod filter; // which samples a report is about
+mod flame_graph; // SVG
+mod folded; // one line per stack
+mod hist; // samples to sorted rows
+mod options; // what a report can be asked
+mod place; // frames with inlined functions, symbols in the order of their names
+mod script; // one sample at a time
+mod stdio; // the whole report as text
+mod summary; // the hottest functions and how far to trust them
+mod text; // names from outside, made printable
+
+pub use callgraph::{CallNode, CallTree};
+pub use column::{Column, UnknownColumn, parse_fields, parse_sort};
+pub use filter::Filter;
+pub use flame_graph::{FlameGraphOptions, write_flame_graph};
+pub use folded::{FoldedOptions, FoldedStacks, StackWeight, fold};
+pub use hist::{Row, Table};
+pub use options::{
+    CallGraph, CallGraphError, ChainKey, ChainMode, ChainOrder, ChainValue, Fields, ReportOptions,
+};
+pub use place::{Place, PlaceId, Places, SymbolId, SymbolInfo, SymbolKind};
+pub use script::{ScriptField, ScriptFields, ScriptOptions, ScriptWriter, UnknownField};
+pub use stdio::write_report;
+pub use summary::{HotSymbol, Summary, UnnamedModule, summarize, write_summary};

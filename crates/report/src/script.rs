@@ -1,0 +1,355 @@
+use std::io::{self, Write};
+
+use prof_model::VirtAddr;
+use prof_profile::{Names, Profile, ScriptFrame, ScriptSample};
+
+use crate::text::printable;
+use crate::{PlaceId, Places, SymbolKind};
+
+/// One thing that `script` prints about a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ScriptField {
+    /// Thread name.
+    Comm,
+    /// Thread.
+    Tid,
+    /// Process.
+    Pid,
+    /// Seconds since the recording's clock started.
+    Time,
+    /// CPU.
+    Cpu,
+    /// Event name.
+    Event,
+    /// Tracepoint fields.
+    Trace,
+    /// The instruction, or the callchain.
+    Ip,
+    /// Function names.
+    Sym,
+    /// Modules.
+    Dso,
+    /// Data address.
+    Addr,
+    /// Offsets in functions.
+    SymOff,
+    /// Source lines, each below its frame.
+    SrcLine,
+    /// Period.
+    Period,
+}
+
+const FIELDS: [(&str, ScriptField); 14] = [
+    ("comm", ScriptField::Comm),
+    ("tid", ScriptField::Tid),
+    ("pid", ScriptField::Pid),
+    ("time", ScriptField::Time),
+    ("cpu", ScriptField::Cpu),
+    ("event", ScriptField::Event),
+    ("trace", ScriptField::Trace),
+    ("ip", ScriptField::Ip),
+    ("sym", ScriptField::Sym),
+    ("dso", ScriptField::Dso),
+    ("addr", ScriptField::Addr),
+    ("symoff", ScriptField::SymOff),
+    ("srcline", ScriptField::SrcLine),
+    ("period", ScriptField::Period),
+];
+
+/// A field that `script` does not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "unknown field `{field}`; known are comm, tid, pid, time, cpu, event, trace, ip, sym, dso, \
+         addr, symoff, srcline, period"
+)]
+pub struct UnknownField {
+    /// The field as given.
+    pub field: String,
+}
+
+/// A set of fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScriptFields(u16);
+
+impl ScriptFields {
+    /// What is printed for an event unless asked otherwise: tracepoints have their fields instead
+    /// of a period, and an address only as part of a callchain.
+    pub fn default_for(is_tracepoint: bool, has_callchain: bool) -> Self {
+        use ScriptField::{Comm, Cpu, Dso, Event, Ip, Period, Sym, SymOff, Tid, Time, Trace};
+        let code = [Ip, Sym, SymOff, Dso];
+        let fields = [Comm, Tid, Cpu, Time, Event].into_iter();
+        let by_kind = if is_tracepoint { Trace } else { Period };
+        let wants_code = !is_tracepoint || has_callchain;
+        Self::of(
+            fields
+                .chain([by_kind])
+                .chain(code.into_iter().filter(|_| wants_code)),
+        )
+    }
+
+    /// These fields.
+    pub fn of(fields: impl IntoIterator<Item = ScriptField>) -> Self {
+        Self(fields.into_iter().fold(0, |set, it| set | 1 << it as u16))
+    }
+
+    /// Whether a field is among them.
+    pub fn has(self, field: ScriptField) -> bool {
+        self.0 & (1 << field as u16) != 0
+    }
+
+    /// Changes the set as `-F` asks: a list replaces it, `+field` and `-field` change it.
+    ///
+    /// # Errors
+    /// [`UnknownField`] for the first word that is none.
+    pub fn apply(self, text: &str) -> Result<Self, UnknownField> {
+        let words = || text.split(',').filter(|word| !word.is_empty());
+        let changes = words().any(|word| word.starts_with(['+', '-']));
+        let mut set = if changes { self.0 } else { 0 };
+        for word in words() {
+            let name = word.trim_start_matches(['+', '-']);
+            let found = FIELDS.iter().find(|(field, _)| *field == name);
+            let (_, field) = found.ok_or_else(|| UnknownField {
+                field: name.to_owned(),
+            })?;
+            let bit = 1 << *field as u16;
+            if word.starts_with('-') {
+                set &= !bit;
+            } else {
+                set |= bit;
+            }
+        }
+        Ok(Self(set))
+    }
+}
+
+/// What `script` prints.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScriptOptions {
+    /// The fields; `None` for those that are usual for each event.
+    pub fields: Option<ScriptFields>,
+    /// Inlined functions have lines of their own.
+    pub inline: bool,
+    /// Callchains, else the instruction only.
+    pub callchains: bool,
+    /// At most so many frames.
+    pub max_stack: usize,
+    /// Times have nine decimals, else six.
+    pub nanoseconds: bool,
+}
+
+impl Default for ScriptOptions {
+    fn default() -> Self {
+        Self {
+            fields: None,
+            inline: true,
+            callchains: true,
+            max_stack: 127,
+            nanoseconds: false,
+        }
+    }
+}
+
+/// Writes samples one at a time.
+#[derive(Debug)]
+pub struct ScriptWriter<'a> {
+    profile: &'a Profile,
+    places: Places,
+    options: ScriptOptions,
+    event_width: usize,
+}
+
+impl<'a> ScriptWriter<'a> {
+    /// A writer for samples of `profile`, whose frames and names it looks up.
+    pub fn new(profile: &'a Profile, names: &Names, options: ScriptOptions) -> Self {
+        let widths = profile.events.iter().map(|event| event.name.len());
+        Self {
+            profile,
+            places: Places::new(profile, names, options.inline),
+            options,
+            event_width: widths.max().unwrap_or(0),
+        }
+    }
+
+    /// Writes one sample: a line, and the callchain below it if there is one. A sample of an event
+    /// that the profile does not have is left out.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(&self, out: &mut dyn Write, sample: &ScriptSample) -> io::Result<()> {
+        let Some(event) = self.profile.events.get(usize::from(sample.event)) else {
+            return Ok(());
+        };
+        let has_callchain = event.has_callchain && self.options.callchains;
+        let fields = self
+            .options
+            .fields
+            .unwrap_or_else(|| ScriptFields::default_for(event.is_tracepoint, event.has_callchain));
+        let is_chain = has_callchain && fields.has(ScriptField::Ip);
+        let mut line = self.head(sample, fields, is_chain);
+        if fields.has(ScriptField::Event) {
+            line.push_str(&format!("{:>1$}: ", event.name, self.event_width));
+        }
+        if let Some(trace) = &sample.trace
+            && fields.has(ScriptField::Trace)
+        {
+            line.push_str(&printable(trace));
+        }
+        if let Some(VirtAddr(addr)) = sample.addr
+            && fields.has(ScriptField::Addr)
+        {
+            line.push_str(&format!("{addr:>16x} "));
+        }
+        if is_chain {
+            line.push('\n');
+            let frames = sample.frames.iter().take(self.options.max_stack);
+            for frame in frames {
+                self.chain_frame(&mut line, frame, fields);
+            }
+            line.push('\n');
+        } else {
+            if fields.has(ScriptField::Ip) {
+                self.single_frame(&mut line, sample, fields);
+            }
+            line.push('\n');
+        }
+        out.write_all(line.as_bytes())
+    }
+
+    /// Who, where and when, up to the period.
+    fn head(&self, sample: &ScriptSample, fields: ScriptFields, is_chain: bool) -> String {
+        let mut line = String::new();
+        if fields.has(ScriptField::Comm) {
+            let comm = match sample.comm {
+                Some(comm) => printable(&self.profile.comms.display(comm)).into_owned(),
+                None => format!(":{}", sample.tid),
+            };
+            if is_chain {
+                line.push_str(&format!("{comm} "));
+            } else {
+                line.push_str(&format!("{comm:>16} "));
+            }
+        }
+        let (pid, tid) = (sample.pid.0, sample.tid.0);
+        match (fields.has(ScriptField::Pid), fields.has(ScriptField::Tid)) {
+            (true, true) => line.push_str(&format!("{pid:>5}/{tid:<5} ")),
+            (true, false) => line.push_str(&format!("{pid:>5} ")),
+            (false, true) => line.push_str(&format!("{tid:>5} ")),
+            (false, false) => {}
+        }
+        if let Some(cpu) = sample.cpu
+            && fields.has(ScriptField::Cpu)
+        {
+            line.push_str(&format!("[{:03}] ", cpu.0));
+        }
+        if let Some(time) = sample.time
+            && fields.has(ScriptField::Time)
+        {
+            let (seconds, nanos) = (time / 1_000_000_000, time % 1_000_000_000);
+            if self.options.nanoseconds {
+                line.push_str(&format!("{seconds:>5}.{nanos:09}: "));
+            } else {
+                line.push_str(&format!("{seconds:>5}.{:06}: ", nanos / 1000));
+            }
+        }
+        if fields.has(ScriptField::Period) {
+            line.push_str(&format!("{:>10} ", sample.period));
+        }
+        line
+    }
+
+    /// A frame of a callchain: a line for each function inlined there and one for the physical one.
+    /// The address is the one in the file where there is a file.
+    fn chain_frame(&self, line: &mut String, frame: &ScriptFrame, fields: ScriptFields) {
+        let key = self.profile.frame(frame.frame);
+        let is_file = key
+            .dso
+            .is_some_and(|dso| self.profile.dsos.get(dso).kind.is_file_relative());
+        let addr = if is_file { key.shown } else { frame.addr.0 };
+        for place in self.places.of_frame(frame.frame) {
+            line.push_str(&format!("\t{addr:>16x}"));
+            self.name(line, place, fields);
+            line.push('\n');
+            self.source_line(line, place, fields, true);
+        }
+    }
+
+    /// The instruction by itself, with its address in the process.
+    fn single_frame(&self, line: &mut String, sample: &ScriptSample, fields: ScriptFields) {
+        line.push_str(&format!(" {:>16x}", sample.ip.0));
+        match sample.frames.first() {
+            Some(frame) => {
+                let place = self.places.physical(frame.frame);
+                self.name(line, place, fields);
+                self.source_line(line, place, fields, false);
+            }
+            None => {
+                if fields.has(ScriptField::Sym) {
+                    line.push_str(" [unknown]");
+                }
+                if fields.has(ScriptField::Dso) {
+                    line.push_str(" ([unknown])");
+                }
+            }
+        }
+    }
+
+    /// ` function+0xoffset (module)`.
+    fn name(&self, line: &mut String, place: PlaceId, fields: ScriptFields) {
+        let symbol = self.places.symbol_at(place);
+        let frame = self.places.get(place).frame;
+        let key = self.profile.frame(frame);
+        if fields.has(ScriptField::Sym) {
+            line.push(' ');
+            if symbol.is_named() {
+                line.push_str(&symbol.name);
+            } else {
+                line.push_str("[unknown]");
+            }
+            if symbol.is_named() && fields.has(ScriptField::SymOff) {
+                let physical = self.places.symbol_at(self.places.physical(frame));
+                let offset = key.shown.wrapping_sub(physical.start);
+                line.push_str(&format!("+{offset:#x}"));
+            }
+        }
+        if symbol.kind == SymbolKind::Inlined {
+            line.push_str(" (inlined)");
+        } else if fields.has(ScriptField::Dso) {
+            match symbol.dso {
+                Some(dso) => {
+                    let dso = self.profile.dsos.get(dso);
+                    line.push_str(&format!(" ({})", printable(&dso.long_name())));
+                }
+                None => line.push_str(" ([unknown])"),
+            }
+        }
+    }
+
+    fn source_line(&self, line: &mut String, place: PlaceId, fields: ScriptFields, below: bool) {
+        if !fields.has(ScriptField::SrcLine) || !self.places.symbol_at(place).is_named() {
+            return;
+        }
+        let source = self
+            .places
+            .line_by_rank(self.places.get(place).line as usize);
+        if below {
+            line.push_str(&format!("  {source}\n"));
+        } else {
+            line.push_str(&format!("\n  {source}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_replaces_the_fields_and_signs_change_them() {
+        use ScriptField::{Comm, Cpu, Ip, Sym};
+        let start = ScriptFields::of([Comm, Cpu]);
+        assert_eq!(start.apply("ip,sym"), Ok(ScriptFields::of([Ip, Sym])));
+        assert_eq!(start.apply("+ip,-cpu"), Ok(ScriptFields::of([Comm, Ip])));
+        let error = start.apply("ip,colour").unwrap_err();
+        assert_eq!(error.field, "colour");
+    }
+}
