@@ -1,0 +1,418 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::units;
+
+/// A sampling profiler for Linux: finds the function that burns the CPU.
+#[derive(Parser, Debug)]
+#[command(
+    name = "prof",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "Examples:\n  \
+        prof record -p 4121 -d 10s              sample a process for ten seconds\n  \
+        prof record -p 4121 -d 10s --svg f.svg  straight to a flame graph\n  \
+        prof record -- ./server --port 80       run a command and sample it\n  \
+        prof report                             the table and call trees of perf.data\n  \
+        prof demo                               see it all on a small workload"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Sample a process, a command or the whole system into perf.data
+    Record(Box<RecordArgs>),
+    /// Show where the time of a recording went
+    Report(Box<ReportArgs>),
+    /// Print every sample, as perf script does
+    Script(Box<ScriptArgs>),
+    /// Record a small workload with a known answer and show it
+    Demo(DemoArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, of prof or of a subcommand
+    Man {
+        /// Which subcommand
+        subcommand: Option<String>,
+    },
+    /// The workload of `prof demo`
+    #[command(hide = true)]
+    Workload {
+        /// Seconds to run
+        seconds: f64,
+    },
+}
+
+/// `prof record`.
+#[derive(Args, Debug, Clone)]
+#[command(after_help = "Examples:\n  \
+    prof record -F 99 -p 4121 -d 10s           a process, its threads and children\n  \
+    prof record -a -d 5s                       everything on this machine\n  \
+    prof record -p 4121 --svg flame.svg -d 10s a flame graph and no perf.data\n  \
+    prof record -p 4121 -- sleep 10            as perf users type it\n  \
+    prof record -e page-faults -c 1 -- ./prog  each page fault of a command")]
+pub struct RecordArgs {
+    /// Processes to sample, with their threads and children
+    #[arg(short, long, value_name = "PID,...", value_delimiter = ',')]
+    pub pid: Vec<String>,
+
+    /// Threads to sample
+    #[arg(
+        short,
+        long,
+        value_name = "TID,...",
+        value_delimiter = ',',
+        conflicts_with = "pid"
+    )]
+    pub tid: Vec<String>,
+
+    /// Sample everything on all CPUs
+    #[arg(short, long, conflicts_with_all = ["pid", "tid"])]
+    pub all_cpus: bool,
+
+    /// Only on these CPUs, as in 0-3,8
+    #[arg(short = 'C', long, value_name = "LIST")]
+    pub cpu: Option<String>,
+
+    /// How long: 10s, 500ms, 2m; a bare number is seconds. Until Ctrl-C or the target's exit
+    /// otherwise
+    #[arg(short, long, value_name = "TIME", value_parser = units::duration)]
+    pub duration: Option<Duration>,
+
+    /// Samples per second and CPU, or `max`
+    #[arg(
+        short = 'F',
+        long = "freq",
+        value_name = "HZ",
+        default_value = "999",
+        conflicts_with = "count"
+    )]
+    pub frequency: String,
+
+    /// One sample after so many events
+    #[arg(short, long, value_name = "PERIOD", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+
+    /// What to sample: cycles, cpu-clock, page-faults, sched:sched_switch, r1a8; with :u or :k only
+    /// user or kernel code. Default: cycles, and cpu-clock where there is no PMU
+    #[arg(short, long, value_name = "EVENT", value_delimiter = ',')]
+    pub event: Vec<String>,
+
+    /// Record callchains: this is the default, and accepted because perf has it
+    #[arg(short = 'g')]
+    pub call_graph_flag: bool,
+
+    /// How stacks are walked: auto, dwarf[,BYTES], fp, none
+    #[arg(long, value_name = "MODE", default_value = "auto")]
+    pub call_graph: String,
+
+    /// The most frames kept of a stack
+    #[arg(long, value_name = "FRAMES", default_value_t = crate::stage::DEFAULT_MAX_STACK)]
+    pub max_stack: usize,
+
+    /// Where to write; `-` for stdout. Default: perf.data, or nothing with --svg or --folded
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub drawing: DrawingArgs,
+
+    /// Ring buffer per CPU: 8M, 512K; a bare number is pages
+    #[arg(short, long, value_name = "SIZE", value_parser = units::ring_size)]
+    pub mmap_pages: Option<usize>,
+
+    /// Compress the records with zstd
+    #[arg(
+        short = 'z',
+        long = "compression-level",
+        value_name = "LEVEL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1",
+        value_parser = clap::value_parser!(u32).range(1..=22)
+    )]
+    pub compression: Option<u32>,
+
+    /// Do not sample what the target starts later
+    #[arg(short = 'i', long)]
+    pub no_inherit: bool,
+
+    /// The clock of all times: monotonic, monotonic_raw, realtime, boottime, tai
+    #[arg(short = 'k', long, value_name = "CLOCK", default_value = "monotonic")]
+    pub clockid: String,
+
+    /// Milliseconds to wait before sampling begins
+    #[arg(short = 'D', long, value_name = "MS", default_value_t = 0)]
+    pub delay: u64,
+
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Say more: each event, rings, how stacks ended
+    #[arg(short, long)]
+    pub verbose: bool,
+
+    /// A command to run and sample; with -p, -t or -a it is only the clock
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    pub command: Vec<OsString>,
+}
+
+/// Flame graphs and folded stacks, for `record` and `report`.
+#[derive(Args, Debug, Clone, Default)]
+pub struct DrawingArgs {
+    /// Draw a flame graph
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+
+    /// Write folded stacks, one line per stack; `-` for stdout
+    #[arg(long, value_name = "FILE")]
+    pub folded: Option<PathBuf>,
+
+    /// The flame graph's title
+    #[arg(long, value_name = "TEXT")]
+    pub title: Option<String>,
+
+    /// Flame graph from the leaves: merge what is innermost
+    #[arg(long)]
+    pub reverse: bool,
+
+    /// Flame graph upside down (icicle)
+    #[arg(long = "inverted", visible_alias = "icicle")]
+    pub inverted: bool,
+
+    /// Leave out frames narrower than this, in percent; how many is said
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.01)]
+    pub min_width: f64,
+}
+
+impl DrawingArgs {
+    /// Whether a picture or folded stacks are asked for.
+    pub fn any(&self) -> bool {
+        self.svg.is_some() || self.folded.is_some()
+    }
+}
+
+/// Where to read from, and which names to give; for `report` and `script`.
+#[derive(Args, Debug, Clone)]
+pub struct InputArgs {
+    /// The recording; `-` for stdin
+    #[arg(short, long, value_name = "FILE", default_value = "perf.data")]
+    pub input: PathBuf,
+
+    /// Look for files below this directory
+    #[arg(long, value_name = "DIR")]
+    pub symfs: Option<PathBuf>,
+
+    /// Do not show inlined functions
+    #[arg(long, overrides_with = "inline")]
+    pub no_inline: bool,
+
+    /// Show inlined functions (the default)
+    #[arg(long, hide = true)]
+    pub inline: bool,
+
+    /// Names as the symbol table has them
+    #[arg(long)]
+    pub no_demangle: bool,
+
+    /// Only these threads' names
+    #[arg(short = 'c', long, value_name = "COMM,...", value_delimiter = ',')]
+    pub comms: Vec<String>,
+
+    /// Only these processes
+    #[arg(long, value_name = "PID,...", value_delimiter = ',')]
+    pub pid: Vec<i32>,
+
+    /// Only these threads
+    #[arg(long, value_name = "TID,...", value_delimiter = ',')]
+    pub tid: Vec<i32>,
+
+    /// The most frames shown of a callchain
+    #[arg(long, value_name = "FRAMES", default_value_t = 1024)]
+    pub max_stack: usize,
+
+    /// Accepted because perf has it: read files whoever owns them
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+/// `prof report`.
+#[derive(Args, Debug, Clone)]
+#[command(after_help = "Examples:\n  \
+    prof report --stdio                      rows and call trees\n  \
+    prof report --no-children -g none        just the functions, hottest first\n  \
+    prof report --sort dso,sym -n            by library, with sample counts\n  \
+    prof report -g caller,0.5 --comms nginx  call trees of one thread name\n  \
+    prof report --svg flame.svg              a flame graph")]
+pub struct ReportArgs {
+    #[command(flatten)]
+    pub input: InputArgs,
+
+    #[command(flatten)]
+    pub drawing: DrawingArgs,
+
+    /// Print to the terminal or a pipe: the only way there is so far
+    #[arg(long)]
+    pub stdio: bool,
+
+    /// Rows for callers too, with what they called (the default)
+    #[arg(long, overrides_with = "no_children", hide = true)]
+    pub children: bool,
+
+    /// Only where the CPU was, not who called
+    #[arg(long)]
+    pub no_children: bool,
+
+    /// A column with the number of samples
+    #[arg(short = 'n', long)]
+    pub show_nr_samples: bool,
+
+    /// A column with the sum of periods
+    #[arg(long)]
+    pub show_total_period: bool,
+
+    /// Columns with kernel and user shares
+    #[arg(long)]
+    pub show_cpu_utilization: bool,
+
+    /// Group and sort by: comm, dso, symbol, pid, tid, cpu, srcline ...; `+key` adds one
+    #[arg(short, long, value_name = "KEY,...")]
+    pub sort: Option<String>,
+
+    /// Exactly these columns: overhead, sample, period and the sort keys
+    #[arg(short = 'F', long, value_name = "FIELD,...")]
+    pub fields: Option<String>,
+
+    /// Call trees: graph, fractal, flat, folded or none; smallest share; caller or callee;
+    /// function or address; percent, period or count
+    #[arg(
+        short = 'g',
+        long = "call-graph",
+        value_name = "SPEC",
+        num_args = 0..=1,
+        default_missing_value = ""
+    )]
+    pub call_graph: Option<String>,
+
+    /// Call trees from the outermost function
+    #[arg(short = 'G')]
+    pub caller_first: bool,
+
+    /// Leave out rows and branches with a smaller share, in percent
+    #[arg(long, value_name = "PERCENT")]
+    pub percent_limit: Option<f64>,
+
+    /// Shares of what the filters let through (relative) or of all samples (absolute)
+    #[arg(long, value_name = "OF", value_parser = ["relative", "absolute"])]
+    pub percentage: Option<String>,
+
+    /// Only these libraries and programs
+    #[arg(short, long, value_name = "DSO,...", value_delimiter = ',')]
+    pub dsos: Vec<String>,
+
+    /// Only these functions
+    #[arg(short = 'S', long, value_name = "SYMBOL,...", value_delimiter = ',')]
+    pub symbols: Vec<String>,
+
+    /// Only functions with this in their names
+    #[arg(long, value_name = "TEXT")]
+    pub symbol_filter: Option<String>,
+
+    /// Only samples on these CPUs
+    #[arg(short = 'C', long, value_name = "LIST")]
+    pub cpu: Option<String>,
+
+    /// Leave out what has no name
+    #[arg(short = 'U', long)]
+    pub hide_unresolved: bool,
+
+    /// Separate columns with this, for other programs
+    #[arg(short = 't', long, value_name = "TEXT")]
+    pub field_separator: Option<String>,
+
+    /// Widths of the columns
+    #[arg(short = 'w', long, value_name = "N,...", value_delimiter = ',')]
+    pub column_widths: Vec<usize>,
+
+    /// First what is known about the recording
+    #[arg(long)]
+    pub header: bool,
+
+    /// Only what is known about the recording
+    #[arg(long)]
+    pub header_only: bool,
+
+    /// No lines that begin with #
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Say why stacks were cut and names are missing
+    #[arg(short, long)]
+    pub verbose: bool,
+
+    /// Only functions with this in their names
+    #[arg(value_name = "SYMBOL")]
+    pub filter: Option<String>,
+}
+
+/// `prof script`.
+#[derive(Args, Debug, Clone)]
+pub struct ScriptArgs {
+    #[command(flatten)]
+    pub input: InputArgs,
+
+    /// Fields: comm, tid, pid, time, cpu, period, event, ip, sym, symoff, dso, trace, srcline
+    #[arg(short = 'F', long, value_name = "FIELD,...")]
+    pub fields: Option<String>,
+
+    /// No callchains
+    #[arg(short = 'G', long)]
+    pub hide_call_graph: bool,
+
+    /// Times with nanoseconds
+    #[arg(long)]
+    pub ns: bool,
+
+    /// First what is known about the recording
+    #[arg(long)]
+    pub header: bool,
+}
+
+/// `prof demo`.
+#[derive(Args, Debug, Clone)]
+pub struct DemoArgs {
+    /// How long to record
+    #[arg(short, long, value_name = "TIME", default_value = "3s", value_parser = units::duration)]
+    pub duration: Duration,
+
+    /// Samples per second and CPU
+    #[arg(short = 'F', long = "freq", value_name = "HZ", default_value_t = 999)]
+    pub frequency: u64,
+
+    /// Where to write the recording
+    #[arg(short, long, value_name = "FILE", default_value = "demo.data")]
+    pub output: PathBuf,
+
+    /// Where to draw the flame graph
+    #[arg(long, value_name = "FILE", default_value = "demo.svg")]
+    pub svg: PathBuf,
+}

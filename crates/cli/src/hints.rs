@@ -1,0 +1,168 @@
+//! Why the kernel said no, and what to do about it, least privilege first.
+
+use std::io;
+
+use prof_event::UnknownEvent;
+use prof_model::Pid;
+use prof_sampler::{OpenError, paranoid, perf_is_filtered, proc};
+
+use crate::error::CliError;
+
+/// The message for an event that could not be opened.
+pub fn open_error(error: &OpenError, system_wide: bool) -> CliError {
+    let message = CliError::from_error(error);
+    match error {
+        OpenError::Event {
+            event,
+            task,
+            source,
+            ..
+        } => event_refused(message, event, *task, source, system_wide),
+        OpenError::NoSuchTask(task) => no_such_process(*task),
+        OpenError::Ring { .. } => message
+            .hint("use smaller rings: `-m 64K`")
+            .hint("raise the limit: `sysctl kernel.perf_event_mlock_kb=8192`, or `ulimit -l`"),
+        OpenError::NoTracepoint { system, source, .. } => {
+            if source.kind() == io::ErrorKind::PermissionDenied {
+                return message.hint("only root may read tracefs (/sys/kernel/tracing); use sudo");
+            }
+            message.hint(format!(
+                "see what there is: `ls /sys/kernel/tracing/events/{system}`"
+            ))
+        }
+        OpenError::NoSuchCpu(_) => {
+            let online = prof_sampler::online_cpus();
+            let online: Vec<_> = online.iter().map(ToString::to_string).collect();
+            message.hint(format!("online are: {}", online.join(",")))
+        }
+        OpenError::TooManyFiles { needed, .. } => message
+            .hint(format!("raise the limit: `ulimit -n {}`", needed + 1024))
+            .hint("sample fewer CPUs: `-C 0-3`"),
+        OpenError::Io(_) => message,
+    }
+}
+
+fn event_refused(
+    message: CliError,
+    event: &str,
+    task: i32,
+    source: &io::Error,
+    system_wide: bool,
+) -> CliError {
+    match source.raw_os_error() {
+        Some(libc::ENOSYS) => in_container(message),
+        Some(libc::EPERM | libc::EACCES) if perf_is_filtered() => in_container(message),
+        Some(libc::EPERM | libc::EACCES) => no_permission(message, task, system_wide),
+        Some(libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV) => message
+            .cause(format!(
+                "this machine cannot count `{event}` (a virtual machine without a PMU?)"
+            ))
+            .hint("sample time instead: `-e cpu-clock`"),
+        Some(libc::EMFILE) => message.hint("raise the limit of open files: `ulimit -n 65536`"),
+        Some(libc::EINVAL) => message.hint("try it without modifiers, or with a lower -F"),
+        _ => message,
+    }
+}
+
+fn in_container(message: CliError) -> CliError {
+    message
+        .cause("a seccomp filter forbids perf_event_open here, as containers have it by default")
+        .hint("start the container with `--cap-add PERFMON`, or a seccomp profile that allows it")
+        .hint("or run prof on the host, with the process id that the host shows")
+}
+
+fn no_permission(message: CliError, task: i32, system_wide: bool) -> CliError {
+    let me = nix::unistd::geteuid().as_raw();
+    let owner = proc::status_number(task, "Uid");
+    let message = match paranoid() {
+        Some(level) => message.cause(format!("kernel.perf_event_paranoid is {level}")),
+        None => message.cause("this kernel was built without perf events"),
+    };
+    if system_wide {
+        return message
+            .hint("sample one process of yours: `-p PID`")
+            .hint("allow it: `sysctl kernel.perf_event_paranoid=0`, or CAP_PERFMON for prof")
+            .hint("or use sudo");
+    }
+    match owner {
+        Some(owner) if owner >= 0 && owner as u32 != me => message
+            .cause(format!(
+                "process {task} belongs to user {owner}, and you are user {me}"
+            ))
+            .hint(format!(
+                "run prof as that user, `sudo -u '#{owner}' prof ...`, or with sudo"
+            ))
+            .hint("or give prof CAP_PERFMON and CAP_SYS_PTRACE; see docs/permissions.md"),
+        _ => message
+            .hint("allow it: `sysctl kernel.perf_event_paranoid=2`, or CAP_PERFMON for prof")
+            .hint("or use sudo; see docs/permissions.md"),
+    }
+}
+
+/// The message for a process id that is nobody's.
+pub fn no_such_process(task: i32) -> CliError {
+    let message = CliError::new(format!("there is no process or thread {task}"));
+    let digits = task.to_string();
+    let near = named(|pid, _| strsim::damerau_levenshtein(&digits, &pid.to_string()) == 1);
+    let message = match near.as_slice() {
+        [] => message,
+        near => message.hint(format!("did you mean {}?", list(near))),
+    };
+    message
+        .hint("it may have exited; in a container, processes have other numbers than on the host")
+}
+
+/// The message for a name where a process id is needed.
+pub fn not_a_pid(text: &str) -> CliError {
+    let message = CliError::usage(format!("`{text}` is no process id"));
+    let wanted = text.to_lowercase();
+    let near = named(|_, name| {
+        let name = name.to_lowercase();
+        !wanted.is_empty()
+            && (name.contains(&wanted) || strsim::damerau_levenshtein(&name, &wanted) <= 2)
+    });
+    match near.as_slice() {
+        [] => message.hint("give a number, as `ps` or `pgrep` show it: `-p 4121`"),
+        [(pid, _)] => message.hint(format!("try `-p {pid}`: {}", list(&near))),
+        near => {
+            let pids: Vec<_> = near.iter().map(|(pid, _)| pid.to_string()).collect();
+            message.hint(format!("try `-p {}`: {}", pids.join(","), list(near)))
+        }
+    }
+}
+
+fn named(matches: impl Fn(Pid, &str) -> bool) -> Vec<(Pid, String)> {
+    let own = std::process::id() as i32;
+    let processes = proc::processes().unwrap_or_default().into_iter();
+    processes
+        .filter(|pid| pid.0 != own)
+        .filter_map(|pid| {
+            let comm = proc::comm(pid, prof_model::Tid(pid.0)).ok()?;
+            let comm = String::from_utf8_lossy(&comm).into_owned();
+            matches(pid, &comm).then_some((pid, comm))
+        })
+        .take(5)
+        .collect()
+}
+
+fn list(processes: &[(Pid, String)]) -> String {
+    let words: Vec<_> = processes
+        .iter()
+        .map(|(pid, name)| format!("{pid} ({name})"))
+        .collect();
+    words.join(", ")
+}
+
+/// The message for an event that does not exist.
+pub fn unknown_event(error: &UnknownEvent) -> CliError {
+    let message = CliError::usage(error.to_string());
+    match error.near.as_slice() {
+        [] => {
+            message.hint("for example `cycles`, `cpu-clock`, `page-faults`, `sched:sched_switch`")
+        }
+        near => {
+            let near: Vec<_> = near.iter().map(|name| format!("`{name}`")).collect();
+            message.hint(format!("did you mean {}?", near.join(" or ")))
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The `prof` command: arguments, one module per subcommand, messages.
+//!
+//! It joins the crates: the sampler's records go through a [`stage`] into a profile and a file, a
+//! file's records through the same stage into reports. Only this crate prints and exits.
+#![forbid(unsafe_code)]
+#![allow(unreachable_pub)] // a program exports nothing: pub means "for other modules"
+
+mod args; // the command line
+mod demo; // a workload with a known answer
+mod drawing; // flame graphs and folded stacks
+mod error; // messages in three parts
+mod hints; // why the kernel said no, and what to do
+mod input; // a recording, read and named
+mod record;
+mod report;
+mod script;
+mod signals; // Ctrl-C
+mod stage; // from a record to a place in the profile
+mod trace; // tracepoint fields as text
+mod units; // durations and sizes
+mod workload; // what the demo records
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Command};
+use error::{CliError, Failure, Outcome};
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(status) => ExitCode::from(status),
+        Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
+        Err(Failure::Error(error)) => {
+            eprintln!("{error}");
+            ExitCode::from(error.status)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Outcome {
+    match cli.command {
+        Command::Record(args) => record::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::Script(args) => script::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Workload { seconds } => Ok(workload::run(seconds)),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "prof", &mut text);
+            print_bytes(&text)
+        }
+        Command::Man { subcommand } => man(subcommand.as_deref()),
+    }
+}
+
+fn man(subcommand: Option<&str>) -> Outcome {
+    let mut command = Cli::command();
+    command.build();
+    let command = match subcommand {
+        None => command,
+        Some(name) => {
+            let found = command
+                .get_subcommands()
+                .find(|command| command.get_name() == name);
+            found
+                .cloned()
+                .ok_or_else(|| CliError::usage(format!("there is no subcommand `{name}`")))?
+        }
+    };
+    let mut text = Vec::new();
+    clap_mangen::Man::new(command).render(&mut text)?;
+    print_bytes(&text)
+}
+
+fn print_bytes(text: &[u8]) -> Outcome {
+    std::io::Write::write_all(&mut std::io::stdout().lock(), text)?;
+    Ok(0)
+}

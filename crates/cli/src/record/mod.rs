@@ -1,0 +1,448 @@
+//! `prof record`.
+
+mod output; // the file, written beside the sampling
+mod plan; // what the arguments ask for
+mod progress; // the line on the terminal
+mod recorder; // what happens to each record
+mod summary; // the lines at the end
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use prof_event::EventSet;
+use prof_event::abi::event_type;
+use prof_model::{CpuMode, DsoKind, Pid};
+use prof_perfdata::{ClockData, Features, StoredBuildId, StoredNames, TracingData};
+use prof_profile::Names;
+use prof_sampler::{
+    Clock, HeldCommand, KernelText, OpenError, RunningCommand, Sampler, Target, proc,
+};
+use prof_symbolizer::Symbolizer;
+
+pub use output::write_whole;
+pub use plan::cpus;
+pub use recorder::whole_percent;
+
+use crate::args::RecordArgs;
+use crate::drawing::{self, Facts};
+use crate::error::{CliError, Failure, Outcome};
+use crate::hints;
+use crate::signals::{self, EndRequests};
+use crate::stage::{Files, Stage};
+use output::Output;
+use plan::{OutputPlan, Plan};
+use progress::Progress;
+use recorder::Recorder;
+
+/// How long a wait for records lasts at most: what is shown and asked meanwhile is not older.
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
+
+/// Runs `prof record`.
+///
+/// # Errors
+/// A message; a command's own exit status is none.
+pub fn run(args: &RecordArgs) -> Outcome {
+    let done = record(args)?;
+    if done.samples == 0 {
+        let message = summary::no_samples(&done);
+        if done.command_status.is_none() {
+            return Err(Failure::Error(message));
+        }
+        eprintln!("{message}");
+    }
+    Ok(done.command_status.unwrap_or(0))
+}
+
+/// What a recording came to.
+pub struct Done {
+    /// Samples taken.
+    pub samples: u64,
+    /// CPU time of the target while it was recorded, where it could be read.
+    pub cpu_time: Option<Duration>,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// The exit status of the command that was run.
+    pub command_status: Option<u8>,
+    /// The event that was sampled.
+    pub event: String,
+}
+
+/// Records, writes, draws and sums up.
+///
+/// # Errors
+/// A message.
+pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
+    let mut plan = Plan::new(args)?;
+    signals::block().map_err(|error| CliError::new("could not block signals").cause(error))?;
+    let held = hold_command(&plan)?;
+    if plan.samples_command
+        && let Some(held) = &held
+    {
+        plan.options.target = Target::Command(held.pid());
+    }
+    let requests = EndRequests::listen().map_err(failed("could not wait for signals"))?;
+    let system_wide = matches!(plan.options.target, Target::System);
+    let mut sampler = Sampler::open(plan.options.clone()).map_err(|error| {
+        let message = hints::open_error(&error, system_wide);
+        match (&error, &held) {
+            (OpenError::NoSuchTask(_), _) | (_, None) => message,
+            (_, Some(_)) => message.status(125),
+        }
+    })?;
+    let mut recorder = recorder(&plan, args, &sampler)?;
+    requests.set_unfinished(recorder.output.as_ref().and_then(Output::unfinished));
+    let cpu_before = cpu_time(&plan.options.target);
+
+    let kernel = kernel_text();
+    let delay = Duration::from_millis(args.delay);
+    let started = Instant::now();
+    let begun = sampler.start(kernel.as_ref(), delay, &mut recorder);
+    let mut command = held
+        .map(HeldCommand::release)
+        .transpose()
+        .map_err(not_started(&plan))?;
+    if let Some(command) = &command {
+        requests.forward_to(command.pid().0);
+    }
+    if !args.quiet {
+        sampler
+            .notes()
+            .iter()
+            .for_each(|note| eprintln!("prof: {note}"));
+        if args.verbose {
+            summary::print_start(&sampler);
+        }
+    }
+    let mut progress = Progress::new(plan.duration, args.quiet);
+    let deadline = plan.duration.map(|duration| started + delay + duration);
+    let sampled = begun.and_then(|()| {
+        drain(
+            &mut sampler,
+            &mut recorder,
+            &mut progress,
+            &requests,
+            command.as_mut(),
+            deadline,
+        )
+    });
+    let elapsed = started.elapsed();
+    let cpu_after = cpu_time(&plan.options.target);
+    let written = sampled.and_then(|()| sampler.finish(&mut recorder));
+
+    progress.say("finding names ...");
+    recorder.stage.finish();
+    let (names, stored) = names(&recorder);
+    progress.clear();
+    let mut done = Done {
+        samples: recorder.samples(),
+        cpu_time: cpu_before
+            .zip(cpu_after)
+            .map(|(before, after)| after.saturating_sub(before)),
+        elapsed,
+        command_status: None,
+        event: recorder.stage.profile.events[0].name.clone(),
+    };
+    let output = finish_file(&mut recorder, stored, &sampler, args, &done)?;
+    written.map_err(failed("the recording ended early"))?;
+    requests.set_unfinished(None);
+
+    if done.samples > 0 {
+        let facts = Facts {
+            target: target_name(&plan),
+            event: done.event.clone(),
+            frequency: plan_frequency(sampler.events()),
+            samples: done.samples,
+            seconds: elapsed.as_secs_f64(),
+        };
+        drawing::draw(
+            &recorder.stage.profile,
+            &names,
+            &args.drawing,
+            &facts,
+            args.quiet,
+        )?;
+    }
+    if !args.quiet {
+        summary::print(&recorder, &names, output.as_ref(), args.verbose);
+    }
+    if let Some(mut command) = command {
+        done.command_status = Some(end_command(&mut command, &plan, &requests)?);
+    }
+    Ok(done)
+}
+
+fn failed(what: &'static str) -> impl Fn(io::Error) -> CliError {
+    move |error| CliError::new(what).cause(error)
+}
+
+fn hold_command(plan: &Plan) -> Result<Option<HeldCommand>, CliError> {
+    if plan.command.is_empty() {
+        return Ok(None);
+    }
+    let held = HeldCommand::fork(&plan.command);
+    held.map(Some).map_err(|error| {
+        CliError::new("could not start a process for the command")
+            .cause(error)
+            .status(125)
+    })
+}
+
+/// The exit status that `env` and shells have for a command that could not be started.
+fn not_started(plan: &Plan) -> impl Fn(io::Error) -> CliError {
+    let program = plan.command.first().cloned().unwrap_or_default();
+    move |error| {
+        let status = if error.kind() == io::ErrorKind::NotFound {
+            127
+        } else {
+            126
+        };
+        CliError::new(format!("could not run `{}`", program.display()))
+            .cause(error)
+            .hint("give a program in $PATH or a path, after `--`")
+            .status(status)
+    }
+}
+
+fn recorder(plan: &Plan, args: &RecordArgs, sampler: &Sampler) -> Result<Recorder, CliError> {
+    let sampled = sampler.events().clone();
+    let written = recorder::file_events(&sampled);
+    let output = match &plan.output {
+        OutputPlan::None => None,
+        OutputPlan::File(path) => Some(Output::file(path, &written, args.compression)?),
+        OutputPlan::Stdout => {
+            let features = features(&sampled, sampler.clock())?;
+            Some(Output::stdout(&written, &features)?)
+        }
+    };
+    let stage = Stage::new(&sampled, Files::live(), args.max_stack);
+    Ok(Recorder::new(sampled, stage, output))
+}
+
+fn kernel_text() -> Option<KernelText> {
+    let text = prof_symbolizer::kernel_text().ok()?;
+    Some(KernelText {
+        start: text.start,
+        end: text.end,
+        reference: text.reference,
+    })
+}
+
+/// Samples until the time is over, the target or the command has ended, or somebody asks.
+fn drain(
+    sampler: &mut Sampler,
+    recorder: &mut Recorder,
+    progress: &mut Progress,
+    requests: &EndRequests,
+    mut command: Option<&mut RunningCommand>,
+    deadline: Option<Instant>,
+) -> io::Result<()> {
+    let exit = command
+        .as_deref()
+        .map(RunningCommand::exit_fd)
+        .transpose()?;
+    let mut hurry = false;
+    loop {
+        let left = match deadline {
+            Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
+                Some(left) => left,
+                None => return Ok(()),
+            },
+            None => LONGEST_WAIT,
+        };
+        if hurry {
+            // What is in the rings now may be passed on in the next round.
+            std::thread::sleep(Duration::from_millis(1));
+        } else {
+            let mut also = Vec::new();
+            also.extend(exit.as_ref().map(AsFd::as_fd));
+            if requests.count() == 0 {
+                also.push(requests.wake_fd());
+            }
+            sampler.wait(left.min(LONGEST_WAIT), &also)?;
+        }
+        hurry = sampler.round(recorder)?;
+        progress.update(recorder);
+        if let Some(command) = command.as_deref_mut() {
+            // Ctrl-C reached the command as well; it decides when to end.
+            if command.try_wait()?.is_some() {
+                return Ok(());
+            }
+        } else if requests.count() > 0 {
+            return Ok(());
+        }
+        if sampler.target_exited() {
+            return Ok(());
+        }
+    }
+}
+
+/// Ends a command that still runs after the recording: what it was started for is over.
+fn end_command(
+    command: &mut RunningCommand,
+    plan: &Plan,
+    requests: &EndRequests,
+) -> Result<u8, CliError> {
+    let wait = failed("could not wait for the command");
+    let ended = command.try_wait().map_err(&wait)?;
+    let by_us = ended.is_none();
+    if by_us {
+        requests.forward_to(0);
+        command.signal(nix::sys::signal::Signal::SIGTERM);
+    }
+    let status = command.wait().map_err(&wait)?;
+    if by_us || !plan.samples_command && requests.count() > 0 {
+        return Ok(0); // its end is not its own doing
+    }
+    Ok(u8::try_from(status.code()).unwrap_or(255))
+}
+
+/// Names every address that samples hit, once.
+fn names(recorder: &Recorder) -> (Names, StoredNames) {
+    let profile = &recorder.stage.profile;
+    let mut symbolizer = Symbolizer::new(prof_symbolizer::Options::default());
+    recorder.stage.files.give_to(&mut symbolizer);
+    let mut stored = StoredNames::default();
+    stored.callers_are_call_sites = true;
+    stored.ends = recorder.ends.clone();
+    stored.counters = recorder.counters();
+    let names = Names::build(profile, |id, addrs| {
+        let dso = profile.dsos.get(id);
+        let answers = symbolizer.resolve(id, dso, addrs);
+        stored.add(dso, addrs, &answers);
+        answers
+    });
+    (names, stored)
+}
+
+fn features(events: &EventSet, clock: Clock) -> Result<Features, CliError> {
+    let wall = Clock::by_name("realtime").map_or(0, Clock::now);
+    let mut features = Features {
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        cmdline: std::env::args_os()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
+        clock: Some(ClockData {
+            clockid: clock.id as u32,
+            wall_ns: wall,
+            clock_ns: clock.now(),
+        }),
+        ..Features::of_this_host()
+    };
+    let tracepoints: Vec<_> = events
+        .events()
+        .iter()
+        .filter(|event| event.attr.kind == event_type::TRACEPOINT)
+        .filter_map(|event| {
+            let mut words = event.name.split(':');
+            Some((words.next()?, words.next()?))
+        })
+        .collect();
+    if !tracepoints.is_empty() {
+        let data = TracingData::collect(&tracepoints)
+            .map_err(failed("could not read the tracepoints' formats"))?;
+        features.tracing_data = Some(data);
+    }
+    Ok(features)
+}
+
+/// Finishes the file, if there is one and it has samples.
+fn finish_file(
+    recorder: &mut Recorder,
+    stored: StoredNames,
+    sampler: &Sampler,
+    args: &RecordArgs,
+    done: &Done,
+) -> Result<Option<summary::File>, CliError> {
+    let Some(output) = recorder.output.take() else {
+        return Ok(None);
+    };
+    let name = output.name();
+    if done.samples == 0 && name != "-" {
+        return Ok(None); // an older file of this name stays as it is
+    }
+    let mut features = features(sampler.events(), sampler.clock())?;
+    features.build_ids = build_ids(recorder);
+    let written = output.finish(features, stored)?;
+    Ok(Some(summary::File {
+        name,
+        sizes: written.summary,
+        compressed: args.compression.is_some(),
+    }))
+}
+
+/// The build-ids of what samples hit, so that a reader can tell the right files.
+fn build_ids(recorder: &Recorder) -> Vec<StoredBuildId> {
+    let profile = &recorder.stage.profile;
+    let mut build_ids: Vec<_> = recorder
+        .stage
+        .files
+        .opened()
+        .filter_map(|(id, file)| {
+            Some(StoredBuildId {
+                mode: CpuMode::User,
+                pid: Pid(-1),
+                build_id: file.build_id?,
+                path: profile.dsos.get(id).path.clone(),
+            })
+        })
+        .collect();
+    build_ids.sort_by(|a, b| a.path.cmp(&b.path));
+    let kernel = profile
+        .dsos
+        .iter()
+        .find(|(_, dso)| dso.kind == DsoKind::Kernel);
+    if let (Some((_, dso)), Some(build_id)) = (kernel, prof_symbolizer::running_kernel_build_id()) {
+        build_ids.insert(
+            0,
+            StoredBuildId {
+                mode: CpuMode::Kernel,
+                pid: Pid(-1),
+                build_id,
+                path: dso.path.clone(),
+            },
+        );
+    }
+    build_ids
+}
+
+fn plan_frequency(events: &EventSet) -> Option<u64> {
+    events.events().first()?.attr.frequency()
+}
+
+/// The target for titles: `nginx (4121)`, a command line, `all CPUs`.
+fn target_name(plan: &Plan) -> String {
+    let name = |pid: Pid| {
+        let comm = proc::comm(pid, prof_model::Tid(pid.0)).unwrap_or_default();
+        format!("{} ({pid})", String::from_utf8_lossy(&comm))
+    };
+    match &plan.options.target {
+        Target::Processes(pids) => {
+            let names: Vec<_> = pids.iter().map(|&pid| name(pid)).collect();
+            names.join(", ")
+        }
+        Target::Threads(tids) => {
+            let names: Vec<_> = tids.iter().map(|tid| name(Pid(tid.0))).collect();
+            format!("threads {}", names.join(", "))
+        }
+        Target::System => "all CPUs".to_owned(),
+        Target::Command(_) => {
+            let words: Vec<_> = plan
+                .command
+                .iter()
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect();
+            words.join(" ")
+        }
+    }
+}
+
+/// CPU time of the target so far; of a whole system it means nothing.
+fn cpu_time(target: &Target) -> Option<Duration> {
+    let pids: Vec<i32> = match target {
+        Target::Processes(pids) => pids.iter().map(|pid| pid.0).collect(),
+        Target::Threads(tids) => tids.iter().map(|tid| tid.0).collect(),
+        Target::System | Target::Command(_) => return None,
+    };
+    pids.into_iter().map(proc::cpu_time).sum()
+}

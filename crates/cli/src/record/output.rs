@@ -1,0 +1,290 @@
+//! Writing while recording: a thread of its own, and a file that appears only when it is whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use prof_event::{EventSet, RawRecord};
+use prof_perfdata::{
+    Features, PipeWriter, RecordSink, StoredNames, Summary, Writer, WriterOptions,
+};
+
+use crate::error::CliError;
+
+/// Records are handed over in pieces of about this many bytes.
+const PIECE: usize = 128 << 10;
+/// So many pieces may wait: the disk may stall for seconds before the rings feel it.
+const WAITING: usize = 256;
+
+/// The writing end of a recording.
+pub struct Output {
+    to_writer: SyncSender<Message>,
+    writer: JoinHandle<io::Result<Written>>,
+    piece: Vec<u8>,
+    destination: Destination,
+}
+
+enum Message {
+    /// Whole records.
+    Records(Vec<u8>),
+    RoundEnd,
+    End(Box<(Features, StoredNames)>),
+}
+
+enum Destination {
+    File { path: PathBuf, temporary: Temporary },
+    Direct(PathBuf),
+    Stdout,
+}
+
+/// What was written where.
+pub struct Written {
+    /// Sizes; bytes only for a pipe.
+    pub summary: Summary,
+}
+
+/// A file that is removed again unless it is finished.
+struct Temporary(Option<PathBuf>);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl Output {
+    /// Prepares a file. It is written beside its final place.
+    ///
+    /// # Errors
+    /// The directory cannot be written to.
+    pub fn file(
+        path: &Path,
+        events: &EventSet,
+        compression: Option<u32>,
+    ) -> Result<Self, CliError> {
+        let failed = |error: io::Error| {
+            let message = CliError::new(format!("could not write `{}`", path.display()));
+            message
+                .cause(error)
+                .hint("choose another place with `-o FILE`")
+        };
+        let special = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
+        let (file, destination) = if special {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(path)
+                .map_err(failed)?;
+            (file, Destination::Direct(path.to_owned()))
+        } else {
+            let temporary = temporary_name(path);
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create_new(true).mode(0o600);
+            let file = options.open(&temporary).map_err(failed)?;
+            let destination = Destination::File {
+                path: path.to_owned(),
+                temporary: Temporary(Some(temporary)),
+            };
+            (file, destination)
+        };
+        let writer = Writer::create(file, events, WriterOptions { compression }).map_err(failed)?;
+        Ok(Self::start(writer, destination))
+    }
+
+    /// Writes the pipe form to stdout.
+    ///
+    /// # Errors
+    /// Nobody reads it.
+    pub fn stdout(events: &EventSet, features: &Features) -> Result<Self, CliError> {
+        let failed = |error| CliError::new("could not write to stdout").cause(error);
+        let writer = PipeWriter::create(io::stdout(), events, features).map_err(failed)?;
+        Ok(Self::start(writer, Destination::Stdout))
+    }
+
+    fn start(mut writer: impl Finish, destination: Destination) -> Self {
+        let (to_writer, messages) = sync_channel(WAITING);
+        let write = move || {
+            for message in messages {
+                match message {
+                    Message::Records(bytes) => put_records(&mut writer, &bytes)?,
+                    Message::RoundEnd => writer.finish_round()?,
+                    Message::End(facts) => return writer.finish(facts.0, &facts.1),
+                }
+            }
+            Err(io::Error::other("the recording was given up"))
+        };
+        let thread = std::thread::Builder::new().name("prof-writer".to_owned());
+        Self {
+            to_writer,
+            writer: thread.spawn(write).expect("a thread for the writer"),
+            piece: Vec::with_capacity(PIECE),
+            destination,
+        }
+    }
+
+    /// The file to remove if the program ends at once.
+    pub fn unfinished(&self) -> Option<PathBuf> {
+        match &self.destination {
+            Destination::File { temporary, .. } => temporary.0.clone(),
+            _ => None,
+        }
+    }
+
+    /// The name for messages.
+    pub fn name(&self) -> String {
+        match &self.destination {
+            Destination::File { path, .. } | Destination::Direct(path) => {
+                path.display().to_string()
+            }
+            Destination::Stdout => "-".to_owned(),
+        }
+    }
+
+    /// The buffer to append whole records to, before [`Self::pass_on`].
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.piece
+    }
+
+    /// Hands the buffer to the writer when it is large enough.
+    ///
+    /// # Errors
+    /// The writer has failed; [`Self::finish`] says why.
+    pub fn pass_on(&mut self) -> io::Result<()> {
+        if self.piece.len() >= PIECE {
+            self.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        let full = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
+        self.send(Message::Records(full))
+    }
+
+    fn send(&self, message: Message) -> io::Result<()> {
+        let closed = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the writer has stopped");
+        self.to_writer.send(message).map_err(closed)
+    }
+
+    /// A round ended, see [`RecordSink::finish_round`].
+    ///
+    /// # Errors
+    /// As [`Self::pass_on`].
+    pub fn finish_round(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() {
+            return Ok(()); // nothing new since the last one
+        }
+        self.flush()?;
+        self.send(Message::RoundEnd)
+    }
+
+    /// Writes the rest and puts the file in its place; an older one is kept as `FILE.old`.
+    ///
+    /// # Errors
+    /// Whatever kept the writer from writing.
+    pub fn finish(mut self, features: Features, names: StoredNames) -> Result<Written, CliError> {
+        let name = self.name();
+        let failed =
+            |error: io::Error| CliError::new(format!("could not write `{name}`")).cause(error);
+        // If the writer is gone, its own error says more than the closed channel.
+        let _ = self.flush();
+        let _ = self.send(Message::End(Box::new((features, names))));
+        drop(self.to_writer);
+        let result = self
+            .writer
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("writer died")));
+        let written = result.map_err(failed)?;
+        if let Destination::File {
+            path,
+            mut temporary,
+        } = self.destination
+            && let Some(from) = temporary.0.take()
+            && let Err(error) = put_in_place(&from, &path)
+        {
+            temporary.0 = Some(from);
+            return Err(failed(error));
+        }
+        Ok(written)
+    }
+}
+
+fn put_records(sink: &mut impl RecordSink, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let raw = RawRecord::parse(bytes).map_err(io::Error::other)?;
+        sink.record(raw.bytes)?;
+        bytes = &bytes[raw.bytes.len()..];
+    }
+    Ok(())
+}
+
+fn temporary_name(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.tmp", std::process::id()));
+    path.with_file_name(name)
+}
+
+fn put_in_place(from: &Path, to: &Path) -> io::Result<()> {
+    if to.exists() {
+        let mut old = to.as_os_str().to_owned();
+        old.push(".old");
+        fs::rename(to, old)?;
+    }
+    fs::rename(from, to)
+}
+
+/// A writer that can be finished.
+trait Finish: RecordSink + Send + 'static {
+    fn finish(self, features: Features, names: &StoredNames) -> io::Result<Written>;
+}
+
+impl Finish for Writer<File> {
+    fn finish(self, features: Features, names: &StoredNames) -> io::Result<Written> {
+        let summary = Writer::finish(self, features, Some(names))?;
+        Ok(Written { summary })
+    }
+}
+
+impl Finish for PipeWriter<io::Stdout> {
+    fn finish(self, features: Features, _names: &StoredNames) -> io::Result<Written> {
+        PipeWriter::finish(self, &features.build_ids)?;
+        Ok(Written {
+            summary: Summary::default(),
+        })
+    }
+}
+
+/// Writes a small file as a whole: under another name first.
+///
+/// # Errors
+/// The file system's.
+pub fn write_whole(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let special = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
+    if special {
+        let mut out = BufWriter::new(OpenOptions::new().write(true).open(path)?);
+        write(&mut out)?;
+        return out.flush();
+    }
+    let mut temporary = Temporary(Some(temporary_name(path)));
+    let name = temporary.0.clone().expect("just made");
+    let mut out = BufWriter::new(File::create(&name)?);
+    write(&mut out)?;
+    out.flush()?;
+    drop(out);
+    fs::rename(&name, path)?;
+    temporary.0 = None;
+    Ok(())
+}

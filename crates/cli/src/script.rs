@@ -1,0 +1,120 @@
+//! `prof script`.
+
+use std::io::{self, BufWriter, Write};
+
+use prof_event::abi::event_type;
+use prof_event::{Record, Sample};
+use prof_model::VirtAddr;
+use prof_perfdata::{Recording, TracingData};
+use prof_profile::{ScriptFrame, ScriptSample};
+use prof_report::{ScriptFields, ScriptOptions, ScriptWriter};
+
+use crate::args::ScriptArgs;
+use crate::error::{CliError, Failure, Outcome};
+use crate::input::{self, Input};
+
+/// Runs `prof script`: one pass to find the names, one to print.
+///
+/// # Errors
+/// A message, or a closed pipe.
+pub fn run(args: &ScriptArgs) -> Outcome {
+    let Input {
+        mut recording,
+        stage,
+        names,
+    } = input::read(&args.input)?;
+    let profile = stage.profile;
+    let options = ScriptOptions {
+        fields: args
+            .fields
+            .as_deref()
+            .map(|text| fields(text, &profile))
+            .transpose()?,
+        inline: !args.input.no_inline,
+        callchains: !args.hide_call_graph,
+        max_stack: args.input.max_stack,
+        nanoseconds: args.ns,
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    if args.header {
+        for line in input::header_lines(&recording) {
+            writeln!(out, "{line}")?;
+        }
+    }
+    let formats = formats(&recording);
+    let writer = ScriptWriter::new(&profile, &names, options);
+    let mut stage = input::stage(&recording, &args.input);
+    let mut result: Result<(), Failure> = Ok(());
+    let name = args.input.input.display().to_string();
+    let (comms, pids, tids) = (&args.input.comms, &args.input.pid, &args.input.tid);
+    input::for_each(&mut recording, &name, |item| {
+        if result.is_err() {
+            return; // nobody reads on
+        }
+        stage.take(item.events, &item.decoded, item.chain_end);
+        let Record::Sample(sample) = &item.decoded.record else {
+            return;
+        };
+        let comm = stage.tracker.processes.comm_of(sample.pid, sample.tid);
+        let comm_passes = || {
+            let name = comm.map(|comm| stage.tracker.processes.comms.display(comm));
+            name.is_some_and(|name| comms.iter().any(|wanted| *wanted == name))
+        };
+        let passes = (comms.is_empty() || comm_passes())
+            && (pids.is_empty() || pids.contains(&sample.pid.0))
+            && (tids.is_empty() || tids.contains(&sample.tid.0));
+        if !passes {
+            return;
+        }
+        let event = &item.events.events()[item.decoded.event];
+        let frames = stage.frames().iter().zip(stage.addresses());
+        let frames = frames.filter_map(|(key, addr)| {
+            let frame = profile.frame_id(key)?;
+            Some(ScriptFrame { addr, frame })
+        });
+        let script = ScriptSample {
+            event: item.decoded.event as u16,
+            pid: sample.pid,
+            tid: sample.tid,
+            comm,
+            cpu: sample.cpu,
+            time: sample.time,
+            period: sample.period,
+            ip: sample.ip,
+            addr: sample.addr.map(VirtAddr),
+            frames: frames.collect(),
+            trace: (event.attr.kind == event_type::TRACEPOINT)
+                .then(|| trace(formats.as_ref(), event.attr.config, sample)),
+        };
+        result = writer.write(&mut out, &script).map_err(Failure::from);
+    })?;
+    result?;
+    out.flush()?;
+    Ok(0)
+}
+
+/// Changes the usual fields of the first event that has samples.
+fn fields(text: &str, profile: &prof_profile::Profile) -> Result<ScriptFields, CliError> {
+    let event = profile.events.iter().enumerate();
+    let mut event = event.filter(|(index, _)| profile.total(*index as u16).samples > 0);
+    let usual = event
+        .next()
+        .map_or(ScriptFields::default_for(false, true), |(_, event)| {
+            ScriptFields::default_for(event.is_tracepoint, event.has_callchain)
+        });
+    usual
+        .apply(text)
+        .map_err(|error| CliError::usage(error.to_string()))
+}
+
+fn formats(recording: &Recording) -> Option<TracingData> {
+    TracingData::parse(recording.features().tracing_data.as_ref()?).ok()
+}
+
+fn trace(formats: Option<&TracingData>, config: u64, sample: &Sample<'_>) -> String {
+    let format = formats.and_then(|formats| formats.by_id(config));
+    match (format, sample.raw) {
+        (Some(format), Some(raw)) => crate::trace::print(format, raw),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,109 @@
+//! Ctrl-C: the first asks for the end, the second does not wait for it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+/// Signals that ask for the end of a recording.
+pub struct EndRequests {
+    state: Arc<State>,
+    wake: OwnedFd,
+}
+
+#[derive(Default)]
+struct State {
+    requests: AtomicU8,
+    last: AtomicI32,
+    forward_to: AtomicI32, // 0: nobody
+    unfinished: Mutex<Option<PathBuf>>,
+}
+
+const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
+/// Keeps the signals from ending the program; call it before any other thread starts.
+///
+/// # Errors
+/// The kernel's.
+pub fn block() -> io::Result<()> {
+    set().thread_block().map_err(Into::into)
+}
+
+fn set() -> SigSet {
+    let mut set = SigSet::empty();
+    SIGNALS.iter().for_each(|&signal| set.add(signal));
+    set
+}
+
+impl EndRequests {
+    /// Starts to listen. The signals must be blocked.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn listen() -> io::Result<Self> {
+        let signals = SignalFd::with_flags(&set(), SfdFlags::SFD_CLOEXEC)?;
+        let (wake, waker) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        std::thread::Builder::new()
+            .name("prof-signals".to_owned())
+            .spawn(move || listen(&signals, &shared, &waker))?;
+        Ok(Self { state, wake })
+    }
+
+    /// How often the end was asked for.
+    pub fn count(&self) -> u8 {
+        self.state.requests.load(Ordering::Acquire)
+    }
+
+    /// Becomes readable at the first request, and stays so.
+    pub fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// Requests that did not come from the terminal, which a command of ours would have got too, are
+    /// passed on to it.
+    pub fn forward_to(&self, pid: i32) {
+        self.state.forward_to.store(pid, Ordering::Release);
+    }
+
+    /// The file to remove when a second request ends the program at once.
+    pub fn set_unfinished(&self, file: Option<PathBuf>) {
+        if let Ok(mut unfinished) = self.state.unfinished.lock() {
+            *unfinished = file;
+        }
+    }
+}
+
+fn listen(signals: &SignalFd, state: &State, waker: &OwnedFd) {
+    const FROM_KERNEL: i32 = 0x80; // SI_KERNEL: typed at the terminal
+    loop {
+        let Ok(Some(info)) = signals.read_signal() else {
+            return;
+        };
+        let command = state.forward_to.load(Ordering::Acquire);
+        let typed = info.ssi_code == FROM_KERNEL;
+        if command != 0
+            && !typed
+            && let Ok(signal) = Signal::try_from(info.ssi_signo as i32)
+        {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(command), signal);
+        }
+        state.last.store(info.ssi_signo as i32, Ordering::Release);
+        if state.requests.fetch_add(1, Ordering::AcqRel) == 0 {
+            let _ = nix::unistd::write(waker, &[1]);
+            continue;
+        }
+        if let Ok(mut unfinished) = state.unfinished.lock()
+            && let Some(file) = unfinished.take()
+        {
+            let _ = std::fs::remove_file(file);
+        }
+        eprintln!("prof: aborted");
+        std::process::exit(128 + info.ssi_signo as i32);
+    }
+}

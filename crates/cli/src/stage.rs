@@ -1,0 +1,377 @@
+//! From a record to a place in the profile: the part of a sample's path that recording and reading
+//! share.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use prof_event::abi::{callchain, flag, sample};
+use prof_event::{Decoded, Event, EventSet, Record, Sample, Tracker};
+use prof_model::{AddressSpace, BuildId, ChainEnd, CpuMode, DsoId, DsoTable, Pid, VirtAddr};
+use prof_profile::{EventInfo, FrameKey, Profile};
+use prof_symbolizer::{FileFinder, FoundFile, Symbolizer};
+use prof_unwinder::{Images, Regs, StackCopy, Unwinder};
+use rustc_hash::FxHashMap;
+
+/// How user callers are written in the callchains of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Callers {
+    /// As return addresses: the kernel's frame-pointer walk.
+    ReturnAddresses,
+    /// As the calls themselves, return address - 1: what an unwinder makes of it.
+    CallSites,
+}
+
+impl Callers {
+    /// What `prof record` says about an event in its attr: it has unwound the user part itself, so
+    /// the kernel's own walk is excluded.
+    pub fn of(event: &Event) -> Self {
+        if event.attr.has(flag::EXCLUDE_CALLCHAIN_USER) {
+            Self::CallSites
+        } else {
+            Self::ReturnAddresses
+        }
+    }
+}
+
+/// Which files the mappings are: those of processes that run, or of a recording made earlier.
+pub struct Files {
+    finder: FileFinder,
+    live: bool,
+    opened: FxHashMap<DsoId, Option<FoundFile>>,
+}
+
+impl Files {
+    /// Files of running processes.
+    pub fn live() -> Self {
+        Self {
+            finder: FileFinder::default(),
+            live: true,
+            opened: FxHashMap::default(),
+        }
+    }
+
+    /// Files of a recording.
+    pub fn stored(finder: FileFinder) -> Self {
+        Self {
+            finder,
+            live: false,
+            opened: FxHashMap::default(),
+        }
+    }
+
+    /// The file that `pid` has mapped, opened once and then held.
+    fn get(
+        &mut self,
+        pid: Pid,
+        space: &AddressSpace,
+        dsos: &DsoTable,
+        id: DsoId,
+    ) -> Option<&FoundFile> {
+        let Self {
+            finder,
+            live,
+            opened,
+        } = self;
+        let found = opened.entry(id).or_insert_with(|| {
+            let dso = dsos.get(id);
+            if !*live {
+                return finder.open_stored(dso).ok();
+            }
+            let mapping = space.iter().find(|mapping| mapping.dso == id)?;
+            finder.open_live(pid, mapping.start, mapping.end, dso).ok()
+        });
+        found.as_ref()
+    }
+
+    /// The files that were opened.
+    pub fn opened(&self) -> impl Iterator<Item = (DsoId, &FoundFile)> {
+        let opened = self.opened.iter();
+        opened.filter_map(|(&id, file)| Some((id, file.as_ref()?)))
+    }
+
+    /// Hands the open files to a symbolizer, which names addresses from the very files that ran.
+    pub fn give_to(&self, symbolizer: &mut Symbolizer) {
+        for (id, file) in self.opened() {
+            symbolizer.keep(id, file.clone());
+        }
+    }
+}
+
+/// The files of one process, as the unwinder asks for them.
+struct ImagesOf<'a> {
+    files: &'a mut Files,
+    pid: Pid,
+    space: &'a AddressSpace,
+    dsos: &'a DsoTable,
+}
+
+impl Images for ImagesOf<'_> {
+    fn image(&mut self, dso: DsoId) -> Option<Arc<dyn AsRef<[u8]> + Send + Sync>> {
+        let file = self.files.get(self.pid, self.space, self.dsos, dso)?;
+        Some(Arc::clone(&file.image) as _)
+    }
+}
+
+/// Takes records in time order and aggregates the samples.
+pub struct Stage {
+    /// Names and mappings as of the last record.
+    pub tracker: Tracker,
+    /// The files that samples hit.
+    pub files: Files,
+    /// The samples so far.
+    pub profile: Profile,
+    unwinder: Unwinder,
+    /// Build-ids of files by path, where a recording tells them.
+    pub build_ids: HashMap<Vec<u8>, BuildId>,
+    max_stack: usize,
+    chain: Vec<u64>, // of the last sample, markers included
+    frames: Vec<FrameKey>,
+    addresses: Vec<u64>, // of `frames`
+    user: Vec<VirtAddr>,
+    kernel_walk: Vec<u64>,
+    nowhere: AddressSpace,
+}
+
+/// The most frames that `prof record` keeps of a stack, if not told otherwise.
+pub const DEFAULT_MAX_STACK: usize = 1024;
+
+impl Stage {
+    /// A stage for samples of these events.
+    pub fn new(events: &EventSet, files: Files, max_stack: usize) -> Self {
+        Self {
+            tracker: Tracker::default(),
+            files,
+            profile: Profile::new(events.events().iter().map(event_info).collect()),
+            unwinder: Unwinder::new(),
+            build_ids: HashMap::new(),
+            max_stack,
+            chain: Vec::new(),
+            addresses: Vec::new(),
+            frames: Vec::new(),
+            user: Vec::new(),
+            kernel_walk: Vec::new(),
+            nowhere: AddressSpace::default(),
+        }
+    }
+
+    /// Takes a record in. `end` says why its callchain ended where the recording tells; otherwise
+    /// that is found out here. Returns it for a sample.
+    pub fn take(
+        &mut self,
+        events: &EventSet,
+        decoded: &Decoded<'_>,
+        end: Option<ChainEnd>,
+    ) -> Option<ChainEnd> {
+        match &decoded.record {
+            Record::Sample(sample) => {
+                let event = &events.events()[decoded.event];
+                let found = self.build_chain(event, sample);
+                let end = end.unwrap_or(found);
+                self.place(event, sample);
+                self.profile.add(&prof_profile::Sample {
+                    event: decoded.event as u16,
+                    pid: sample.pid,
+                    tid: sample.tid,
+                    comm: self.tracker.processes.comm_of(sample.pid, sample.tid),
+                    cpu: sample.cpu,
+                    time: sample.time,
+                    period: sample.period,
+                    frames: &self.frames,
+                    end,
+                });
+                self.open_hit_files(sample.pid);
+                return Some(end);
+            }
+            Record::Lost { lost, .. } => self.profile.losses.lost_records += lost,
+            Record::LostSamples { lost } => self.profile.losses.lost_samples += lost,
+            Record::Throttle { resumed: false } => self.profile.losses.throttled += 1,
+            record => self.apply(record),
+        }
+        None
+    }
+
+    fn apply(&mut self, record: &Record<'_>) {
+        let known = self.tracker.processes.dsos.len();
+        self.tracker.apply(record);
+        let dsos = &mut self.tracker.processes.dsos;
+        if dsos.len() > known && !self.build_ids.is_empty() {
+            let id = DsoId(known as u32);
+            if let Some(&build_id) = self.build_ids.get(&dsos.get(id).path) {
+                dsos.set_build_id(id, build_id);
+            }
+        }
+    }
+
+    /// Events that a pipe told only while its records were read.
+    pub fn set_events(&mut self, events: &EventSet) {
+        self.profile.events = events.events().iter().map(event_info).collect();
+    }
+
+    /// The callchain of the last sample, with its markers.
+    pub fn chain(&self) -> &[u64] {
+        &self.chain
+    }
+
+    /// The frames of the last sample, innermost first.
+    pub fn frames(&self) -> &[FrameKey] {
+        &self.frames
+    }
+
+    /// The recorded addresses of [`Self::frames`].
+    pub fn addresses(&self) -> impl Iterator<Item = VirtAddr> {
+        self.addresses.iter().copied().map(VirtAddr)
+    }
+
+    /// Makes `self.chain` the whole callchain: the kernel's part as recorded, the user's part
+    /// unwound where the sample carries what that takes.
+    fn build_chain(&mut self, event: &Event, sample: &Sample<'_>) -> ChainEnd {
+        self.chain.clear();
+        let Some(recorded) = sample.callchain else {
+            return ChainEnd::Unknown;
+        };
+        let unwinds = event.attr.sample_type & sample::STACK_USER != 0;
+        let (Some(regs), Some(stack)) = (sample.user_regs, sample.user_stack) else {
+            if !unwinds {
+                self.chain.extend(recorded.iter());
+                return ChainEnd::Unknown;
+            }
+            self.chain.extend(
+                recorded
+                    .iter()
+                    .take_while(|&entry| entry != callchain::USER),
+            );
+            return ChainEnd::NoUserState;
+        };
+        if regs.abi != 2 {
+            self.chain.extend(recorded.iter()); // a 32-bit program: the kernel's walk is all we have
+            return ChainEnd::Unknown;
+        }
+        let mut in_user = false;
+        self.kernel_walk.clear();
+        for entry in recorded.iter() {
+            if entry >= callchain::FIRST {
+                in_user = entry == callchain::USER;
+            }
+            if !in_user {
+                self.chain.push(entry);
+            } else if entry < callchain::FIRST {
+                self.kernel_walk.push(entry);
+            }
+        }
+        let registers = Regs::from_perf(regs.mask, regs.values.iter());
+        let start = VirtAddr(registers.sp().unwrap_or(0));
+        let copy = StackCopy::new(start, stack.bytes, stack.bytes.len() == stack.capacity);
+        let processes = &self.tracker.processes;
+        let space = processes.space(sample.pid).unwrap_or(&self.nowhere);
+        let mut images = ImagesOf {
+            files: &mut self.files,
+            pid: sample.pid,
+            space,
+            dsos: &processes.dsos,
+        };
+        self.user.clear();
+        let end = self.unwinder.unwind(
+            space,
+            &mut images,
+            &registers,
+            &copy,
+            &self.kernel_walk,
+            self.max_stack,
+            &mut self.user,
+        );
+        self.chain.push(callchain::USER);
+        self.chain.extend(self.user.iter().map(|addr| addr.0));
+        end
+    }
+
+    /// Makes `self.frames` of `self.chain`: each address in its DSO.
+    fn place(&mut self, event: &Event, sample: &Sample<'_>) {
+        self.frames.clear();
+        self.addresses.clear();
+        let unwound = event.attr.sample_type & sample::STACK_USER != 0;
+        let call_sites = unwound || Callers::of(event) == Callers::CallSites;
+        let processes = &self.tracker.processes;
+        let space = processes.space(sample.pid).unwrap_or(&self.nowhere);
+        let frame = |mode: CpuMode, addr: u64, lookup: u64| {
+            let mapping = match mode {
+                CpuMode::Kernel => processes.kernel.find(VirtAddr(lookup)),
+                CpuMode::User | CpuMode::Unknown => space.find(VirtAddr(lookup)),
+                _ => None,
+            };
+            match mapping {
+                None => FrameKey {
+                    mode,
+                    dso: None,
+                    shown: addr,
+                    lookup,
+                },
+                Some(mapping) => FrameKey {
+                    mode,
+                    dso: Some(mapping.dso),
+                    shown: mapping.dso_addr(VirtAddr(addr)).0,
+                    lookup: mapping.dso_addr(VirtAddr(lookup)).0,
+                },
+            }
+        };
+        let mut last_mode = None;
+        for (mode, addr) in prof_event::with_modes(self.chain.iter().copied(), CpuMode::User) {
+            // The first address of each part is the one that ran; the others called.
+            let exact = last_mode != Some(mode) || (mode == CpuMode::User && call_sites);
+            last_mode = Some(mode);
+            let lookup = if exact { addr } else { addr.saturating_sub(1) };
+            self.frames.push(frame(mode, addr, lookup));
+            self.addresses.push(addr);
+        }
+        if self.frames.is_empty() {
+            self.frames
+                .push(frame(sample.mode, sample.ip.0, sample.ip.0));
+            self.addresses.push(sample.ip.0);
+        }
+    }
+
+    /// Opens the files that the last sample hit and that the unwinder did not need: the target may
+    /// be gone when their names are wanted.
+    fn open_hit_files(&mut self, pid: Pid) {
+        if !self.files.live {
+            return;
+        }
+        let processes = &self.tracker.processes;
+        let space = processes.space(pid).unwrap_or(&self.nowhere);
+        for dso in self.frames.iter().filter_map(|frame| frame.dso) {
+            if !self.files.opened.contains_key(&dso)
+                && processes.dsos.get(dso).kind.is_file_relative()
+            {
+                self.files.get(pid, space, &processes.dsos, dso);
+            }
+        }
+    }
+
+    /// What unwinding took.
+    pub fn unwinder_stats(&self) -> &prof_unwinder::Stats {
+        self.unwinder.stats()
+    }
+
+    /// Fills in what the profile's ids refer to.
+    pub fn finish(&mut self) {
+        self.profile.dsos = self.tracker.processes.dsos.clone();
+        self.profile.comms = self.tracker.processes.comms.clone();
+    }
+}
+
+fn event_info(event: &Event) -> EventInfo {
+    use prof_event::abi::event_type;
+    let attr = &event.attr;
+    let has = |bit: u64| attr.sample_type & bit != 0;
+    EventInfo {
+        name: event.name.clone(),
+        is_time_like: attr.kind == event_type::SOFTWARE && attr.config <= 1,
+        is_tracepoint: attr.kind == event_type::TRACEPOINT,
+        has_callchain: has(sample::CALLCHAIN),
+        has_cpu: has(sample::CPU),
+        sample_freq: attr.frequency(),
+        sample_period: match attr.frequency() {
+            Some(_) => None,
+            None => Some(attr.sample_period_or_freq),
+        },
+    }
+}

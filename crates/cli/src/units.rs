@@ -1,0 +1,90 @@
+//! Durations, sizes and lists as people type them.
+
+use std::time::Duration;
+
+/// Reads `10s`, `500ms`, `2m`, `1h`; a bare number is seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let good = || format!("`{text}` is no duration; try `10s`, `500ms` or `2m`");
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: f64 = number.parse().map_err(|_| good())?;
+    let seconds = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "" | "s" | "sec" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(good()),
+    };
+    Duration::try_from_secs_f64(number * seconds).map_err(|_| good())
+}
+
+/// Reads `8M`, `512KiB`, `64k`; a bare number is pages, as perf's `-m` has it.
+pub fn ring_size(text: &str) -> Result<usize, String> {
+    let good = || format!("`{text}` is no size; try `8M`, `512K`, or a number of pages");
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: usize = number.parse().map_err(|_| good())?;
+    let unit = match unit.to_ascii_lowercase().as_str() {
+        "" => prof_sampler::page_size(),
+        "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => return Err(good()),
+    };
+    number
+        .checked_mul(unit)
+        .filter(|&size| size > 0 && size <= 1 << 31)
+        .ok_or_else(good)
+}
+
+/// A number with thousands separated: `12,345`.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_a_unit_or_is_seconds() {
+        assert_eq!(duration("10"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["", "s", "10x", "-1", "1e9999", "inf"] {
+            assert!(duration(bad).unwrap_err().contains("try"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_ring_size_has_a_unit_or_is_pages() {
+        assert_eq!(ring_size("8M"), Ok(8 << 20));
+        assert_eq!(ring_size("512KiB"), Ok(512 << 10));
+        assert_eq!(ring_size("2"), Ok(2 * prof_sampler::page_size()));
+        for bad in ["", "0", "8X", "99999999999G"] {
+            assert!(ring_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn thousands_are_separated() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(1_234_567), "1,234,567");
+    }
+}
