@@ -102,9 +102,6 @@ fn verbose(input: &Input) {
         let summary = prof_report::summarize(profile, &input.names, event, 0);
         let _ = prof_report::write_summary(&mut io::stderr(), &summary);
     }
-    if let Some(whole) = record::whole_percent(&profile.ends()) {
-        eprintln!("prof: {whole:.2}% of user stacks are whole");
-    }
 }
 
 fn options(args: &ReportArgs) -> Result<ReportOptions, CliError> {

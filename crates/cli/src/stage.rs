@@ -294,7 +294,7 @@ impl Stage {
         let space = processes.space(sample.pid).unwrap_or(&self.nowhere);
         let frame = |mode: CpuMode, addr: u64, lookup: u64| {
             let mapping = match mode {
-                CpuMode::Kernel => processes.kernel.find(VirtAddr(lookup)),
+                CpuMode::Kernel => self.tracker.kernel_mapping(VirtAddr(lookup)),
                 CpuMode::User | CpuMode::Unknown => space.find(VirtAddr(lookup)),
                 _ => None,
             };

@@ -1,6 +1,7 @@
 //! What records say about processes: which thread has which name, and what is mapped where.
 
 use prof_model::{CpuMode, Dso, DsoId, DsoKind, FileId, Mapping, Pid, ProcessTable};
+use prof_model::{Tid, VirtAddr};
 use rustc_hash::FxHashMap;
 
 use crate::record::{Ksymbol, Mmap, Record};
@@ -12,7 +13,7 @@ const MAP_HUGETLB: u32 = 0x40000;
 pub const KERNEL_NAME: &str = "[kernel.kallsyms]";
 
 /// Applies records to a [`ProcessTable`]. They must come in time order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Tracker {
     /// The state as of the last record.
     pub processes: ProcessTable,
@@ -24,6 +25,22 @@ pub struct Tracker {
 /// Path and file, its generation left out.
 type FileKey = (Vec<u8>, FileId);
 type Generation = u64;
+
+/// How far behind the end of its text the kernel has other code of its own: what ran at boot.
+const BOOT_CODE: u64 = 64 << 20;
+
+impl Default for Tracker {
+    /// Knows the idle threads, for which there is no record: perf calls them `swapper`.
+    fn default() -> Self {
+        let mut processes = ProcessTable::default();
+        processes.comm(Pid(0), Tid(0), b"swapper", false);
+        Self {
+            processes,
+            kernel_reference: None,
+            files: FxHashMap::default(),
+        }
+    }
+}
 
 impl Tracker {
     /// Takes in what `record` says; most say nothing.
@@ -44,6 +61,19 @@ impl Tracker {
             Record::Ksymbol(ksymbol) => self.ksymbol(ksymbol),
             _ => {}
         }
+    }
+
+    /// The mapping of kernel code at an address.
+    ///
+    /// The kernel's own MMAP covers its text up to `_etext`, but the idle thread's stack leads through
+    /// the boot code behind it.
+    pub fn kernel_mapping(&self, addr: VirtAddr) -> Option<&Mapping> {
+        let kernel = &self.processes.kernel;
+        kernel.find(addr).or_else(|| {
+            let before = kernel.before(addr)?;
+            let kind = self.processes.dsos.get(before.dso).kind;
+            (kind == DsoKind::Kernel && addr.0 - before.end < BOOT_CODE).then_some(before)
+        })
     }
 
     fn map(&mut self, mmap: &Mmap<'_>) {
@@ -261,22 +291,48 @@ mod tests {
         assert!(!found(&tracker));
     }
 
-    #[test]
-    fn the_kernel_map_names_its_reference_symbol() {
-        let mut tracker = Tracker::default();
-        tracker.apply(&Record::Mmap(Mmap {
+    fn kernel_mmap(name: &str, addr: u64) -> Record<'_> {
+        Record::Mmap(Mmap {
             pid: Pid(-1),
             tid: Tid(0),
-            addr: 0xffff_ffff_8100_0000,
+            addr,
             len: 0x1000,
-            pgoff: 0xffff_ffff_8100_0000,
+            pgoff: addr,
             file: None,
             build_id: None,
             prot: 4,
             flags: 0,
             mode: CpuMode::Kernel,
-            name: b"[kernel.kallsyms]_text",
-        }));
+            name: name.as_bytes(),
+        })
+    }
+
+    #[test]
+    fn boot_code_behind_the_text_is_the_kernels_but_not_what_comes_after_a_module() {
+        let mut tracker = Tracker::default();
+        tracker.apply(&kernel_mmap(
+            "[kernel.kallsyms]_text",
+            0xffff_ffff_8100_0000,
+        ));
+        tracker.apply(&kernel_mmap("[ext4]", 0xffff_ffff_8180_0000));
+        let kind = |addr| {
+            let mapping = tracker.kernel_mapping(VirtAddr(addr))?;
+            Some(tracker.processes.dsos.get(mapping.dso).kind)
+        };
+        assert_eq!(kind(0xffff_ffff_8100_0010), Some(DsoKind::Kernel));
+        assert_eq!(kind(0xffff_ffff_8178_423d), Some(DsoKind::Kernel));
+        assert_eq!(kind(0xffff_ffff_8180_0010), Some(DsoKind::KernelModule));
+        assert_eq!(kind(0xffff_ffff_8180_1010), None);
+        assert_eq!(kind(0xffff_ffff_80ff_fff0), None);
+    }
+
+    #[test]
+    fn the_kernel_map_names_its_reference_symbol() {
+        let mut tracker = Tracker::default();
+        tracker.apply(&kernel_mmap(
+            "[kernel.kallsyms]_text",
+            0xffff_ffff_8100_0000,
+        ));
         let reference = (0xffff_ffff_8100_0000, "_text".to_owned());
         assert_eq!(tracker.kernel_reference, Some(reference));
     }

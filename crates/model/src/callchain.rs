@@ -69,9 +69,26 @@ impl ChainEnd {
         Self::Unknown,
     ];
 
+    /// Whether no frame is missing. A kernel thread has no user stack, nor has a process that is
+    /// almost gone.
+    pub fn is_whole(self) -> bool {
+        matches!(self, Self::Root | Self::NoUserState)
+    }
+
     /// Whether frames are known to be missing.
     pub fn is_cut(self) -> bool {
-        !matches!(self, Self::Root | Self::NoUserState | Self::Unknown)
+        !self.is_whole() && self != Self::Unknown
+    }
+
+    /// The share of whole callchains in percent, of those of which it is known; `None` if of none.
+    /// `counts` has the number of callchains for each reason, by its number.
+    pub fn whole_percent(counts: &[u64]) -> Option<f64> {
+        let count = |is_counted: fn(Self) -> bool| -> u64 {
+            let ends = Self::ALL.into_iter().filter(|&end| is_counted(end));
+            ends.filter_map(|end| counts.get(end as usize)).sum()
+        };
+        let known = count(|end| end != Self::Unknown);
+        (known > 0).then(|| 100.0 * count(Self::is_whole) as f64 / known as f64)
     }
 
     /// A few words for a summary line.

@@ -31,12 +31,15 @@ pub struct AddressSpace {
 impl AddressSpace {
     /// The mapping that covers `addr`.
     pub fn find(&self, addr: VirtAddr) -> Option<&Mapping> {
+        self.before(addr).filter(|mapping| addr.0 < mapping.end)
+    }
+
+    /// The last mapping that starts at `addr` or before; it may end before, too.
+    pub fn before(&self, addr: VirtAddr) -> Option<&Mapping> {
         let index = self
             .mappings
             .partition_point(|mapping| mapping.start <= addr.0);
-        self.mappings[..index]
-            .last()
-            .filter(|mapping| addr.0 < mapping.end)
+        self.mappings[..index].last()
     }
 
     /// Adds a mapping. As with `mmap(MAP_FIXED)`, it replaces what it covers: older mappings are

@@ -54,16 +54,9 @@ pub struct UnnamedModule {
 }
 
 impl Summary {
-    /// The share of samples whose stacks are known to lack frames, in percent.
-    pub fn cut_percent(&self) -> f64 {
-        let cut = ChainEnd::ALL.iter().filter(|end| end.is_cut());
-        let cut: u64 = cut.map(|&end| self.ends[end as usize]).sum();
-        percent(cut, self.total.samples)
-    }
-
-    /// The share of samples whose stacks are known to reach the root, in percent.
-    pub fn whole_percent(&self) -> f64 {
-        percent(self.ends[ChainEnd::Root as usize], self.total.samples)
+    /// The share of samples with whole stacks, in percent, of those of which it is known.
+    pub fn whole_percent(&self) -> Option<f64> {
+        ChainEnd::whole_percent(&self.ends)
     }
 
     /// The share of frames without a name, in percent.
@@ -170,12 +163,9 @@ pub fn write_summary(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
         let name = cut_left(&symbol.name, left);
         writeln!(out, "{share}  {module:<module_width$}  {name}")?;
     }
-    writeln!(
-        out,
-        "stacks: {:.1}% whole, {:.1}% cut",
-        summary.whole_percent(),
-        summary.cut_percent()
-    )?;
+    if let Some(whole) = summary.whole_percent() {
+        writeln!(out, "stacks: {whole:.1}% whole")?;
+    }
     for end in ChainEnd::ALL.into_iter().filter(|end| end.is_cut()) {
         let samples = summary.ends[end as usize];
         if samples > 0 {

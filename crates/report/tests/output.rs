@@ -289,10 +289,7 @@ fn a_summary_merges_threads_and_tells_what_to_doubt() {
         .collect();
     assert_eq!(hot, [("hot", "cg", 70), ("[unnamed]", "libfoo.so", 30)]);
     assert_eq!(format!("{:.3}", summary.hottest[0].error), "8.982"); // 1.96 sqrt(0.7 0.3 / 100)
-    assert_eq!(
-        (summary.whole_percent(), summary.cut_percent()),
-        (80.0, 20.0)
-    );
+    assert_eq!(summary.whole_percent(), Some(80.0));
     assert_eq!((summary.frames, summary.unnamed_percent()), (200, 25.0));
     assert_eq!(summary.unnamed.len(), 1);
     assert_eq!(
@@ -305,7 +302,7 @@ fn a_summary_merges_threads_and_tells_what_to_doubt() {
     let expected = [
         " 70.00% ±8.98   cg         hot",
         " 30.00% ±8.98   libfoo.so  [unnamed]",
-        "stacks: 80.0% whole, 20.0% cut",
+        "stacks: 80.0% whole",
         "  20 no unwind tables and no frame pointer",
         "frames: 25.0% unnamed",
         "  50 in libfoo.so: stripped, and no debug file was found",

@@ -22,7 +22,6 @@ use prof_symbolizer::Symbolizer;
 
 pub use output::write_whole;
 pub use plan::cpus;
-pub use recorder::whole_percent;
 
 use crate::args::RecordArgs;
 use crate::drawing::{self, Facts};

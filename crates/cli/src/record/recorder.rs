@@ -4,7 +4,6 @@ use std::io;
 
 use prof_event::abi::{flag, sample};
 use prof_event::{Event, EventSet, RawRecord, Record, encode_sample};
-use prof_model::ChainEnd;
 use prof_perfdata::{ChainEnds, Counters};
 use prof_sampler::Sink;
 
@@ -112,15 +111,4 @@ impl Sink for Recorder {
     fn finish_round(&mut self) -> io::Result<()> {
         self.output.as_mut().map_or(Ok(()), Output::finish_round)
     }
-}
-
-/// How many samples' stacks are whole, of those that have a user stack at all.
-pub fn whole_percent(ends: &[u64]) -> Option<f64> {
-    let count = |end: ChainEnd| ends.get(end as usize).copied().unwrap_or(0);
-    let known: u64 = ChainEnd::ALL
-        .into_iter()
-        .filter(|end| !matches!(end, ChainEnd::NoUserState | ChainEnd::Unknown))
-        .map(count)
-        .sum();
-    (known > 0).then(|| 100.0 * count(ChainEnd::Root) as f64 / known as f64)
 }
