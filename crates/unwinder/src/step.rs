@@ -133,7 +133,11 @@ impl<S: StackMemory + ?Sized> Step<'_, S> {
                 .wrapping_add_signed(offset.into()),
             Cfa::Expression(id) => self.evaluate(id, None, &old)?,
         };
-        if !cfa.is_multiple_of(STACK_ALIGNMENT) || cfa <= sp && !rule.is_signal_frame {
+        // A function that has its return address in a register, as `vfork`, may have no frame at all.
+        let may_be_level =
+            matches!(rule.return_address, Saved::Register(_)) && frame.is_interrupted;
+        let is_above = |addr| addr > sp || addr == sp && may_be_level;
+        if !cfa.is_multiple_of(STACK_ALIGNMENT) || !is_above(cfa) && !rule.is_signal_frame {
             return Err(ChainEnd::BadFrame.into());
         }
         let return_address = match rule.return_address {
@@ -179,7 +183,7 @@ impl<S: StackMemory + ?Sized> Step<'_, S> {
             regs.put(register, value);
         }
         regs.set(IP.into(), return_address);
-        let grows = regs.sp().is_some_and(|caller_sp| caller_sp > sp);
+        let grows = regs.sp().is_some_and(is_above);
         if !grows && !rule.is_signal_frame {
             return Err(ChainEnd::BadFrame.into());
         }
