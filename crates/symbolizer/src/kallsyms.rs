@@ -123,6 +123,7 @@ impl KernelSymbols {
                 entry.addr,
                 weak,
                 local,
+                name.contains("__ia32_"), // the entry for 32-bit programs, where it is the same code
                 underscores,
                 usize::MAX - name.len(),
             )
