@@ -22,13 +22,15 @@ pub fn open_error(error: &OpenError, system_wide: bool) -> CliError {
         OpenError::Ring { .. } => message
             .hint("use smaller rings: `-m 64K`")
             .hint("raise the limit: `sysctl kernel.perf_event_mlock_kb=8192`, or `ulimit -l`"),
-        OpenError::NoTracepoint { system, source, .. } => {
+        OpenError::NoTracepoint {
+            system,
+            name,
+            source,
+        } => {
             if source.kind() == io::ErrorKind::PermissionDenied {
                 return message.hint("only root may read tracefs (/sys/kernel/tracing); use sudo");
             }
-            message.hint(format!(
-                "see what there is: `ls /sys/kernel/tracing/events/{system}`"
-            ))
+            no_tracepoint(message, system, name)
         }
         OpenError::NoSuchCpu(_) => {
             let online = prof_sampler::online_cpus();
@@ -40,6 +42,28 @@ pub fn open_error(error: &OpenError, system_wide: bool) -> CliError {
             .hint("sample fewer CPUs: `-C 0-3`"),
         OpenError::Io(_) => message,
     }
+}
+
+/// Names the tracepoints that may have been meant.
+fn no_tracepoint(message: CliError, system: &str, name: &str) -> CliError {
+    const EVENTS: &str = "/sys/kernel/tracing/events";
+    let names_in = |directory: String| -> Vec<String> {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.collect()
+    };
+    let nearest = |wanted: &str, names: Vec<String>| {
+        let distance = |name: &String| strsim::damerau_levenshtein(wanted, name);
+        names.into_iter().min_by_key(distance)
+    };
+    let Some(system) = nearest(system, names_in(EVENTS.to_owned())) else {
+        return message.hint("mount tracefs: `mount -t tracefs tracefs /sys/kernel/tracing`");
+    };
+    let message = match nearest(name, names_in(format!("{EVENTS}/{system}"))) {
+        Some(near) => message.hint(format!("did you mean `{system}:{near}`?")),
+        None => message,
+    };
+    message.hint(format!("see what there is: `ls {EVENTS}/{system}`"))
 }
 
 fn event_refused(

@@ -10,7 +10,7 @@ use prof_model::{AddressSpace, BuildId, ChainEnd, CpuMode, DsoId, DsoTable, Pid,
 use prof_profile::{EventInfo, FrameKey, Profile};
 use prof_symbolizer::{FileFinder, FoundFile, Symbolizer};
 use prof_unwinder::{Images, Regs, StackCopy, Unwinder};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// How user callers are written in the callchains of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +130,7 @@ pub struct Stage {
     user: Vec<VirtAddr>,
     kernel_walk: Vec<u64>,
     nowhere: AddressSpace,
+    starting: FxHashSet<Pid>, // in execve: not yet seen to run their new program
 }
 
 /// The most frames that `prof record` keeps of a stack, if not told otherwise.
@@ -151,6 +152,7 @@ impl Stage {
             user: Vec::new(),
             kernel_walk: Vec::new(),
             nowhere: AddressSpace::default(),
+            starting: FxHashSet::default(),
         }
     }
 
@@ -191,6 +193,12 @@ impl Stage {
     }
 
     fn apply(&mut self, record: &Record<'_>) {
+        if let Record::Comm {
+            pid, exec: true, ..
+        } = record
+        {
+            self.starting.insert(*pid);
+        }
         let known = self.tracker.processes.dsos.len();
         self.tracker.apply(record);
         let dsos = &mut self.tracker.processes.dsos;
@@ -263,6 +271,14 @@ impl Stage {
         let copy = StackCopy::new(start, stack.bytes, stack.bytes.len() == stack.capacity);
         let processes = &self.tracker.processes;
         let space = processes.space(sample.pid).unwrap_or(&self.nowhere);
+        if sample.mode == CpuMode::User {
+            self.starting.remove(&sample.pid);
+        } else if self.starting.contains(&sample.pid) {
+            let ip = VirtAddr(registers.ip().unwrap_or(0));
+            if space.find(ip).is_none() {
+                return ChainEnd::NoUserState; // the registers are those of the old program
+            }
+        }
         let mut images = ImagesOf {
             files: &mut self.files,
             pid: sample.pid,

@@ -285,7 +285,10 @@ fn base_attr(options: &Options, tracks: bool) -> EventAttr {
 
 fn tracepoint_id(system: &str, name: &str) -> Result<u64, OpenError> {
     let read = |root: &str| std::fs::read_to_string(format!("{root}/events/{system}/{name}/id"));
-    let text = read("/sys/kernel/tracing").or_else(|_| read("/sys/kernel/debug/tracing"));
+    let text = read("/sys/kernel/tracing").or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => read("/sys/kernel/debug/tracing"), // where it was before Linux 4.1
+        _ => Err(error),
+    });
     text.and_then(|text| text.trim().parse().map_err(io::Error::other))
         .map_err(|source| OpenError::NoTracepoint {
             system: system.to_owned(),
@@ -348,12 +351,13 @@ fn settle(event: &mut Wanted, task: i32, cpu: Cpu, notes: &mut Vec<Note>) -> Res
                     .attr
                     .set(flag::PRECISE_IP_1 | flag::PRECISE_IP_2, false);
             }
-            Some(libc::EACCES | libc::EPERM) if may_exclude_kernel => {
+            _ if is_forbidden(&error) && may_exclude_kernel => {
                 event
                     .attr
                     .set(flag::EXCLUDE_KERNEL | flag::EXCLUDE_HV, true);
-                if EventFd::open(&event.attr, task, cpu.0).is_err() {
-                    return Err(refused(event, task, cpu, error));
+                let again = EventFd::open(&event.attr, task, cpu.0).err();
+                if again.is_some_and(|again| is_forbidden(&again)) {
+                    return Err(refused(event, task, cpu, error)); // user code is no more allowed
                 }
                 let separator = if event.name.contains(':') { "" } else { ":" };
                 event.name = format!("{}{separator}u", event.name);
@@ -373,6 +377,10 @@ fn settle(event: &mut Wanted, task: i32, cpu: Cpu, notes: &mut Vec<Note>) -> Res
             _ => return Err(refused(event, task, cpu, error)),
         }
     }
+}
+
+fn is_forbidden(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM))
 }
 
 fn refused(event: &Wanted, task: i32, cpu: Cpu, source: io::Error) -> OpenError {
