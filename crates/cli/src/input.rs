@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::Read;
 
 use prof_event::EventSet;
-use prof_model::{BuildId, CpuMode, DsoKind, Resolution};
+use prof_model::{BuildId, CpuMode, Dso, DsoKind, Reason, Resolution};
 use prof_perfdata::{Error, Features, Item, Recording};
 use prof_profile::Names;
 use prof_symbolizer::{FileFinder, KernelText, Symbolizer};
@@ -122,8 +122,14 @@ fn names(recording: &Recording, stage: &Stage, args: &InputArgs) -> Names {
     });
     stage.files.give_to(&mut symbolizer);
     let profile = &stage.profile;
+    // Without a reference there is no telling by how much the kernel was moved since.
+    let is_hidden =
+        |dso: &Dso| dso.kind == DsoKind::Kernel && stage.tracker.kernel_reference.is_none();
     Names::build(profile, |id, addrs| {
         let dso = profile.dsos.get(id);
+        if is_hidden(dso) {
+            return vec![Resolution::Unresolved(Reason::KernelRestricted); addrs.len()];
+        }
         let known = addrs
             .iter()
             .map(|&addr| stored.and_then(|stored| stored.resolve(dso, addr)));
@@ -149,7 +155,7 @@ fn names(recording: &Recording, stage: &Stage, args: &InputArgs) -> Names {
                 (Some(other), _) => *answer = Some(other),
             }
         }
-        let unnamed = Resolution::Unresolved(prof_model::Reason::NoSymbol);
+        let unnamed = Resolution::Unresolved(Reason::NoSymbol);
         let answers = answers
             .into_iter()
             .map(|answer| answer.unwrap_or_else(|| unnamed.clone()));

@@ -306,6 +306,7 @@ impl Stage {
         self.addresses.clear();
         let unwound = event.attr.sample_type & sample::STACK_USER != 0;
         let call_sites = unwound || Callers::of(event) == Callers::CallSites;
+        let hidden_kernel = self.tracker.hidden_kernel();
         let processes = &self.tracker.processes;
         let space = processes.space(sample.pid).unwrap_or(&self.nowhere);
         let frame = |mode: CpuMode, addr: u64, lookup: u64| {
@@ -317,7 +318,7 @@ impl Stage {
             match mapping {
                 None => FrameKey {
                     mode,
-                    dso: None,
+                    dso: hidden_kernel.filter(|_| mode == CpuMode::Kernel),
                     shown: addr,
                     lookup,
                 },

@@ -1,6 +1,6 @@
 //! What records say about processes: which thread has which name, and what is mapped where.
 
-use prof_model::{CpuMode, Dso, DsoId, DsoKind, FileId, Mapping, Pid, ProcessTable};
+use prof_model::{BuildId, CpuMode, Dso, DsoId, DsoKind, FileId, Mapping, Pid, ProcessTable};
 use prof_model::{Tid, VirtAddr};
 use rustc_hash::FxHashMap;
 
@@ -76,6 +76,12 @@ impl Tracker {
         })
     }
 
+    /// The kernel's DSO if no record said where the kernel lies: `kernel.kptr_restrict` hid it.
+    pub fn hidden_kernel(&mut self) -> Option<DsoId> {
+        let is_hidden = self.processes.kernel.iter().next().is_none();
+        is_hidden.then(|| self.intern_kernel(KERNEL_NAME.as_bytes(), DsoKind::Kernel, None))
+    }
+
     fn map(&mut self, mmap: &Mmap<'_>) {
         let Some(end) = mmap.addr.checked_add(mmap.len) else {
             return;
@@ -113,11 +119,15 @@ impl Tracker {
             }
             None => (mmap.name, DsoKind::KernelModule),
         };
+        self.intern_kernel(path, kind, mmap.build_id)
+    }
+
+    fn intern_kernel(&mut self, path: &[u8], kind: DsoKind, build_id: Option<BuildId>) -> DsoId {
         self.processes.dsos.intern(Dso {
             path: path.to_vec(),
             kind,
             file: None,
-            build_id: mmap.build_id,
+            build_id,
         })
     }
 

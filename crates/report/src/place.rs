@@ -22,6 +22,9 @@ pub enum SymbolKind {
     Unresolved(Reason),
 }
 
+/// What stands for all of the kernel's functions where it hides their addresses.
+const HIDDEN: &str = "[hidden by kptr_restrict]";
+
 /// A function, or an address without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SymbolInfo {
@@ -63,6 +66,7 @@ impl SymbolInfo {
         match self.kind {
             SymbolKind::Function => self.name.to_string(),
             SymbolKind::Inlined => format!("{} (inlined)", self.name),
+            SymbolKind::Unresolved(Reason::KernelRestricted) => HIDDEN.to_owned(),
             SymbolKind::Unresolved(_) if self.start == 0 => "0".to_owned(),
             SymbolKind::Unresolved(_) => format!("{:#x}", self.start),
         }
@@ -73,6 +77,9 @@ impl SymbolInfo {
         match self.kind {
             SymbolKind::Function => format!("[{}] {}", self.level(), self.name),
             SymbolKind::Inlined => format!("[{}] {} (inlined)", self.level(), self.name),
+            SymbolKind::Unresolved(Reason::KernelRestricted) => {
+                format!("[{}] {HIDDEN}", self.level())
+            }
             SymbolKind::Unresolved(_) if self.start == 0 => {
                 format!("[{}] {:016}", self.level(), 0)
             }
@@ -322,7 +329,11 @@ fn physical(key: &FrameKey, dso_name: u32, resolution: &Resolution) -> (SymbolIn
         }
         Resolution::Unresolved(reason) => {
             let kind = SymbolKind::Unresolved(*reason);
-            let symbol = symbol(key, dso_name, kind, "", key.shown, 0);
+            let start = match reason {
+                Reason::KernelRestricted => 0, // its functions cannot be told apart
+                _ => key.shown,
+            };
+            let symbol = symbol(key, dso_name, kind, "", start, 0);
             let line = line_of(key, &symbol, None);
             (symbol, line)
         }
