@@ -103,6 +103,12 @@ impl<'a> Words<'a> {
         self.len() == 0
     }
 
+    /// One of them.
+    pub fn get(&self, index: usize) -> Option<u64> {
+        let word = self.0.as_chunks().0.get(index)?;
+        Some(u64::from_le_bytes(*word))
+    }
+
     /// All of them in order.
     #[inline]
     pub fn iter(&self) -> impl Iterator<Item = u64> + use<'a> {

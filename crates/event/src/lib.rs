@@ -23,5 +23,5 @@ pub use event_name::{EventKind, EventSpec, UnknownEvent, derive_name, known_name
 pub use events::{DecodeError, Decoded, Event, EventSet};
 pub use record::{HEADER_SIZE, Ksymbol, Mmap, RawRecord, Record, SampleId, Task, decode};
 pub use reorder::RoundQueue;
-pub use sample::{Sample, UserRegs, UserStack, with_modes};
+pub use sample::{ReadValues, Sample, UserRegs, UserStack, with_modes};
 pub use track::{KERNEL_NAME, Tracker};

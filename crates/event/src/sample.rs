@@ -30,6 +30,8 @@ pub struct Sample<'a> {
     pub cpu: Option<Cpu>,
     /// How many events it stands for.
     pub period: u64,
+    /// What the counters said.
+    pub read: Option<ReadValues<'a>>,
     /// Addresses from the innermost out, with the markers of [`crate::abi::callchain`] between.
     pub callchain: Option<Words<'a>>,
     /// A tracepoint's fields.
@@ -38,6 +40,63 @@ pub struct Sample<'a> {
     pub user_regs: Option<UserRegs<'a>>,
     /// The top of the user stack.
     pub user_stack: Option<UserStack<'a>>,
+}
+
+/// The counter of the event, or those of all events of its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadValues<'a> {
+    format: u64,
+    words: Words<'a>, // for a group without their number
+}
+
+impl<'a> ReadValues<'a> {
+    /// Each counter, with the event's id where the format has it.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, Option<u64>)> + use<'a> {
+        let Self { format, words } = *self;
+        let times = words_of_times(format);
+        let width = words_of_counter(format);
+        let is_group = format & read_format::GROUP != 0;
+        let count = if is_group {
+            words.len().saturating_sub(times) / width
+        } else {
+            1
+        };
+        (0..count).filter_map(move |index| {
+            // A group has its times in front of all counters, one event behind its counter.
+            let (value, id) = if is_group {
+                let at = times + index * width;
+                (at, at + 1)
+            } else {
+                (0, 1 + times)
+            };
+            let has_id = format & read_format::ID != 0;
+            let id = if has_id { Some(words.get(id)?) } else { None };
+            Some((words.get(value)?, id))
+        })
+    }
+
+    fn decode(reader: &mut Reader<'a>, format: u64) -> Result<Self, Short> {
+        let counters = if format & read_format::GROUP == 0 {
+            1
+        } else {
+            reader.u64()?
+        };
+        let words = counters
+            .checked_mul(words_of_counter(format) as u64)
+            .and_then(|words| words.checked_add(words_of_times(format) as u64))
+            .ok_or(Short)?;
+        let words = reader.words(words)?;
+        Ok(Self { format, words })
+    }
+}
+
+fn words_of_times(format: u64) -> usize {
+    let times = read_format::TOTAL_TIME_ENABLED | read_format::TOTAL_TIME_RUNNING;
+    (format & times).count_ones() as usize
+}
+
+fn words_of_counter(format: u64) -> usize {
+    1 + (format & (read_format::ID | read_format::LOST)).count_ones() as usize
 }
 
 /// Registers of the user code when the event fired, or when it entered the kernel.
@@ -83,6 +142,7 @@ impl<'a> Sample<'a> {
             } else {
                 attr.sample_period_or_freq
             },
+            read: None,
             callchain: None,
             raw: None,
             user_regs: None,
@@ -118,7 +178,7 @@ impl<'a> Sample<'a> {
             this.period = reader.u64()?;
         }
         if has(sample::READ) {
-            skip_read(&mut reader, attr.read_format)?;
+            this.read = Some(ReadValues::decode(&mut reader, attr.read_format)?);
         }
         if has(sample::CALLCHAIN) {
             let count = reader.u64()?;
@@ -172,15 +232,23 @@ impl<'a> Sample<'a> {
 }
 
 /// Takes the markers out of a callchain: each address with the mode that the last marker named.
+///
+/// The user part is the last one. What looks like a marker in it is a word of the user's stack that
+/// the kernel's frame-pointer walk took for a return address, and says nothing.
 pub fn with_modes(
     chain: impl Iterator<Item = u64>,
     first: CpuMode,
 ) -> impl Iterator<Item = (CpuMode, u64)> {
     let mut mode = first;
+    let mut user_began = false;
     chain.filter_map(move |entry| {
         if entry < callchain::FIRST {
             return Some((mode, entry));
         }
+        if user_began {
+            return None;
+        }
+        user_began = matches!(entry, callchain::USER | callchain::USER_DEFERRED);
         mode = match entry {
             callchain::KERNEL => CpuMode::Kernel,
             callchain::USER | callchain::USER_DEFERRED => CpuMode::User,
@@ -191,22 +259,6 @@ pub fn with_modes(
         };
         None
     })
-}
-
-fn skip_read(reader: &mut Reader<'_>, format: u64) -> Result<(), Short> {
-    let has = |bit: u64| u64::from(format & bit != 0);
-    let times = has(read_format::TOTAL_TIME_ENABLED) + has(read_format::TOTAL_TIME_RUNNING);
-    let value = 1 + has(read_format::ID) + has(read_format::LOST);
-    let words = if format & read_format::GROUP == 0 {
-        times + value
-    } else {
-        let members = reader.u64()?;
-        members
-            .checked_mul(value)
-            .and_then(|words| words.checked_add(times))
-            .ok_or(Short)?
-    };
-    reader.words(words).map(|_| ())
 }
 
 #[cfg(test)]
@@ -226,6 +278,39 @@ mod tests {
                 (CpuMode::Kernel, 2),
                 (CpuMode::User, 3)
             ]
+        );
+    }
+
+    #[test]
+    fn what_looks_like_a_marker_on_the_users_stack_does_not_change_the_mode() {
+        let chain = [callchain::USER, 3, callchain::KERNEL, 4];
+        let frames: Vec<_> = with_modes(chain.into_iter(), CpuMode::User).collect();
+        assert_eq!(frames, [(CpuMode::User, 3), (CpuMode::User, 4)]);
+    }
+
+    #[test]
+    fn counters_are_found_behind_or_in_front_of_their_times() {
+        let bytes: Vec<u8> = (1..=8_u64).flat_map(u64::to_le_bytes).collect();
+        let all = |format: u64| {
+            let mut reader = Reader::new(&bytes);
+            let read = ReadValues::decode(&mut reader, format).unwrap();
+            (read.iter().collect::<Vec<_>>(), reader.rest().len() / 8)
+        };
+        use read_format::{GROUP, ID, LOST, TOTAL_TIME_ENABLED, TOTAL_TIME_RUNNING};
+        assert_eq!(all(0), (vec![(1, None)], 7));
+        let times = TOTAL_TIME_ENABLED | TOTAL_TIME_RUNNING;
+        assert_eq!(all(times | ID | LOST), (vec![(1, Some(4))], 3));
+        // one counter: number, two times, value, id
+        assert_eq!(all(times | ID | GROUP), (vec![(4, Some(5))], 3));
+        let bytes: Vec<u8> = [2_u64, 30, 7, 0, 40, 8, 0]
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect();
+        let mut reader = Reader::new(&bytes);
+        let read = ReadValues::decode(&mut reader, GROUP | ID | LOST).unwrap();
+        assert_eq!(
+            read.iter().collect::<Vec<_>>(),
+            [(30, Some(7)), (40, Some(8))]
         );
     }
 

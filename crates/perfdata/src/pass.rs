@@ -1,13 +1,14 @@
 //! One pass over the records: cut out of bytes, unpacked, put into time order, delivered.
 
 use prof_event::abi::record;
-use prof_event::{Decoded, EventSet, HEADER_SIZE, RawRecord, RoundQueue};
+use prof_event::{Decoded, EventSet, HEADER_SIZE, RawRecord, Record, RoundQueue};
 use prof_model::ChainEnd;
 
 use crate::Error;
 use crate::chunks::{Chunks, Place};
 use crate::compression::Inflater;
 use crate::feature::Features;
+use crate::group_sample::{Counters, as_member};
 use crate::names::ChainEnds;
 use crate::pipe;
 use crate::source::{CHUNK, Feed};
@@ -19,6 +20,9 @@ const TRACING_DATA_LIMIT: u64 = 256 << 20;
 const LAST_KERNEL_KIND: u32 = record::AUX_OUTPUT_HW_ID;
 
 /// A record of a recording, at its turn.
+///
+/// A sample with the counters of a group comes once for each event that counted something, with what
+/// that counted as its period.
 #[derive(Clone, Copy, Debug)]
 pub struct Item<'a> {
     /// The events so far; in a pipe they can come late.
@@ -52,6 +56,7 @@ pub(crate) struct Pass<'r, F> {
     chunks: Chunks,
     queue: RoundQueue<Waiting>,
     samples: u64,
+    counters: Counters,
     tally: Tally,
     visit: F,
 }
@@ -87,6 +92,7 @@ where
             chunks: Chunks::default(),
             queue: RoundQueue::default(),
             samples: 0,
+            counters: Counters::default(),
             tally: Tally::default(),
             visit,
         }
@@ -126,8 +132,9 @@ where
     pub(crate) fn finish(mut self) -> Result<Vec<String>, E> {
         for waiting in self.queue.finish() {
             let bytes = self.chunks.from(waiting.place);
+            let told = (&mut self.tally, &mut self.counters);
             self.context
-                .deliver(bytes, waiting.sample, &mut self.tally, &mut self.visit)?;
+                .deliver(bytes, waiting.sample, told, &mut self.visit)?;
             self.chunks.release(waiting.place.chunk);
         }
         Ok(self.tally.into_warnings())
@@ -266,15 +273,17 @@ where
             self.queue.push(time, Waiting { place, sample });
             return Ok(());
         }
+        let told = (&mut self.tally, &mut self.counters);
         self.context
-            .deliver(raw.bytes, sample, &mut self.tally, &mut self.visit)
+            .deliver(raw.bytes, sample, told, &mut self.visit)
     }
 
     fn finish_round(&mut self) -> Result<(), E> {
         for waiting in self.queue.finish_round() {
             let bytes = self.chunks.from(waiting.place);
+            let told = (&mut self.tally, &mut self.counters);
             self.context
-                .deliver(bytes, waiting.sample, &mut self.tally, &mut self.visit)?;
+                .deliver(bytes, waiting.sample, told, &mut self.visit)?;
             self.chunks.release(waiting.place.chunk);
         }
         Ok(())
@@ -298,7 +307,7 @@ impl Context<'_> {
         &self,
         bytes: &[u8],
         sample: u64,
-        tally: &mut Tally,
+        (tally, counters): (&mut Tally, &mut Counters),
         visit: &mut impl FnMut(Item<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Cut::Record(raw) = cut(bytes) else {
@@ -312,13 +321,23 @@ impl Context<'_> {
             }
         };
         let is_sample = raw.kind == record::SAMPLE;
-        visit(Item {
+        let mut item = Item {
             events: self.events,
             raw,
             decoded,
             sample,
             chain_end: self.ends.filter(|_| is_sample).map(|ends| ends.get(sample)),
-        })
+        };
+        match &decoded.record {
+            Record::Sample(sample) if sample.read.is_some() => {
+                for &(event, period) in counters.advance(self.events, sample) {
+                    item.decoded = as_member(&decoded, event, period);
+                    visit(item)?;
+                }
+                Ok(())
+            }
+            _ => visit(item),
+        }
     }
 }
 

@@ -162,8 +162,8 @@ impl Recording {
             unfinished,
             told: false,
         };
-        this.read_features(header);
-        this.read_names();
+        let end = this.read_features(header);
+        this.read_names(end);
         this.with_events(header.attrs.offset)
     }
 
@@ -199,9 +199,11 @@ impl Recording {
         Ok(self)
     }
 
-    fn read_features(&mut self, header: &FileHeader) {
+    /// Returns where the last of them ends.
+    fn read_features(&mut self, header: &FileHeader) -> u64 {
+        let mut end = header.data.end();
         let Input::Files { main, .. } = &self.input else {
-            return;
+            return end;
         };
         let bits: Vec<_> = header.feature_bits().collect();
         let table = Section {
@@ -210,13 +212,17 @@ impl Recording {
         };
         let table = match main.section("the feature table", table) {
             Ok(table) => table,
-            Err(error) => return self.warnings.push(error.to_string()),
+            Err(error) => {
+                self.warnings.push(error.to_string());
+                return end;
+            }
         };
         for (&bit, entry) in bits.iter().zip(table.chunks_exact(16)) {
             let section = Section::read(&mut prof_event::Reader::new(entry)).unwrap_or_default();
             if bit >= bit::PIPE_END {
                 continue;
             }
+            end = end.max(section.end());
             let payload = match main.section("a feature", section) {
                 Ok(payload) => payload,
                 Err(error) => {
@@ -241,15 +247,21 @@ impl Recording {
                 self.warnings.push(what);
             }
         }
+        end
     }
 
-    fn read_names(&mut self) {
+    /// `features_end`: nothing of perf's lies behind.
+    fn read_names(&mut self, features_end: u64) {
         let Input::Files { main, .. } = &self.input else {
             return;
         };
         let names = Trailer::find(main)
             .and_then(|trailer| trailer.as_ref().map(StoredNames::from_trailer).transpose());
         match names {
+            Ok(None) if main.len() > features_end => self.warnings.push(
+                "the file is cut off behind its last feature: the names found while recording are lost"
+                    .to_owned(),
+            ),
             Ok(names) => self.names = names,
             Err(error) => self.warnings.push(error.to_string()),
         }
