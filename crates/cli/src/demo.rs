@@ -43,21 +43,11 @@ pub fn run(args: &DemoArgs) -> Outcome {
     if done.samples == 0 {
         return Err(CliError::new("the workload was not sampled").into());
     }
-    let limit = [
-        "--percent-limit",
-        "3",
-        "-g",
-        "graph,3,callee",
-        "--no-children",
-        "-i",
-    ];
-    let words = ["prof", "report", "--stdio"]
-        .iter()
-        .chain(&limit)
-        .map(std::ffi::OsStr::new);
-    let Command::Report(reporting) =
-        Cli::parse_from(words.chain([args.output.as_os_str()])).command
-    else {
+    let words = "prof report --stdio --no-children --sort dso,sym --percent-limit 3 \
+                 --no-inline -g graph,3,callee -i";
+    let words = words.split_whitespace().map(std::ffi::OsStr::new);
+    let words = words.chain([args.output.as_os_str()]);
+    let Command::Report(reporting) = Cli::parse_from(words).command else {
         return Err(CliError::new("the demo did not understand itself").into());
     };
     report::run(&reporting)?;

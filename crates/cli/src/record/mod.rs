@@ -57,6 +57,8 @@ pub fn run(args: &RecordArgs) -> Outcome {
 pub struct Done {
     /// Samples taken.
     pub samples: u64,
+    /// Samples that the kernel could not store.
+    pub lost: u64,
     /// CPU time of the target while it was recorded, where it could be read.
     pub cpu_time: Option<Duration>,
     /// How long it took.
@@ -135,6 +137,7 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
     progress.clear();
     let mut done = Done {
         samples: recorder.samples(),
+        lost: recorder.lost(),
         cpu_time: cpu_before
             .zip(cpu_after)
             .map(|(before, after)| after.saturating_sub(before)),

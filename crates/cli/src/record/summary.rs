@@ -105,6 +105,14 @@ pub fn print(recorder: &Recorder, names: &Names, file: Option<&File>, verbose: b
 pub fn no_samples(done: &Done) -> CliError {
     let seconds = done.elapsed.as_secs_f64();
     let message = CliError::new(format!("no samples in {seconds:.1} s of `{}`", done.event));
+    if done.lost > 0 {
+        return message
+            .cause(format!(
+                "{} were lost: they did not fit into the ring buffer",
+                thousands(done.lost)
+            ))
+            .hint("use larger rings: `-m 4M`, or leave -m out");
+    }
     match done.cpu_time {
         Some(time) if time < Duration::from_millis(20) => message
             .cause(format!(

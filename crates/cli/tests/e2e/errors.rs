@@ -1,0 +1,247 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::{PROF, Place, Ran, Running, is_root, workload};
+
+const NOBODY: &str = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+
+#[test]
+fn a_process_that_is_not_there() {
+    let place = Place::new();
+    place
+        .prof(&["record", "-p", "999999999", "-d", "1s"])
+        .failed(1)
+        .says(&["no process or thread 999999999", "hint:"]);
+    assert!(place.files().is_empty());
+}
+
+#[test]
+fn a_name_instead_of_a_process_id() {
+    let place = Place::new();
+    let target = Running::start("sleep", &["60"]);
+    place
+        .prof(&["record", "-p", "sleep", "-d", "1s"])
+        .failed(2)
+        .says(&["`sleep` is no process id", "(sleep)"]);
+    drop(target);
+}
+
+#[test]
+fn an_idle_process_gives_no_samples_and_keeps_the_older_file() {
+    let place = Place::new();
+    fs::write(place.file("perf.data"), "older").unwrap();
+    let target = Running::start("sleep", &["60"]);
+    place
+        .prof(&["record", "-p", &target.pid(), "-d", "200ms"])
+        .failed(1)
+        .says(&["no samples", "idle", "0 ms", "hint:"]);
+    assert_eq!(place.files(), ["perf.data"]);
+    assert_eq!(fs::read(place.file("perf.data")).unwrap(), b"older");
+}
+
+#[test]
+fn events_that_do_not_exist() {
+    let place = Place::new();
+    place
+        .prof(&["record", "-e", "cpu-clok", "--", "true"])
+        .failed(2)
+        .says(&["unknown event `cpu-clok`", "`cpu-clock`"]);
+    if is_root() {
+        place
+            .prof(&["record", "-e", "sched:sched_swich", "--", "true"])
+            .failed(125)
+            .says(&["no tracepoint", "did you mean `sched:sched_switch`?"]);
+    }
+    assert!(place.files().is_empty());
+}
+
+#[test]
+fn commands_that_cannot_be_run_have_the_status_that_shells_give() {
+    let place = Place::new();
+    place
+        .prof(&["record", "--", "./not-there"])
+        .failed(127)
+        .says(&["could not run `./not-there`"]);
+    place.prof(&["record", "--", "/etc/passwd"]).failed(126);
+    assert!(place.files().is_empty());
+}
+
+#[test]
+fn wrong_arguments_are_usage_errors() {
+    let place = Place::new();
+    for args in [
+        &["record"][..],
+        &["record", "-F", "0", "--", "true"],
+        &["record", "-F", "often", "--", "true"],
+        &["record", "-d", "1parsec", "--", "true"],
+        &["record", "-e", "", "--", "true"],
+        &["record", "-k", "sundial", "--", "true"],
+        &["record", "--call-graph", "guess", "--", "true"],
+        &["record", "-m", "-5", "--", "true"],
+        &["record", "-C", "1000-999", "--", "true"],
+        &["report", "-g", "triangle"],
+        &["report", "--sort", "taste"],
+        &["no-such-command"],
+    ] {
+        let ran = place.prof(args);
+        assert_eq!(ran.status, Some(2), "{args:?}: {ran:?}");
+        assert!(
+            !ran.err.is_empty() && !ran.err.contains("panicked"),
+            "{ran:?}"
+        );
+    }
+    assert!(place.files().is_empty());
+}
+
+#[test]
+fn places_that_cannot_be_written() {
+    let place = Place::new();
+    place
+        .prof(&["record", "-o", "not/there", "--", "true"])
+        .failed(1)
+        .says(&["could not write `not/there`", "-o FILE"]);
+    place.prof(&["record", "-o", "/", "--", "true"]).failed(1);
+    assert!(place.files().is_empty());
+}
+
+/// A whole recording, cut, foreign and random: an error that says which, or what could be read.
+#[test]
+fn files_that_are_no_recordings() {
+    let place = Place::new();
+    let target = workload();
+    place
+        .prof(&["record", "-F", "499", "-p", &target.pid(), "-d", "300ms"])
+        .ok();
+    drop(target);
+    let whole = fs::read(place.file("perf.data")).unwrap();
+    let mut state = 1_u64;
+    let random = (0..5000).map(|_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 56) as u8
+    });
+    let mut damaged = whole.clone();
+    damaged[24..32].fill(0xff); // the size of the attr section
+    let files: [(&str, Vec<u8>); 6] = [
+        ("empty", Vec::new()),
+        ("text", b"root:x:0:0:root:/root:/bin/bash\n".repeat(100)),
+        ("random", random.collect()),
+        ("header", whole[..80].to_vec()),
+        ("damaged", damaged),
+        ("elf", fs::read(PROF).unwrap()[..4096].to_vec()),
+    ];
+    for (name, bytes) in files {
+        fs::write(place.file(name), bytes).unwrap();
+        for command in ["report", "script"] {
+            let ran = place.prof(&[command, "-i", name]).failed(1);
+            assert!(
+                ran.err.contains(name) && ran.out.is_empty(),
+                "{name}: {ran:?}"
+            );
+        }
+    }
+    for part in [whole.len() / 2, whole.len() * 9 / 10, whole.len() - 1] {
+        fs::write(place.file("cut"), &whole[..part]).unwrap();
+        let ran = place.prof(&["report", "-i", "cut"]);
+        assert!(
+            !ran.err.contains("panicked") && !ran.err.is_empty(),
+            "{ran:?}"
+        );
+        let read = ran.status == Some(0) && ran.out.contains("checksum");
+        assert!(read || ran.status == Some(1), "{ran:?}");
+    }
+    place
+        .prof(&["report", "-i", "nowhere"])
+        .failed(1)
+        .says(&["nowhere", "prof record"]);
+}
+
+fn as_nobody(place: &Place, args: &str) -> Ran {
+    let mode = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(place.path(), mode).unwrap();
+    // a copy, since the build's directory may be closed to others
+    let program = place.file("prof");
+    if !program.exists() {
+        fs::copy(PROF, &program).unwrap();
+    }
+    let shell = format!("exec {NOBODY} ./prof {args}");
+    place
+        .command("sh", &["-c", &shell])
+        .output()
+        .unwrap()
+        .into()
+}
+
+/// Sets `kernel.perf_event_paranoid` and puts it back.
+struct Paranoid(String);
+
+const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
+
+impl Paranoid {
+    fn set(level: i32) -> Self {
+        let before = fs::read_to_string(PARANOID).unwrap();
+        fs::write(PARANOID, level.to_string()).unwrap();
+        Self(before)
+    }
+}
+
+impl Drop for Paranoid {
+    fn drop(&mut self) {
+        let _ = fs::write(PARANOID, self.0.trim());
+    }
+}
+
+#[test]
+fn without_permission_for_the_kernel_user_code_is_sampled_and_that_is_said() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    let _level = Paranoid::set(2);
+    let ran = as_nobody(&place, "record -F 499 -o mine.data -- ./prof workload 1").ok();
+    let ran = ran.says(&[
+        "no permission to sample the kernel",
+        "perf_event_paranoid is 2",
+    ]);
+    assert!(ran.err.contains("checksum"), "{}", ran.err);
+    let functions = place.functions("mine.data");
+    assert!(functions.iter().all(|(name, _)| !name.contains("syscall")));
+}
+
+#[test]
+fn without_any_permission_the_error_names_the_setting_and_the_remedy() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    let target = workload();
+    let _level = Paranoid::set(2);
+    as_nobody(&place, &format!("record -p {} -d 1s", target.pid()))
+        .failed(1)
+        .says(&["Permission denied", "belongs to user 0", "CAP_PERFMON"]);
+    as_nobody(&place, "record -a -d 1s")
+        .failed(1)
+        .says(&["perf_event_paranoid is 2", "perf_event_paranoid=0"]);
+    as_nobody(&place, "record -e cpu-clock:k -- true").failed(125);
+    as_nobody(&place, "record -e sched:sched_switch -- true")
+        .failed(125)
+        .says(&["root"]);
+    assert_eq!(place.files(), ["prof"]);
+}
+
+#[test]
+fn few_open_files_are_enough_for_a_process_where_whole_cpus_may_be_sampled() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    let target = workload();
+    let args = format!(
+        "ulimit -n 20; exec {PROF} record -p {} -d 500ms",
+        target.pid()
+    );
+    let ran: Ran = place.command("sh", &["-c", &args]).output().unwrap().into();
+    ran.ok().says(&["sampling whole CPUs"]);
+    assert!(place.share("perf.data", "prof::workload::checksum") > 40.0);
+}
