@@ -258,7 +258,7 @@ impl Recording {
         let names = Trailer::find(main)
             .and_then(|trailer| trailer.as_ref().map(StoredNames::from_trailer).transpose());
         match names {
-            Ok(None) if main.len() > features_end => self.warnings.push(
+            Ok(None) if !self.unfinished && main.len() > features_end => self.warnings.push(
                 "the file is cut off behind its last feature: the names found while recording are lost"
                     .to_owned(),
             ),
