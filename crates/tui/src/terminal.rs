@@ -1,0 +1,96 @@
+//! The terminal: taken, and given back whatever happens.
+
+use std::io::{self, BufWriter, Stdout, Write};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossterm::clipboard::CopyToClipboard;
+use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen};
+use crossterm::{cursor, execute, terminal};
+use ratatui::backend::CrosstermBackend;
+
+/// Whether the terminal is ours at the moment, and has to be given back.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// The terminal while the screens are on it. Dropped, it is as it was before.
+pub(crate) struct Terminal {
+    screen: ratatui::Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+}
+
+impl Terminal {
+    pub(crate) fn take() -> io::Result<Self> {
+        restore_on_panic();
+        enter()?;
+        // One write per drawing, also over a slow link.
+        let out = BufWriter::with_capacity(64 << 10, io::stdout());
+        let screen = ratatui::Terminal::new(CrosstermBackend::new(out));
+        match screen {
+            Ok(screen) => Ok(Self { screen }),
+            Err(error) => {
+                restore();
+                Err(error)
+            }
+        }
+    }
+
+    /// Draws what has changed since the last time.
+    pub(crate) fn draw(&mut self, draw: impl FnOnce(&mut ratatui::Frame<'_>)) -> io::Result<()> {
+        self.screen.draw(draw).map(|_| ())
+    }
+
+    /// Gives the terminal back while `pause` runs.
+    pub(crate) fn leave(&mut self, pause: impl FnOnce()) -> io::Result<()> {
+        restore();
+        pause();
+        enter()?;
+        self.screen.clear()
+    }
+
+    /// Draws everything the next time.
+    pub(crate) fn clear(&mut self) -> io::Result<()> {
+        self.screen.clear()
+    }
+
+    /// Hands text to the clipboard of the terminal, wherever that runs (OSC 52).
+    pub(crate) fn copy(&mut self, text: &str) -> io::Result<()> {
+        execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+fn enter() -> io::Result<()> {
+    terminal::enable_raw_mode()?;
+    TAKEN.store(true, Ordering::Release);
+    execute!(io::stdout(), EnterAlternateScreen, cursor::Hide)
+}
+
+/// Gives the terminal back if it was taken. A program that ends without dropping [`Terminal`] calls
+/// it by itself.
+pub fn restore() {
+    if TAKEN.swap(false, Ordering::AcqRel) {
+        let _ = execute!(io::stdout(), LeaveAlternateScreen, cursor::Show);
+        let _ = io::stdout().flush();
+        let _ = terminal::disable_raw_mode();
+    }
+}
+
+/// A panic of any thread ends the program: its message must be readable, and the shell usable.
+fn restore_on_panic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let was_taken = TAKEN.load(Ordering::Acquire);
+            restore();
+            report(panic);
+            if was_taken {
+                std::process::exit(101);
+            }
+        }));
+    });
+}
