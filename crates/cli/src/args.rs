@@ -66,6 +66,53 @@ pub enum Command {
     prof record -p 4121 -- sleep 10            as perf users type it\n  \
     prof record -e page-faults -c 1 -- ./prog  each page fault of a command")]
 pub struct RecordArgs {
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+
+    /// How long: 10s, 500ms, 2m; a bare number is seconds. Until Ctrl-C or the target's exit
+    /// otherwise
+    #[arg(short, long, value_name = "TIME", value_parser = units::duration)]
+    pub duration: Option<Duration>,
+
+    /// Where to write; `-` for stdout. Default: perf.data, or nothing with --svg or --folded
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub drawing: DrawingArgs,
+
+    /// Compress the records with zstd
+    #[arg(
+        short = 'z',
+        long = "compression-level",
+        value_name = "LEVEL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1",
+        value_parser = clap::value_parser!(u32).range(1..=22)
+    )]
+    pub compression: Option<u32>,
+
+    /// The clock of all times: monotonic, monotonic_raw, realtime, boottime, tai
+    #[arg(short = 'k', long, value_name = "CLOCK", default_value = "monotonic")]
+    pub clockid: String,
+
+    /// Milliseconds to wait before sampling begins
+    #[arg(short = 'D', long, value_name = "MS", default_value_t = 0)]
+    pub delay: u64,
+
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Say more: each event, rings, how stacks ended
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// Whom to sample, what and how often; for `record` and `top`.
+#[derive(Args, Debug, Clone)]
+pub struct SamplingArgs {
     /// Processes to sample, with their threads and children
     #[arg(short, long, value_name = "PID,...", value_delimiter = ',')]
     pub pid: Vec<String>,
@@ -88,20 +135,14 @@ pub struct RecordArgs {
     #[arg(short = 'C', long, value_name = "LIST")]
     pub cpu: Option<String>,
 
-    /// How long: 10s, 500ms, 2m; a bare number is seconds. Until Ctrl-C or the target's exit
-    /// otherwise
-    #[arg(short, long, value_name = "TIME", value_parser = units::duration)]
-    pub duration: Option<Duration>,
-
-    /// Samples per second and CPU, or `max`
+    /// Samples per second and CPU, or `max`. Default: 999, in top 99
     #[arg(
         short = 'F',
         long = "freq",
         value_name = "HZ",
-        default_value = "999",
         conflicts_with = "count"
     )]
-    pub frequency: String,
+    pub frequency: Option<String>,
 
     /// One sample after so many events
     #[arg(short, long, value_name = "PERIOD", value_parser = clap::value_parser!(u64).range(1..))]
@@ -124,48 +165,13 @@ pub struct RecordArgs {
     #[arg(long, value_name = "FRAMES", default_value_t = crate::stage::DEFAULT_MAX_STACK)]
     pub max_stack: usize,
 
-    /// Where to write; `-` for stdout. Default: perf.data, or nothing with --svg or --folded
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-
-    #[command(flatten)]
-    pub drawing: DrawingArgs,
-
     /// Ring buffer per CPU: 8M, 512K; a bare number is pages
     #[arg(short, long, value_name = "SIZE", value_parser = units::ring_size)]
     pub mmap_pages: Option<usize>,
 
-    /// Compress the records with zstd
-    #[arg(
-        short = 'z',
-        long = "compression-level",
-        value_name = "LEVEL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "1",
-        value_parser = clap::value_parser!(u32).range(1..=22)
-    )]
-    pub compression: Option<u32>,
-
     /// Do not sample what the target starts later
     #[arg(short = 'i', long)]
     pub no_inherit: bool,
-
-    /// The clock of all times: monotonic, monotonic_raw, realtime, boottime, tai
-    #[arg(short = 'k', long, value_name = "CLOCK", default_value = "monotonic")]
-    pub clockid: String,
-
-    /// Milliseconds to wait before sampling begins
-    #[arg(short = 'D', long, value_name = "MS", default_value_t = 0)]
-    pub delay: u64,
-
-    /// Say nothing but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-
-    /// Say more: each event, rings, how stacks ended
-    #[arg(short, long)]
-    pub verbose: bool,
 
     /// A command to run and sample; with -p, -t or -a it is only the clock
     #[arg(

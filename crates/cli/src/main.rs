@@ -13,6 +13,7 @@ mod hints; // why the kernel said no, and what to do
 mod input; // a recording, read and named
 mod record;
 mod report;
+mod sampling; // whom to sample, what and how often
 mod script;
 mod signals; // Ctrl-C
 mod stage; // from a record to a place in the profile

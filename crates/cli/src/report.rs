@@ -9,7 +9,7 @@ use crate::args::{InputArgs, ReportArgs};
 use crate::drawing::{self, Facts};
 use crate::error::{CliError, Failure, Outcome};
 use crate::input::{self, Input};
-use crate::record;
+use crate::sampling;
 
 /// Runs `prof report`.
 ///
@@ -155,7 +155,7 @@ fn filter(args: &ReportArgs) -> Result<Filter, CliError> {
     let cpus: Vec<Cpu> = args
         .cpu
         .as_deref()
-        .map(record::cpus)
+        .map(sampling::cpus)
         .transpose()?
         .unwrap_or_default();
     Ok(Filter {

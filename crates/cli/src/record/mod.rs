@@ -15,18 +15,15 @@ use prof_event::abi::event_type;
 use prof_model::{CpuMode, DsoKind, Pid};
 use prof_perfdata::{ClockData, Features, StoredBuildId, StoredNames, TracingData};
 use prof_profile::Names;
-use prof_sampler::{
-    Clock, HeldCommand, KernelText, OpenError, RunningCommand, Sampler, Target, proc,
-};
+use prof_sampler::{Clock, HeldCommand, RunningCommand, Sampler, Target, proc};
 use prof_symbolizer::Symbolizer;
 
 pub use output::write_whole;
-pub use plan::cpus;
 
 use crate::args::RecordArgs;
 use crate::drawing::{self, Facts};
 use crate::error::{CliError, Failure, Outcome};
-use crate::hints;
+use crate::sampling;
 use crate::signals::{self, EndRequests};
 use crate::stage::{Files, Stage};
 use output::Output;
@@ -76,33 +73,21 @@ pub struct Done {
 pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
     let mut plan = Plan::new(args)?;
     signals::block().map_err(|error| CliError::new("could not block signals").cause(error))?;
-    let held = hold_command(&plan)?;
-    if plan.samples_command
-        && let Some(held) = &held
-    {
-        plan.options.target = Target::Command(held.pid());
-    }
+    let held = plan.sampling.hold_command()?;
     let requests = EndRequests::listen().map_err(failed("could not wait for signals"))?;
-    let system_wide = matches!(plan.options.target, Target::System);
-    let mut sampler = Sampler::open(plan.options.clone()).map_err(|error| {
-        let message = hints::open_error(&error, system_wide);
-        match (&error, &held) {
-            (OpenError::NoSuchTask(_), _) | (_, None) => message,
-            (_, Some(_)) => message.status(125),
-        }
-    })?;
+    let mut sampler = plan.sampling.open()?;
     let mut recorder = recorder(&plan, args, &sampler)?;
     requests.set_unfinished(recorder.output.as_ref().and_then(Output::unfinished));
-    let cpu_before = cpu_time(&plan.options.target);
+    let cpu_before = cpu_time(&plan.sampling.options.target);
 
-    let kernel = kernel_text();
+    let kernel = sampling::kernel_text();
     let delay = Duration::from_millis(args.delay);
     let started = Instant::now();
     let begun = sampler.start(kernel.as_ref(), delay, &mut recorder);
     let mut command = held
         .map(HeldCommand::release)
         .transpose()
-        .map_err(not_started(&plan))?;
+        .map_err(|error| plan.sampling.not_started(error))?;
     if let Some(command) = &command {
         requests.forward_to(command.pid().0);
     }
@@ -128,7 +113,7 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
         )
     });
     let elapsed = started.elapsed();
-    let cpu_after = cpu_time(&plan.options.target);
+    let cpu_after = cpu_time(&plan.sampling.options.target);
     let written = sampled.and_then(|()| sampler.finish(&mut recorder));
 
     progress.say("finding names ...");
@@ -151,7 +136,7 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
 
     if done.samples > 0 {
         let facts = Facts {
-            target: target_name(&plan),
+            target: plan.sampling.target_name(),
             event: done.event.clone(),
             frequency: plan_frequency(sampler.events()),
             samples: done.samples,
@@ -178,34 +163,6 @@ fn failed(what: &'static str) -> impl Fn(io::Error) -> CliError {
     move |error| CliError::new(what).cause(error)
 }
 
-fn hold_command(plan: &Plan) -> Result<Option<HeldCommand>, CliError> {
-    if plan.command.is_empty() {
-        return Ok(None);
-    }
-    let held = HeldCommand::fork(&plan.command);
-    held.map(Some).map_err(|error| {
-        CliError::new("could not start a process for the command")
-            .cause(error)
-            .status(125)
-    })
-}
-
-/// The exit status that `env` and shells have for a command that could not be started.
-fn not_started(plan: &Plan) -> impl Fn(io::Error) -> CliError {
-    let program = plan.command.first().cloned().unwrap_or_default();
-    move |error| {
-        let status = if error.kind() == io::ErrorKind::NotFound {
-            127
-        } else {
-            126
-        };
-        CliError::new(format!("could not run `{}`", program.display()))
-            .cause(error)
-            .hint("give a program in $PATH or a path, after `--`")
-            .status(status)
-    }
-}
-
 fn recorder(plan: &Plan, args: &RecordArgs, sampler: &Sampler) -> Result<Recorder, CliError> {
     let sampled = sampler.events().clone();
     let written = recorder::file_events(&sampled);
@@ -217,17 +174,8 @@ fn recorder(plan: &Plan, args: &RecordArgs, sampler: &Sampler) -> Result<Recorde
             Some(Output::stdout(&written, &features)?)
         }
     };
-    let stage = Stage::new(&sampled, Files::live(), args.max_stack);
+    let stage = Stage::new(&sampled, Files::live(), args.sampling.max_stack);
     Ok(Recorder::new(sampled, stage, output))
-}
-
-fn kernel_text() -> Option<KernelText> {
-    let text = prof_symbolizer::kernel_text().ok()?;
-    Some(KernelText {
-        start: text.start,
-        end: text.end,
-        reference: text.reference,
-    })
 }
 
 /// Samples until the time is over, the target or the command has ended, or somebody asks.
@@ -293,7 +241,7 @@ fn end_command(
         command.signal(nix::sys::signal::Signal::SIGTERM);
     }
     let status = command.wait().map_err(&wait)?;
-    if by_us || !plan.samples_command && requests.count() > 0 {
+    if by_us || !plan.sampling.samples_command && requests.count() > 0 {
         return Ok(0); // its end is not its own doing
     }
     Ok(u8::try_from(status.code()).unwrap_or(255))
@@ -410,33 +358,6 @@ fn build_ids(recorder: &Recorder) -> Vec<StoredBuildId> {
 
 fn plan_frequency(events: &EventSet) -> Option<u64> {
     events.events().first()?.attr.frequency()
-}
-
-/// The target for titles: `nginx (4121)`, a command line, `all CPUs`.
-fn target_name(plan: &Plan) -> String {
-    let name = |pid: Pid| {
-        let comm = proc::comm(pid, prof_model::Tid(pid.0)).unwrap_or_default();
-        format!("{} ({pid})", String::from_utf8_lossy(&comm))
-    };
-    match &plan.options.target {
-        Target::Processes(pids) => {
-            let names: Vec<_> = pids.iter().map(|&pid| name(pid)).collect();
-            names.join(", ")
-        }
-        Target::Threads(tids) => {
-            let names: Vec<_> = tids.iter().map(|tid| name(Pid(tid.0))).collect();
-            format!("threads {}", names.join(", "))
-        }
-        Target::System => "all CPUs".to_owned(),
-        Target::Command(_) => {
-            let words: Vec<_> = plan
-                .command
-                .iter()
-                .map(|word| word.to_string_lossy().into_owned())
-                .collect();
-            words.join(" ")
-        }
-    }
 }
 
 /// CPU time of the target so far; of a whole system it means nothing.

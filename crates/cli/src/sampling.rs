@@ -1,0 +1,249 @@
+//! What is sampled and how, as `record` and `top` are asked in the same words.
+
+use std::ffi::OsString;
+use std::io;
+
+use prof_event::EventSpec;
+use prof_model::{Cpu, Pid, Tid};
+use prof_sampler::{
+    Clock, HeldCommand, KernelText, OpenError, Options, Rate, Sampler, StackCapture, Target,
+    parse_cpu_list, proc,
+};
+
+use crate::args::SamplingArgs;
+use crate::error::CliError;
+use crate::hints;
+
+/// Bytes of stack per sample. Rust and C++ frames are large; at high rates the rings and the memory
+/// they move are the limit.
+const DEEP_COPY: u32 = 64_000;
+const FAST_COPY: u32 = 32_768;
+const FAST_RATE: u64 = 2_000;
+
+/// A target and how to sample it.
+#[derive(Debug)]
+pub struct Sampling {
+    /// The target; a command is filled in once it is forked.
+    pub options: Options,
+    /// A command to run, empty for none.
+    pub command: Vec<OsString>,
+    /// Whether the command is what is sampled, not only the clock.
+    pub samples_command: bool,
+}
+
+impl Sampling {
+    /// Reads the arguments of `subcommand`, which samples at `usual_hz` if no rate is given.
+    ///
+    /// # Errors
+    /// A wrong value, with one that would be right.
+    pub fn new(
+        args: &SamplingArgs,
+        subcommand: &str,
+        usual_hz: u64,
+        clock: Clock,
+    ) -> Result<Self, CliError> {
+        let target = target(args)?;
+        let samples_command = target.is_none();
+        if samples_command && args.command.is_empty() {
+            return Err(CliError::usage("nothing to sample")
+                .hint(format!("a process: `prof {subcommand} -p PID`"))
+                .hint(format!("a command: `prof {subcommand} -- ./program`"))
+                .hint(format!("everything: `prof {subcommand} -a`")));
+        }
+        let rate = rate(args, usual_hz)?;
+        let single_threads = !args.tid.is_empty();
+        let options = Options {
+            target: target.unwrap_or(Target::Command(Pid(0))),
+            events: events(args)?,
+            rate,
+            stacks: stacks(&args.call_graph, rate)?,
+            cpus: args.cpu.as_deref().map(cpus).transpose()?,
+            inherit: !args.no_inherit && !single_threads,
+            ring_bytes: args.mmap_pages,
+            clock,
+        };
+        Ok(Self {
+            options,
+            command: args.command.clone(),
+            samples_command,
+        })
+    }
+
+    /// Forks for the command, if there is one; it does not begin yet. Call it before any thread is
+    /// started.
+    ///
+    /// # Errors
+    /// There can be no further process.
+    pub fn hold_command(&mut self) -> Result<Option<HeldCommand>, CliError> {
+        if self.command.is_empty() {
+            return Ok(None);
+        }
+        let held = HeldCommand::fork(&self.command).map_err(|error| {
+            CliError::new("could not start a process for the command")
+                .cause(error)
+                .status(125)
+        })?;
+        if self.samples_command {
+            self.options.target = Target::Command(held.pid());
+        }
+        Ok(Some(held))
+    }
+
+    /// Opens the events.
+    ///
+    /// # Errors
+    /// Why the kernel said no, and what to do.
+    pub fn open(&self) -> Result<Sampler, CliError> {
+        let system_wide = matches!(self.options.target, Target::System);
+        Sampler::open(self.options.clone()).map_err(|error| {
+            let message = hints::open_error(&error, system_wide);
+            if matches!(error, OpenError::NoSuchTask(_)) || self.command.is_empty() {
+                message
+            } else {
+                message.status(125)
+            }
+        })
+    }
+
+    /// The exit status that `env` and shells have for a command that could not be started.
+    pub fn not_started(&self, error: io::Error) -> CliError {
+        let program = self.command.first().cloned().unwrap_or_default();
+        let status = if error.kind() == io::ErrorKind::NotFound {
+            127
+        } else {
+            126
+        };
+        CliError::new(format!("could not run `{}`", program.display()))
+            .cause(error)
+            .hint("give a program in $PATH or a path, after `--`")
+            .status(status)
+    }
+
+    /// The target for titles: `nginx (4121)`, a command line, `all CPUs`.
+    pub fn target_name(&self) -> String {
+        let name = |pid: Pid| {
+            let comm = proc::comm(pid, Tid(pid.0)).unwrap_or_default();
+            format!("{} ({pid})", String::from_utf8_lossy(&comm))
+        };
+        match &self.options.target {
+            Target::Processes(pids) => {
+                let names: Vec<_> = pids.iter().map(|&pid| name(pid)).collect();
+                names.join(", ")
+            }
+            Target::Threads(tids) => {
+                let names: Vec<_> = tids.iter().map(|tid| name(Pid(tid.0))).collect();
+                format!("threads {}", names.join(", "))
+            }
+            Target::System => "all CPUs".to_owned(),
+            Target::Command(_) => {
+                let words: Vec<_> = self
+                    .command
+                    .iter()
+                    .map(|word| word.to_string_lossy().into_owned())
+                    .collect();
+                words.join(" ")
+            }
+        }
+    }
+}
+
+/// Where the kernel's text lies, if it tells.
+pub fn kernel_text() -> Option<KernelText> {
+    let text = prof_symbolizer::kernel_text().ok()?;
+    Some(KernelText {
+        start: text.start,
+        end: text.end,
+        reference: text.reference,
+    })
+}
+
+fn target(args: &SamplingArgs) -> Result<Option<Target>, CliError> {
+    let number = |text: &String| text.trim().parse().ok().filter(|&number: &i32| number > 0);
+    let numbers = |texts: &[String]| {
+        let parsed = texts
+            .iter()
+            .map(|text| number(text).ok_or_else(|| hints::not_a_pid(text)));
+        let mut numbers = parsed.collect::<Result<Vec<_>, _>>()?;
+        numbers.sort_unstable();
+        numbers.dedup();
+        Ok::<_, CliError>(numbers)
+    };
+    Ok(if !args.pid.is_empty() {
+        Some(Target::Processes(
+            numbers(&args.pid)?.into_iter().map(Pid).collect(),
+        ))
+    } else if !args.tid.is_empty() {
+        Some(Target::Threads(
+            numbers(&args.tid)?.into_iter().map(Tid).collect(),
+        ))
+    } else if args.all_cpus || (args.cpu.is_some() && args.command.is_empty()) {
+        Some(Target::System)
+    } else {
+        None
+    })
+}
+
+fn events(args: &SamplingArgs) -> Result<Vec<EventSpec>, CliError> {
+    let specs = args.event.iter().map(|name| EventSpec::parse(name));
+    specs
+        .collect::<Result<_, _>>()
+        .map_err(|error| hints::unknown_event(&error))
+}
+
+fn rate(args: &SamplingArgs, usual_hz: u64) -> Result<Rate, CliError> {
+    if let Some(period) = args.count {
+        return Ok(Rate::Period(period));
+    }
+    let Some(frequency) = &args.frequency else {
+        return Ok(Rate::Frequency(usual_hz));
+    };
+    if frequency == "max" {
+        return Ok(Rate::MaxFrequency);
+    }
+    match frequency.parse() {
+        Ok(hz) if hz > 0 => Ok(Rate::Frequency(hz)),
+        _ => Err(CliError::usage(format!("`{frequency}` is no frequency"))
+            .hint("samples per second, such as `-F 99`, or `-F max`")),
+    }
+}
+
+fn stacks(mode: &str, rate: Rate) -> Result<StackCapture, CliError> {
+    let by_rate = match rate {
+        Rate::Frequency(hz) if hz <= FAST_RATE => DEEP_COPY,
+        _ => FAST_COPY,
+    };
+    let wrong = || {
+        CliError::usage(format!("`--call-graph {mode}` is not known"))
+            .hint("`auto`, `dwarf`, `dwarf,16384` (bytes of stack), `fp` or `none`")
+    };
+    match mode.split_once(',') {
+        None => match mode {
+            "auto" | "dwarf" => Ok(StackCapture::Copy(by_rate)),
+            "fp" => Ok(StackCapture::FramePointers),
+            "none" | "no" => Ok(StackCapture::None),
+            _ => Err(wrong()),
+        },
+        Some(("dwarf" | "auto", bytes)) => {
+            let bytes: u32 = bytes.parse().map_err(|_| wrong())?;
+            let bytes = bytes.checked_next_multiple_of(8).ok_or_else(wrong)?;
+            if bytes == 0 || bytes > prof_event::abi::MAX_STACK_COPY {
+                return Err(CliError::usage(format!(
+                    "a stack copy of {bytes} bytes is not possible"
+                ))
+                .hint(format!("8 to {} bytes", prof_event::abi::MAX_STACK_COPY)));
+            }
+            Ok(StackCapture::Copy(bytes))
+        }
+        Some(_) => Err(wrong()),
+    }
+}
+
+/// Reads `0-3,8`.
+///
+/// # Errors
+/// It is something else.
+pub fn cpus(text: &str) -> Result<Vec<Cpu>, CliError> {
+    parse_cpu_list(text).ok_or_else(|| {
+        CliError::usage(format!("`{text}` is no list of CPUs")).hint("for example `-C 0-3,8`")
+    })
+}
