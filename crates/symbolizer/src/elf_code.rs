@@ -22,22 +22,33 @@ pub(crate) struct ElfCode {
     name: PathBuf, // as the mapping process knows it
     symfs: Option<PathBuf>,
     map: AddressMap,
-    symbols: SymbolTable,
+    symbols: Symbols,
     has_symtab: bool,
     debug_file: Option<Option<FoundFile>>,
     dwarf: Option<Option<Dwarf>>,
     go: Option<Option<GoTable>>,
 }
 
+/// How much of the symbol tables is loaded.
+#[derive(Debug)]
+enum Symbols {
+    /// What lies around the addresses asked for last, and how often that was done.
+    Around(SymbolTable, u32),
+    Whole(SymbolTable),
+}
+
+/// Who asks more often than this is told from a table of all symbols.
+const PASSES: u32 = 2;
+
 impl ElfCode {
-    /// Reads the symbol tables of `file`, or of its separate debug file if it was stripped.
+    /// Finds the symbol tables of `file`, or of its separate debug file if it was stripped.
     pub(crate) fn load(file: FoundFile, dso: &Dso, symfs: Option<&Path>) -> Self {
         let mut code = Self {
             map: AddressMap::default(),
             name: PathBuf::from(OsStr::from_bytes(without_deleted(&dso.path))),
             symfs: symfs.map(Path::to_owned),
             file,
-            symbols: SymbolTable::default(),
+            symbols: Symbols::Around(SymbolTable::default(), 0),
             has_symtab: false,
             debug_file: None,
             dwarf: None,
@@ -45,17 +56,33 @@ impl ElfCode {
         };
         let image = Arc::clone(&code.file.image);
         code.has_symtab = elf_symbols::has_symtab(&image);
-        let debug = if code.has_symtab {
-            None
-        } else {
-            code.debug_file().map(|debug| Arc::clone(&debug.image))
-        };
-        code.has_symtab |= debug.as_deref().is_some_and(elf_symbols::has_symtab);
+        if !code.has_symtab {
+            let debug = code.debug_file();
+            code.has_symtab = debug.is_some_and(|debug| elf_symbols::has_symtab(&debug.image));
+        }
         if let Ok(object) = object::File::parse((*image).as_ref()) {
             code.map = AddressMap::new(&object);
         }
-        code.symbols = elf_symbols::load(&image, debug.as_ref(), &code.map);
         code
+    }
+
+    /// Loads what [`ElfCode::resolve`] needs for some offsets of the file.
+    pub(crate) fn prepare(&mut self, offsets: impl Iterator<Item = u64>) {
+        let Symbols::Around(_, passes) = self.symbols else {
+            return;
+        };
+        let image = Arc::clone(&self.file.image);
+        let has_own = elf_symbols::has_symtab(&image);
+        let debug = if has_own { None } else { self.debug_file() };
+        let debug = debug.map(|debug| Arc::clone(&debug.image));
+        let mut offsets: Vec<u64> = offsets.collect();
+        offsets.sort_unstable();
+        let around = (passes < PASSES)
+            .then(|| elf_symbols::load_around(&image, debug.as_ref(), &self.map, &offsets));
+        self.symbols = match around.flatten() {
+            Some(table) => Symbols::Around(table, passes + 1),
+            None => Symbols::Whole(elf_symbols::load(&image, debug.as_ref(), &self.map)),
+        };
     }
 
     /// What is at `offset` of the file. Inline frames and lines only `with_lines`: they cost the
@@ -98,8 +125,9 @@ impl ElfCode {
     }
 
     fn table_symbol(&self, offset: u64, names: &mut Names) -> Option<Symbol> {
-        let entry = self.symbols.find(offset)?;
-        let raw = String::from_utf8_lossy(self.symbols.name(entry.name));
+        let (Symbols::Around(symbols, _) | Symbols::Whole(symbols)) = &self.symbols;
+        let entry = symbols.find(offset)?;
+        let raw = String::from_utf8_lossy(symbols.name(entry.name));
         let raw = match entry.source {
             SymbolSource::Plt => names.plain(&format!("{raw}@plt")),
             _ => names.plain(&raw),

@@ -22,25 +22,74 @@ pub(crate) fn load(
     debug: Option<&Arc<MappedFile>>,
     map: &AddressMap,
 ) -> SymbolTable {
-    let mut table = SymbolTable::default();
+    let mut table = load_for(image, debug, map, &Hits(None));
     if let Ok(object) = object::File::parse((**image).as_ref()) {
-        add_symbols(&mut table, image, &object, map);
-        if let Some(mini) = mini_debug_info(&object) {
-            let mini = Arc::new(MappedFile::from_bytes(mini));
-            if let Ok(object) = object::File::parse((*mini).as_ref()) {
-                let source = SymbolSource::MiniDebugInfo;
-                add_table(&mut table, &mini, &object, map, object.symbols(), source);
-            }
-        }
         add_plt(&mut table, image, &object, map);
     }
-    if let Some(debug) = debug
-        && let Ok(object) = object::File::parse((**debug).as_ref())
-    {
-        let source = SymbolSource::Symtab;
-        add_table(&mut table, debug, &object, map, object.symbols(), source);
-    }
     table.finish();
+    table
+}
+
+/// As [`load`], but only the symbols around some offsets of `image`, which ascend; `None` if that is
+/// not enough to name all of them. Large programs have a hundred times the symbols that samples hit.
+pub(crate) fn load_around(
+    image: &Arc<MappedFile>,
+    debug: Option<&Arc<MappedFile>>,
+    map: &AddressMap,
+    offsets: &[u64],
+) -> Option<SymbolTable> {
+    let mut table = load_for(image, debug, map, &Hits(Some(offsets)));
+    table.finish();
+    let all = offsets.iter().all(|&offset| table.find(offset).is_some());
+    all.then_some(table)
+}
+
+/// The offsets that matter, ascending; `None` for all.
+struct Hits<'a>(Option<&'a [u64]>);
+
+impl Hits<'_> {
+    /// Whether a symbol can be left out. What one without a size stands for depends on all others, so
+    /// that it only counts where all are asked for.
+    fn pass_over(&self, start: u64, size: u64) -> bool {
+        self.0.is_some_and(|offsets| {
+            let first = offsets.partition_point(|&offset| offset < start);
+            let hit = offsets.get(first);
+            hit.is_none_or(|&offset| offset - start >= size)
+        })
+    }
+}
+
+fn load_for(
+    image: &Arc<MappedFile>,
+    debug: Option<&Arc<MappedFile>>,
+    map: &AddressMap,
+    hits: &Hits<'_>,
+) -> SymbolTable {
+    let mut table = SymbolTable::default();
+    let mut add = |image: &Arc<MappedFile>, source| {
+        let Ok(object) = object::File::parse((**image).as_ref()) else {
+            return;
+        };
+        let mut tables = Tables {
+            table: &mut table,
+            image,
+            map,
+            hits,
+        };
+        tables.add(&object, object.symbols(), source);
+        if source == SymbolSource::Symtab {
+            tables.add(&object, object.dynamic_symbols(), SymbolSource::Dynsym);
+        }
+    };
+    add(image, SymbolSource::Symtab);
+    let mini = object::File::parse((**image).as_ref()).ok();
+    if let Some(mini) = mini.and_then(|object| mini_debug_info(&object)) {
+        let mini = Arc::new(MappedFile::from_bytes(mini));
+        add(&mini, SymbolSource::MiniDebugInfo);
+    }
+    if let Some(debug) = debug {
+        add(debug, SymbolSource::Symtab);
+    }
     table
 }
 
@@ -50,60 +99,44 @@ pub(crate) fn has_symtab(image: &MappedFile) -> bool {
     object::File::parse(bytes).is_ok_and(|object| object.symbols().next().is_some())
 }
 
-fn add_symbols(
-    table: &mut SymbolTable,
-    image: &Arc<MappedFile>,
-    object: &object::File<'_>,
-    map: &AddressMap,
-) {
-    add_table(
-        table,
-        image,
-        object,
-        map,
-        object.symbols(),
-        SymbolSource::Symtab,
-    );
-    add_table(
-        table,
-        image,
-        object,
-        map,
-        object.dynamic_symbols(),
-        SymbolSource::Dynsym,
-    );
+/// Where the symbols of one image go.
+struct Tables<'a> {
+    table: &'a mut SymbolTable,
+    image: &'a Arc<MappedFile>,
+    map: &'a AddressMap,
+    hits: &'a Hits<'a>,
 }
 
-fn add_table<'data>(
-    table: &mut SymbolTable,
-    image: &Arc<MappedFile>,
-    object: &object::File<'data>,
-    map: &AddressMap,
-    symbols: impl Iterator<Item = impl ObjectSymbol<'data>>,
-    source: SymbolSource,
-) {
-    let Some(number) = table.add_image(image) else {
-        return;
-    };
-    let sections = Sections::new(object);
-    for symbol in symbols {
-        if !is_wanted(&symbol, object, &sections) {
-            continue;
+impl Tables<'_> {
+    fn add<'data>(
+        &mut self,
+        object: &object::File<'data>,
+        symbols: impl Iterator<Item = impl ObjectSymbol<'data>>,
+        source: SymbolSource,
+    ) {
+        let Some(number) = self.table.add_image(self.image) else {
+            return;
+        };
+        let sections = Sections::new(object);
+        for symbol in symbols {
+            let Some(start) = self.map.offset(symbol.address()) else {
+                continue;
+            };
+            if self.hits.pass_over(start, symbol.size()) || !is_wanted(&symbol, object, &sections) {
+                continue;
+            }
+            let name = symbol.name_bytes().ok();
+            let Some(name) = name.and_then(|name| name_ref(self.image, number, name)) else {
+                continue;
+            };
+            self.table.add(Entry {
+                start,
+                size: symbol.size(),
+                name,
+                binding: binding(&symbol),
+                source,
+            });
         }
-        let Some(start) = map.offset(symbol.address()) else {
-            continue;
-        };
-        let name = symbol.name_bytes().ok();
-        let Some(name) = name.and_then(|name| name_ref(image, number, name)) else {
-            continue;
-        };
-        table.add(Entry {
-            start,
-            size: symbol.size(),
-            name,
-            binding: binding(&symbol),
-            source,
-        });
     }
 }
 

@@ -137,6 +137,7 @@ impl Symbolizer {
             Ok(code) => code,
             Err(reason) => return unresolved(addrs, *reason),
         };
+        code.prepare(addrs.iter().map(|addr| addr.0));
         let with_lines = options.inline || options.lines;
         let resolve = |addr: &DsoAddr| {
             let mut resolution = code.resolve(addr.0, with_lines, names);
