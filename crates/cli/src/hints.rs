@@ -2,7 +2,7 @@
 
 use std::io;
 
-use prof_event::UnknownEvent;
+use prof_event::{EventKind, EventSpec, UnknownEvent};
 use prof_model::Pid;
 use prof_sampler::{OpenError, paranoid, perf_is_filtered, proc};
 
@@ -76,7 +76,7 @@ fn event_refused(
     match source.raw_os_error() {
         Some(libc::ENOSYS) => in_container(message),
         Some(libc::EPERM | libc::EACCES) if perf_is_filtered() => in_container(message),
-        Some(libc::EPERM | libc::EACCES) => no_permission(message, task, system_wide),
+        Some(libc::EPERM | libc::EACCES) => no_permission(message, event, task, system_wide),
         Some(libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV) => message
             .cause(format!(
                 "this machine cannot count `{event}` (a virtual machine without a PMU?)"
@@ -95,7 +95,17 @@ fn in_container(message: CliError) -> CliError {
         .hint("or run prof on the host, with the process id that the host shows")
 }
 
-fn no_permission(message: CliError, task: i32, system_wide: bool) -> CliError {
+/// The highest `kernel.perf_event_paranoid` with which users may sample this event of their own
+/// processes.
+fn level_for(event: &str) -> i32 {
+    match EventSpec::parse(event) {
+        Ok(spec) if matches!(spec.kind, EventKind::Tracepoint { .. }) => -1,
+        Ok(spec) if spec.exclude_user => 1,
+        _ => 2,
+    }
+}
+
+fn no_permission(message: CliError, event: &str, task: i32, system_wide: bool) -> CliError {
     let me = nix::unistd::geteuid().as_raw();
     let owner = proc::status_number(task, "Uid");
     let message = match paranoid() {
@@ -103,10 +113,13 @@ fn no_permission(message: CliError, task: i32, system_wide: bool) -> CliError {
         None => message.cause("this kernel was built without perf events"),
     };
     if system_wide {
+        let level = level_for(event).min(0);
         return message
             .hint("sample one process of yours: `-p PID`")
-            .hint("allow it: `sysctl kernel.perf_event_paranoid=0`, or CAP_PERFMON for prof")
-            .hint("or use sudo");
+            .hint(format!(
+                "allow it: `sysctl kernel.perf_event_paranoid={level}`, or CAP_PERFMON for prof"
+            ))
+            .hint("or use sudo; see docs/permissions.md");
     }
     match owner {
         Some(owner) if owner >= 0 && owner as u32 != me => message
@@ -118,7 +131,10 @@ fn no_permission(message: CliError, task: i32, system_wide: bool) -> CliError {
             ))
             .hint("or give prof CAP_PERFMON and CAP_SYS_PTRACE; see docs/permissions.md"),
         _ => message
-            .hint("allow it: `sysctl kernel.perf_event_paranoid=2`, or CAP_PERFMON for prof")
+            .hint(format!(
+                "allow it: `sysctl kernel.perf_event_paranoid={}`, or CAP_PERFMON for prof",
+                level_for(event)
+            ))
             .hint("or use sudo; see docs/permissions.md"),
     }
 }
@@ -188,5 +204,17 @@ pub fn unknown_event(error: &UnknownEvent) -> CliError {
             let near: Vec<_> = near.iter().map(|name| format!("`{name}`")).collect();
             message.hint(format!("did you mean {}?", near.join(" or ")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_event_and_a_tracepoint_need_a_lower_level_than_user_code() {
+        assert_eq!(level_for("cpu-clock:u"), 2);
+        assert_eq!(level_for("cpu-clock:k"), 1);
+        assert_eq!(level_for("sched:sched_switch"), -1);
     }
 }
