@@ -157,7 +157,7 @@ pub struct SamplingArgs {
     #[arg(short = 'g')]
     pub call_graph_flag: bool,
 
-    /// How stacks are walked: auto, dwarf[,BYTES], fp, none
+    /// How stacks are walked: auto, dwarf, dwarf,BYTES, fp, none
     #[arg(long, value_name = "MODE", default_value = "auto")]
     pub call_graph: String,
 
