@@ -17,6 +17,7 @@ mod sampling; // whom to sample, what and how often
 mod script;
 mod signals; // Ctrl-C
 mod stage; // from a record to a place in the profile
+mod top;
 mod trace; // tracepoint fields as text
 mod units; // durations and sizes
 mod workload; // what the demo records
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Outcome {
     match cli.command {
         Command::Record(args) => record::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Script(args) => script::run(&args),
         Command::Demo(args) => demo::run(&args),

@@ -21,6 +21,33 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * seconds).map_err(|_| good())
 }
 
+/// Reads the time between two pictures: what is counted is cut into seconds.
+pub fn refresh(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        delay if delay < Duration::from_secs(1) => Err(format!(
+            "`{text}` is too short, because samples are counted by the second; try `1s`"
+        )),
+        delay => Ok(delay),
+    }
+}
+
+/// How much time a picture looks back on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// So much.
+    Last(Duration),
+    /// All of it.
+    All,
+}
+
+/// Reads `10s`, `1m`, `all`.
+pub fn window(text: &str) -> Result<Window, String> {
+    if text == "all" {
+        return Ok(Window::All);
+    }
+    refresh(text).map(Window::Last)
+}
+
 /// Reads `8M`, `512KiB`, `64k`; a bare number is pages, as perf's `-m` has it.
 pub fn ring_size(text: &str) -> Result<usize, String> {
     let good = || format!("`{text}` is no size; try `8M`, `512K`, or a number of pages");
@@ -69,6 +96,14 @@ mod tests {
         for bad in ["", "s", "10x", "-1", "1e9999", "inf"] {
             assert!(duration(bad).unwrap_err().contains("try"), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_window_has_seconds_or_is_everything() {
+        assert_eq!(window("all"), Ok(Window::All));
+        assert_eq!(window("60"), Ok(Window::Last(Duration::from_secs(60))));
+        assert!(window("500ms").unwrap_err().contains("try `1s`"));
+        assert!(window("ever").unwrap_err().contains("try"));
     }
 
     #[test]

@@ -33,6 +33,16 @@ impl CommTable {
         &self.names[id.0 as usize]
     }
 
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
     /// The name for printing.
     pub fn display(&self, id: CommId) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(self.bytes(id))

@@ -1,7 +1,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use prof_model::{ChainEnd, CommTable, DsoId, DsoKind, DsoTable, Pid, Resolution, SymbolSource};
+use prof_model::{
+    ChainEnd, CommTable, Dso, DsoId, DsoKind, DsoTable, Pid, Resolution, SymbolSource,
+};
 use prof_profile::{FrameId, FrameKey, Names, Profile, SampleKey, StackId, Weight};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -249,7 +251,13 @@ impl<'a> Intake<'a> {
     fn module(&mut self, dso: Option<DsoId>) -> Arc<str> {
         let dsos = self.samples.dsos;
         let module = self.modules.entry(dso).or_insert_with(|| match dso {
-            Some(dso) => printable(&dsos.get(dso).short_name()),
+            Some(dso) => match dsos.get(dso) {
+                Dso {
+                    kind: DsoKind::Kernel,
+                    ..
+                } => Arc::from("[kernel]"), // as perf top has it: columns are few
+                dso => printable(&dso.short_name()),
+            },
             None => Arc::from("[unknown]"),
         });
         Arc::clone(module)

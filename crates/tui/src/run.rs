@@ -39,6 +39,10 @@ pub fn run(source: &mut dyn Source, options: &Options) -> io::Result<()> {
                 terminal.leave(|| source.stop())?;
                 dirty = true;
             }
+            Some(Request::Resumed) => {
+                terminal.leave(|| {})?;
+                dirty = true;
+            }
             None => {}
         }
         let now = Instant::now();

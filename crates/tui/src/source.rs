@@ -57,4 +57,6 @@ pub enum Request {
     Quit,
     /// Stop as Ctrl-Z does.
     Suspend,
+    /// Somebody has let this process go on; the terminal may have changed meanwhile.
+    Resumed,
 }

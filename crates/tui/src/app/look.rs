@@ -215,17 +215,20 @@ impl App {
         }
     }
 
-    /// Lists the branches of the tree whose callers are all open.
+    /// Lists the branches of the tree whose callers are all open. An only child stands below its
+    /// caller without a step to the right: stacks are deep and screens narrow.
     pub(crate) fn list_visible(&mut self) {
         self.visible.clear();
         let children = self.tree.branch(WHOLE).children.clone();
         let mut waiting: Vec<(u32, usize)> = children.rev().map(|child| (child, 0)).collect();
-        while let Some((branch, depth)) = waiting.pop() {
-            self.visible.push((branch, depth));
+        while let Some((branch, indent)) = waiting.pop() {
+            self.visible.push((branch, indent));
             let branch = self.tree.branch(branch);
             if self.open.contains(&branch.id) {
+                let only = branch.children.len() == 1 && branch.left_out == 0;
+                let indent = if only { indent } else { indent + 1 };
                 let children = branch.children.clone().rev();
-                waiting.extend(children.map(|child| (child, depth + 1)));
+                waiting.extend(children.map(|child| (child, indent)));
             }
         }
     }

@@ -184,7 +184,7 @@ pub(crate) struct App {
     pub(crate) picture: Picture,
     pub(crate) order: Vec<usize>, // of picture.rows
     pub(crate) tree: Tree,
-    pub(crate) visible: Vec<(u32, usize)>, // branches of the tree that are open, and how deep
+    pub(crate) visible: Vec<(u32, usize)>, // branches of the tree, and how far to the right
     pub(crate) zoom: BranchId,             // what fills the flame graph's width
     pub(crate) selected: BranchId,         // in the flame graph
     pub(crate) flame_offset: usize,

@@ -149,15 +149,17 @@ impl App {
             View::Tree => {
                 self.keep_still(now);
                 let cursor = self.place().cursor;
-                let Some(&(branch, depth)) = self.visible.get(cursor) else {
+                let Some(&(branch, _)) = self.visible.get(cursor) else {
                     return;
                 };
                 if by > 0 || self.is_open(branch) {
                     self.set_open(branch, by > 0);
-                } else if depth > 0 {
+                } else {
+                    let parent = self.tree.branch(branch).parent;
                     let above = &self.visible[..cursor];
-                    let parent = above.iter().rposition(|&(_, other)| other < depth);
-                    self.jump(parent.unwrap_or(0), now);
+                    if let Some(at) = above.iter().rposition(|&(it, _)| it == parent) {
+                        self.jump(at, now);
+                    }
                 }
             }
             _ => {}

@@ -23,15 +23,15 @@ pub(super) fn draw(app: &mut App, area: Rect, buf: &mut Buffer) {
         put(buf, rows, 0, Line::styled(text, app.theme.faint()));
     }
     let in_sight = app.visible.iter().enumerate().skip(first);
-    for (y, (index, &(branch, depth))) in (0..rows.height).zip(in_sight) {
-        put(buf, rows, y, line(app, branch, depth, area.width));
+    for (y, (index, &(branch, indent))) in (0..rows.height).zip(in_sight) {
+        put(buf, rows, y, line(app, branch, indent, area.width));
         if index == app.place().cursor {
             fill(buf, rows, y, app.theme.cursor());
         }
     }
 }
 
-fn line(app: &App, index: u32, depth: usize, width: u16) -> Line<'static> {
+fn line(app: &App, index: u32, indent: usize, width: u16) -> Line<'static> {
     let theme = app.theme;
     let branch = app.tree.branch(index);
     let Some(function) = app.tree.function(index) else {
@@ -52,7 +52,7 @@ fn line(app: &App, index: u32, depth: usize, width: u16) -> Line<'static> {
     };
     // Deep branches are drawn as if they were less deep: their names are what matters.
     let room = usize::from(width).saturating_sub(18);
-    let indent = (depth * 2).min(room / 2);
+    let indent = (indent * 2).min(room / 2);
     let name = shorten(&function.name, room - indent);
     let key = Key::Function(std::sync::Arc::clone(function));
     let module = format!("  {}", function.module);

@@ -1,0 +1,144 @@
+//! What the screens see of a live target, and what they ask for.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
+use prof_tui::{Facts, History, Options, Request, Source, Window};
+
+use super::namer::Shared;
+use super::{Watch, failed};
+use crate::args::TopArgs;
+use crate::error::{CliError, Failure};
+use crate::signals::EndRequests;
+
+/// A target that is being sampled.
+pub struct Live<'a> {
+    shared: Arc<Shared>,
+    requests: &'a EndRequests,
+    stops: Option<SignalFd>, // SIGTSTP and SIGCONT
+}
+
+impl<'a> Live<'a> {
+    /// What `watch` gathers.
+    pub fn new(watch: &Watch, requests: &'a EndRequests) -> Self {
+        Self {
+            shared: Arc::clone(&watch.shared),
+            requests,
+            stops: None,
+        }
+    }
+}
+
+/// Shows the screens until somebody quits.
+///
+/// # Errors
+/// The terminal is gone.
+pub fn show(mut live: Live<'_>, args: &TopArgs) -> Result<(), Failure> {
+    live.stops = Some(stop_signals().map_err(failed("could not wait for signals"))?);
+    let options = Options {
+        color: wants_color(),
+        refresh: args.delay,
+    };
+    let shown = prof_tui::run(&mut live, &options);
+    Ok(shown.map_err(failed("could not use the terminal"))?)
+}
+
+fn wants_color() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn stop_signals() -> io::Result<SignalFd> {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGTSTP);
+    set.add(Signal::SIGCONT);
+    set.thread_block()?;
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    Ok(SignalFd::with_flags(&set, flags)?)
+}
+
+impl Source for Live<'_> {
+    fn is_live(&self) -> bool {
+        true
+    }
+
+    fn facts(&self) -> Facts {
+        self.shared.lock().facts.clone()
+    }
+
+    fn version(&self) -> u64 {
+        self.shared.lock().version
+    }
+
+    fn look(&self, see: &mut dyn FnMut(&History)) {
+        see(&self.shared.lock().history);
+    }
+
+    fn reset(&mut self) {
+        self.shared.lock().history.clear();
+    }
+
+    fn suggested_file(&self) -> String {
+        let numbered = |number: u32| match number {
+            1 => "prof-top.svg".to_owned(),
+            number => format!("prof-top-{number}.svg"),
+        };
+        let free = (1..1000)
+            .map(numbered)
+            .find(|name| !Path::new(name).exists());
+        free.unwrap_or_else(|| numbered(1))
+    }
+
+    fn write(&mut self, path: &Path, window: &Window<'_>) -> Result<String, String> {
+        let _ = window;
+        Err(format!("cannot write {}", path.display()))
+    }
+
+    fn request(&mut self) -> Option<Request> {
+        if self.requests.count() > 0 {
+            return Some(Request::Quit);
+        }
+        let signal = self.stops.as_ref()?.read_signal().ok()??;
+        match Signal::try_from(signal.ssi_signo as i32) {
+            Ok(Signal::SIGTSTP) => Some(Request::Suspend),
+            Ok(Signal::SIGCONT) => Some(Request::Resumed),
+            _ => None,
+        }
+    }
+
+    fn stop(&mut self) {
+        // SIGTSTP is blocked here; this one has the same effect on the shell.
+        let _ = kill(Pid::this(), Signal::SIGSTOP);
+    }
+}
+
+/// Runs `fork` with the standard streams on /dev/null: what a command prints would go across the
+/// screens, and what it reads would be keys.
+pub fn away_from_terminal<T>(fork: impl FnOnce() -> Result<T, CliError>) -> Result<T, CliError> {
+    use nix::unistd::{dup, dup2_stderr, dup2_stdin, dup2_stdout};
+    let failed = failed("could not turn a command's output away from the terminal");
+    let nowhere = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(&failed)?;
+    let switch = || -> nix::Result<_> {
+        let saved = (dup(io::stdin())?, dup(io::stdout())?, dup(io::stderr())?);
+        dup2_stdin(&nowhere)?;
+        dup2_stdout(&nowhere)?;
+        dup2_stderr(&nowhere)?;
+        Ok(saved)
+    };
+    let saved = switch().map_err(|error| failed(error.into()))?;
+    let forked = fork();
+    let back = || -> nix::Result<()> {
+        dup2_stdin(&saved.0)?;
+        dup2_stdout(&saved.1)?;
+        dup2_stderr(&saved.2)
+    };
+    back().map_err(|error| failed(error.into()))?;
+    forked
+}

@@ -1,0 +1,154 @@
+//! `prof top`: what burns the CPU now.
+//!
+//! Three threads: one samples and waits for nobody, one finds names and fills the history, this one
+//! draws or prints.
+
+mod cgroup; // CPU quota, time throttled
+mod collect; // the sampling thread
+mod facts; // what the header says
+mod json; // one object a line
+mod live; // what the screens see
+mod namer; // the thread that finds names
+mod plain; // tables
+
+use std::io::{self, IsTerminal};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use prof_sampler::{HeldCommand, RunningCommand};
+
+use crate::args::TopArgs;
+use crate::error::{CliError, Failure, Outcome};
+use crate::sampling::{self, Sampling};
+use crate::signals::{self, EndRequests};
+use crate::stage::{Files, Stage};
+use collect::Collector;
+use facts::Meters;
+use live::Live;
+use namer::{Namer, Shared};
+
+/// Samples per second and CPU, if not told otherwise: a live view runs for long.
+const USUAL_HZ: u64 = 99;
+/// Pieces that may wait for their names.
+const WAITING: usize = 4;
+
+/// How the pictures are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Screens,
+    Tables,
+    Objects,
+}
+
+/// Runs `prof top`.
+///
+/// # Errors
+/// A message.
+pub fn run(args: &TopArgs) -> Outcome {
+    let form = form(args);
+    let clock = prof_sampler::Clock::MONOTONIC;
+    let mut sampling = Sampling::new(&args.sampling, "top", USUAL_HZ, clock)?;
+    signals::block().map_err(failed("could not block signals"))?;
+    let held = match form {
+        Form::Screens => live::away_from_terminal(|| sampling.hold_command())?,
+        Form::Tables | Form::Objects => sampling.hold_command()?,
+    };
+    let requests = EndRequests::listen().map_err(failed("could not wait for signals"))?;
+    let watch = Watch::start(args, &sampling, held)?;
+    let shown = match form {
+        Form::Screens => live::show(Live::new(&watch, &requests), args),
+        Form::Tables => plain::print(&watch.shared, &requests, args),
+        Form::Objects => json::print(&watch.shared, &requests, args),
+    };
+    let failure = watch.shared.lock().failure.take();
+    let status = watch.stop(&sampling, &requests)?;
+    shown?;
+    match failure {
+        Some(error) => Err(CliError::new("sampling ended early").cause(error).into()),
+        None => Ok(status),
+    }
+}
+
+fn form(args: &TopArgs) -> Form {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
+    match args {
+        TopArgs { json: true, .. } => Form::Objects,
+        TopArgs { batch: true, .. } => Form::Tables,
+        _ if args.iterations.is_some() || dumb || !io::stdout().is_terminal() => Form::Tables,
+        _ => Form::Screens,
+    }
+}
+
+fn failed(what: &'static str) -> impl Fn(io::Error) -> CliError {
+    move |error| CliError::new(what).cause(error)
+}
+
+/// The threads that sample and find names.
+struct Watch {
+    shared: Arc<Shared>,
+    sampler: JoinHandle<Option<RunningCommand>>,
+    stop: OwnedFd, // closed, it ends the sampling
+}
+
+impl Watch {
+    fn start(
+        args: &TopArgs,
+        sampling: &Sampling,
+        held: Option<HeldCommand>,
+    ) -> Result<Self, Failure> {
+        let mut sampler = sampling.open()?;
+        let shared = Shared::new(facts::at_start(sampling, &sampler));
+        let meters = Meters::new(sampling, &sampler);
+        let events = sampler.events().clone();
+        let stage = Stage::new(&events, Files::live(), args.sampling.max_stack);
+        let (to_namer, pieces) = sync_channel(WAITING);
+        let now = sampler.clock().now();
+        let mut collector = Collector::new(events, stage, to_namer, now);
+        let kernel = sampling::kernel_text();
+        sampler
+            .start(kernel.as_ref(), Duration::ZERO, &mut collector)
+            .map_err(failed("could not start sampling"))?;
+        let command = held
+            .map(HeldCommand::release)
+            .transpose()
+            .map_err(|error| sampling.not_started(error))?;
+        shared.lock().facts.notes = facts::at_start(sampling, &sampler).notes;
+
+        let namer = Namer::new(Arc::clone(&shared), meters);
+        let (stopped, stop) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
+            .map_err(|error| failed("could not make a pipe")(error.into()))?;
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        thread("prof-namer")
+            .spawn(move || namer.run(pieces))
+            .map_err(failed("could not start a thread"))?;
+        let sampler = thread("prof-sampler")
+            .spawn(move || collector.collect(sampler, command, &stopped))
+            .map_err(failed("could not start a thread"))?;
+        Ok(Self {
+            shared,
+            sampler,
+            stop,
+        })
+    }
+
+    /// Ends the sampling, and the command if it still runs: what it was started for is over.
+    fn stop(self, sampling: &Sampling, requests: &EndRequests) -> Result<u8, CliError> {
+        drop(self.stop);
+        let Ok(Some(mut command)) = self.sampler.join() else {
+            return Ok(0);
+        };
+        let wait = failed("could not wait for the command");
+        let by_us = command.try_wait().map_err(&wait)?.is_none();
+        if by_us {
+            command.signal(nix::sys::signal::Signal::SIGTERM);
+        }
+        let status = command.wait().map_err(&wait)?;
+        if by_us || !sampling.samples_command || requests.count() > 0 {
+            return Ok(0); // its end is not its own doing
+        }
+        Ok(u8::try_from(status.code()).unwrap_or(255))
+    }
+}
