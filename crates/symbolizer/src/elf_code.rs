@@ -77,11 +77,12 @@ impl ElfCode {
         let debug = debug.map(|debug| Arc::clone(&debug.image));
         let mut offsets: Vec<u64> = offsets.collect();
         offsets.sort_unstable();
-        let around = (passes < PASSES)
-            .then(|| elf_symbols::load_around(&image, debug.as_ref(), &self.map, &offsets));
-        self.symbols = match around.flatten() {
-            Some(table) => Symbols::Around(table, passes + 1),
-            None => Symbols::Whole(elf_symbols::load(&image, debug.as_ref(), &self.map)),
+        let (debug, map) = (debug.as_ref(), &self.map);
+        self.symbols = if passes < PASSES {
+            let table = elf_symbols::load_around(&image, debug, map, &offsets);
+            Symbols::Around(table, passes + 1)
+        } else {
+            Symbols::Whole(elf_symbols::load(&image, debug, map))
         };
     }
 

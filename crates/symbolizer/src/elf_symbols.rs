@@ -1,5 +1,6 @@
 //! The symbols of an ELF file, numbered by file offset.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -22,75 +23,130 @@ pub(crate) fn load(
     debug: Option<&Arc<MappedFile>>,
     map: &AddressMap,
 ) -> SymbolTable {
-    let mut table = load_for(image, debug, map, &Hits(None));
-    if let Ok(object) = object::File::parse((**image).as_ref()) {
-        add_plt(&mut table, image, &object, map);
-    }
-    table.finish();
+    let mut table = SymbolTable::default();
+    add_all(&mut table, &sources(image, debug), map, &mut |_, _| true);
+    table.finish(None);
     table
 }
 
-/// As [`load`], but only the symbols around some offsets of `image`, which ascend; `None` if that is
-/// not enough to name all of them. Large programs have a hundred times the symbols that samples hit.
+/// As [`load`], but only what names some offsets of `image`, which ascend. Large programs have a
+/// hundred times the symbols that samples hit.
 pub(crate) fn load_around(
     image: &Arc<MappedFile>,
     debug: Option<&Arc<MappedFile>>,
     map: &AddressMap,
     offsets: &[u64],
-) -> Option<SymbolTable> {
-    let mut table = load_for(image, debug, map, &Hits(Some(offsets)));
-    table.finish();
-    let all = offsets.iter().all(|&offset| table.find(offset).is_some());
-    all.then_some(table)
+) -> SymbolTable {
+    let sources = sources(image, debug);
+    let mut table = SymbolTable::default();
+    let mut neighbours = Neighbours::new(offsets);
+    add_all(&mut table, &sources, map, &mut |start, size| {
+        neighbours.see(start, size)
+    });
+    // An offset that no size covers may belong to a symbol without one: to the last before it, if
+    // that one is not just a label in another.
+    let labels = neighbours.before_uncovered();
+    if !labels.is_empty() {
+        let starts: Vec<u64> = labels.keys().copied().collect();
+        add_all(&mut table, &sources, map, &mut |start, size| {
+            let first = starts.partition_point(|&label| label < start);
+            let label = starts.get(first);
+            label.is_some_and(|&label| label == start || label - start < size)
+        });
+    }
+    table.finish(Some(&labels));
+    table
 }
 
-/// The offsets that matter, ascending; `None` for all.
-struct Hits<'a>(Option<&'a [u64]>);
+/// Which symbols lie next to some ascending offsets.
+struct Neighbours<'a> {
+    offsets: &'a [u64],
+    covered: Vec<bool>,            // by a symbol with a size
+    gaps: Vec<Option<(u64, u64)>>, // least and last start of those up to each offset, from the one before
+}
 
-impl Hits<'_> {
-    /// Whether a symbol can be left out. What one without a size stands for depends on all others, so
-    /// that it only counts where all are asked for.
-    fn pass_over(&self, start: u64, size: u64) -> bool {
-        self.0.is_some_and(|offsets| {
-            let first = offsets.partition_point(|&offset| offset < start);
-            let hit = offsets.get(first);
-            hit.is_none_or(|&offset| offset - start >= size)
-        })
+impl<'a> Neighbours<'a> {
+    fn new(offsets: &'a [u64]) -> Self {
+        Self {
+            offsets,
+            covered: vec![false; offsets.len()],
+            gaps: vec![None; offsets.len() + 1],
+        }
+    }
+
+    /// Notes a symbol; returns whether it covers an offset.
+    fn see(&mut self, start: u64, size: u64) -> bool {
+        let first = self.offsets.partition_point(|&offset| offset < start);
+        let (least, last) = self.gaps[first].unwrap_or((start, start));
+        self.gaps[first] = Some((least.min(start), last.max(start)));
+        let from_start = self.offsets[first..].iter();
+        let count = from_start
+            .take_while(|&&offset| offset - start < size)
+            .count();
+        self.covered[first..first + count].fill(true);
+        count > 0
+    }
+
+    /// The starts of the last symbols before offsets that none covers, and of those behind them.
+    fn before_uncovered(&self) -> BTreeMap<u64, Option<u64>> {
+        let mut labels = BTreeMap::new();
+        let mut before = None;
+        for (index, covered) in self.covered.iter().enumerate() {
+            before = self.gaps[index].map(|(_, last)| last).or(before);
+            if let (Some(before), false) = (before, covered) {
+                let behind = self.gaps[index + 1..].iter().flatten().next();
+                labels.insert(before, behind.map(|&(least, _)| least));
+            }
+        }
+        labels
     }
 }
 
-fn load_for(
+/// The images that have symbol tables, and how to call what is found in their `.symtab`.
+fn sources(
     image: &Arc<MappedFile>,
     debug: Option<&Arc<MappedFile>>,
-    map: &AddressMap,
-    hits: &Hits<'_>,
-) -> SymbolTable {
-    let mut table = SymbolTable::default();
-    let mut add = |image: &Arc<MappedFile>, source| {
-        let Ok(object) = object::File::parse((**image).as_ref()) else {
-            return;
-        };
-        let mut tables = Tables {
-            table: &mut table,
-            image,
-            map,
-            hits,
-        };
-        tables.add(&object, object.symbols(), source);
-        if source == SymbolSource::Symtab {
-            tables.add(&object, object.dynamic_symbols(), SymbolSource::Dynsym);
-        }
-    };
-    add(image, SymbolSource::Symtab);
-    let mini = object::File::parse((**image).as_ref()).ok();
-    if let Some(mini) = mini.and_then(|object| mini_debug_info(&object)) {
+) -> Vec<(Arc<MappedFile>, SymbolSource)> {
+    let mut sources = vec![(Arc::clone(image), SymbolSource::Symtab)];
+    let object = object::File::parse((**image).as_ref()).ok();
+    if let Some(mini) = object.and_then(|object| mini_debug_info(&object)) {
         let mini = Arc::new(MappedFile::from_bytes(mini));
-        add(&mini, SymbolSource::MiniDebugInfo);
+        sources.push((mini, SymbolSource::MiniDebugInfo));
     }
     if let Some(debug) = debug {
-        add(debug, SymbolSource::Symtab);
+        sources.push((Arc::clone(debug), SymbolSource::Symtab));
     }
-    table
+    sources
+}
+
+/// Adds the symbols that `keep` wants, by their start and size. The first source is the program, whose
+/// other tables count, too.
+fn add_all(
+    table: &mut SymbolTable,
+    sources: &[(Arc<MappedFile>, SymbolSource)],
+    map: &AddressMap,
+    keep: &mut dyn FnMut(u64, u64) -> bool,
+) {
+    for (index, (image, source)) in sources.iter().enumerate() {
+        let (Ok(object), Some(number)) = (
+            object::File::parse((**image).as_ref()),
+            table.add_image(image),
+        ) else {
+            continue;
+        };
+        let mut tables = Tables {
+            table,
+            image,
+            number,
+            map,
+            keep,
+        };
+        tables.add(&object, object.symbols(), *source);
+        if index == 0 {
+            tables.add(&object, object.dynamic_symbols(), SymbolSource::Dynsym);
+            tables.add_plt(&object);
+        }
+    }
 }
 
 /// Whether the file has the full table rather than only what dynamic linking needs.
@@ -103,8 +159,9 @@ pub(crate) fn has_symtab(image: &MappedFile) -> bool {
 struct Tables<'a> {
     table: &'a mut SymbolTable,
     image: &'a Arc<MappedFile>,
+    number: u16, // of the image
     map: &'a AddressMap,
-    hits: &'a Hits<'a>,
+    keep: &'a mut dyn FnMut(u64, u64) -> bool,
 }
 
 impl Tables<'_> {
@@ -114,29 +171,49 @@ impl Tables<'_> {
         symbols: impl Iterator<Item = impl ObjectSymbol<'data>>,
         source: SymbolSource,
     ) {
-        let Some(number) = self.table.add_image(self.image) else {
-            return;
-        };
         let sections = Sections::new(object);
         for symbol in symbols {
-            let Some(start) = self.map.offset(symbol.address()) else {
-                continue;
-            };
-            if self.hits.pass_over(start, symbol.size()) || !is_wanted(&symbol, object, &sections) {
+            if !is_wanted(&symbol, object, &sections) {
                 continue;
             }
-            let name = symbol.name_bytes().ok();
-            let Some(name) = name.and_then(|name| name_ref(self.image, number, name)) else {
-                continue;
-            };
-            self.table.add(Entry {
-                start,
-                size: symbol.size(),
-                name,
-                binding: binding(&symbol),
-                source,
-            });
+            let (address, size) = (symbol.address(), symbol.size());
+            let name = || symbol.name_bytes().ok();
+            self.push(address, size, name, binding(&symbol), source);
         }
+    }
+
+    /// The stubs through which a program calls into shared libraries, named after the function behind.
+    fn add_plt(&mut self, object: &object::File<'_>) {
+        for stub in plt::stubs(object) {
+            let name = || Some(stub.target);
+            let (address, size) = (stub.address, stub.size);
+            self.push(address, size, name, Binding::Local, SymbolSource::Plt);
+        }
+    }
+
+    fn push<'data>(
+        &mut self,
+        address: u64,
+        size: u64,
+        name: impl FnOnce() -> Option<&'data [u8]>,
+        binding: Binding,
+        source: SymbolSource,
+    ) {
+        let start = self.map.offset(address);
+        let Some(start) = start.filter(|&start| (self.keep)(start, size)) else {
+            return;
+        };
+        let name = name().and_then(|name| name_ref(self.image, self.number, name));
+        let Some(name) = name else {
+            return;
+        };
+        self.table.add(Entry {
+            start,
+            size,
+            name,
+            binding,
+            source,
+        });
     }
 }
 
@@ -218,33 +295,6 @@ impl Sections {
             };
         }
         Self(all)
-    }
-}
-
-/// The stubs through which a program calls into shared libraries, named after the function behind.
-fn add_plt(
-    table: &mut SymbolTable,
-    image: &Arc<MappedFile>,
-    object: &object::File<'_>,
-    map: &AddressMap,
-) {
-    let Some(number) = table.add_image(image) else {
-        return;
-    };
-    for stub in plt::stubs(object) {
-        let (Some(start), Some(name)) = (
-            map.offset(stub.address),
-            name_ref(image, number, stub.target),
-        ) else {
-            continue;
-        };
-        table.add(Entry {
-            start,
-            size: stub.size,
-            name,
-            binding: Binding::Local,
-            source: SymbolSource::Plt,
-        });
     }
 }
 

@@ -1,4 +1,5 @@
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prof_model::SymbolSource;
@@ -62,12 +63,19 @@ impl SymbolTable {
     }
 
     /// Decides which of the added symbols stands for which address.
-    pub(crate) fn finish(&mut self) {
+    ///
+    /// `behind` is for tables that lack symbols: for each start of a symbol without a size, where the
+    /// next symbol starts.
+    pub(crate) fn finish(&mut self, behind: Option<&BTreeMap<u64, Option<u64>>>) {
         let mut entries = std::mem::take(&mut self.entries);
         // Stable: of equals the one that was added first stays.
         entries.sort_by(|a, b| a.start.cmp(&b.start).then_with(|| self.preference(a, b)));
         entries.dedup_by_key(|entry| entry.start);
-        self.stretches = stretches(&mut entries);
+        let next = |start, next| match behind.and_then(|behind| behind.get(&start)) {
+            Some(&behind) => behind,
+            None => next,
+        };
+        self.stretches = stretches(&mut entries, next);
         self.entries = entries;
     }
 
@@ -111,11 +119,16 @@ impl SymbolTable {
 ///
 /// A symbol without a size reaches to the next one, the last to the end of the next page and a page
 /// on. It says nothing about the inside of a symbol with a size, where it is just a label.
-fn stretches(entries: &mut [Entry]) -> Vec<Stretch> {
+///
+/// `next` corrects where the symbol behind a start begins.
+fn stretches(
+    entries: &mut [Entry],
+    next: impl Fn(u64, Option<u64>) -> Option<u64>,
+) -> Vec<Stretch> {
     let mut stretches: Vec<Stretch> = Vec::with_capacity(entries.len() * 2);
     let mut open: Vec<(u64, u32)> = Vec::new(); // (end, entry), innermost last
     for index in 0..entries.len() {
-        let next = entries.get(index + 1).map(|next| next.start);
+        let following = entries.get(index + 1).map(|following| following.start);
         let entry = &mut entries[index];
         close(&mut open, entry.start, &mut stretches);
         if entry.size == 0 {
@@ -123,7 +136,7 @@ fn stretches(entries: &mut [Entry]) -> Vec<Stretch> {
                 continue;
             }
             let page_on = (entry.start | 0xfff).saturating_add(1 + 0x1000);
-            entry.size = next.unwrap_or(page_on) - entry.start;
+            entry.size = next(entry.start, following).unwrap_or(page_on) - entry.start;
         }
         let number = index as u32;
         push(&mut stretches, entry.start, Some(number));
@@ -175,7 +188,7 @@ mod tests {
             });
             offset += u64::from(len);
         }
-        table.finish();
+        table.finish(None);
         table
     }
 

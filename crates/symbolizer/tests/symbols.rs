@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use common::{build, dso, has, nm, offset_of, offset_of_symbol, resolve, run, symbol};
-use prof_model::{Resolution, SourceLine, SymbolSource};
-use prof_symbolizer::Options;
+use prof_model::{DsoAddr, DsoId, Resolution, SourceLine, SymbolSource};
+use prof_symbolizer::{Options, Symbolizer};
 
 fn raw_names() -> Options {
     Options {
@@ -355,4 +355,52 @@ fn an_alias_has_one_name_and_it_is_the_one_that_perf_prints() {
     let offset = offset_of_symbol(&program, "outer");
     let resolved = resolve(Options::default(), &dso(&program), &[offset + 3]);
     assert_eq!(&*symbol(&resolved[0]).name, "alias_of_outer"); // the longer of two equals
+}
+
+/// A table of the symbols around a few addresses names these as a table of all symbols does: sized,
+/// unsized, nested, stubs and gaps.
+#[test]
+fn a_few_symbols_give_the_same_names_as_all() {
+    let exe = std::env::current_exe().unwrap();
+    let mut files = vec![exe, "/bin/sh".into(), "/usr/bin/perl".into()];
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let libraries = maps
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(5));
+    files.extend(
+        libraries
+            .filter(|path| path.contains(".so"))
+            .map(Into::into),
+    );
+    files.sort();
+    files.dedup();
+    let mut compared = 0;
+    for file in files {
+        let Ok(image) = std::fs::read(&file) else {
+            continue;
+        };
+        let mut state = 1_u64;
+        let mut random = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            DsoAddr((state >> 33) % image.len() as u64)
+        };
+        let dso = dso(&file);
+        let mut all = Symbolizer::new(raw_names());
+        for _ in 0..3 {
+            all.resolve(DsoId(0), &dso, &[random()]); // who asks often gets all symbols
+        }
+        for _ in 0..20 {
+            let mut addrs: Vec<_> = (0..40).map(|_| random()).collect();
+            addrs.sort();
+            let few = Symbolizer::new(raw_names()).resolve(DsoId(0), &dso, &addrs);
+            let all = all.resolve(DsoId(0), &dso, &addrs);
+            for ((few, all), addr) in few.iter().zip(&all).zip(&addrs) {
+                assert_eq!(few, all, "{} {:#x}", file.display(), addr.0);
+                compared += usize::from(matches!(all, Resolution::Named { .. }));
+            }
+        }
+    }
+    assert!(compared > 500, "{compared} names");
 }
