@@ -22,6 +22,9 @@ mod terminal; // taken and given back
 mod theme; // colours
 mod tree; // call trees
 
+#[cfg(test)]
+mod tests;
+
 pub use facts::{Cost, CpuUse, EventFacts, Facts};
 pub use function::{Function, Key, Kind, Line, Process, Thread};
 pub use history::History;

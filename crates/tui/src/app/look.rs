@@ -215,20 +215,21 @@ impl App {
         }
     }
 
-    /// Lists the branches of the tree whose callers are all open. An only child stands below its
-    /// caller without a step to the right: stacks are deep and screens narrow.
+    /// Lists the branches of the tree whose callers are all open. In a chain of only children they
+    /// stand below each other without a step to the right: stacks are deep and screens narrow.
     pub(crate) fn list_visible(&mut self) {
         self.visible.clear();
-        let children = self.tree.branch(WHOLE).children.clone();
-        let mut waiting: Vec<(u32, usize)> = children.rev().map(|child| (child, 0)).collect();
-        while let Some((branch, indent)) = waiting.pop() {
-            self.visible.push((branch, indent));
-            let branch = self.tree.branch(branch);
+        let roots = self.tree.branch(WHOLE).children.clone();
+        let alone = roots.len() == 1;
+        let mut waiting: Vec<(u32, usize, bool)> = roots.rev().map(|it| (it, 0, alone)).collect();
+        while let Some((index, indent, alone)) = waiting.pop() {
+            self.visible.push((index, indent));
+            let branch = self.tree.branch(index);
             if self.open.contains(&branch.id) {
                 let only = branch.children.len() == 1 && branch.left_out == 0;
-                let indent = if only { indent } else { indent + 1 };
+                let indent = indent + usize::from(!(alone && only));
                 let children = branch.children.clone().rev();
-                waiting.extend(children.map(|child| (child, indent)));
+                waiting.extend(children.map(|child| (child, indent, only)));
             }
         }
     }

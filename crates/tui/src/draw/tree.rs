@@ -9,7 +9,11 @@ use crate::app::App;
 use crate::format::shorten;
 
 pub(super) fn draw(app: &mut App, area: Rect, buf: &mut Buffer) {
-    let heading = format!("{:>7}{:>7}  {}", "Total%", "Self%", "Function");
+    let heading = if app.inverted {
+        format!("{:>7}  Function, its callers below", "Share%")
+    } else {
+        format!("{:>7}{:>7}  Function", "Total%", "Self%")
+    };
     put(buf, area, 0, Line::from(heading));
     fill(buf, area, 0, app.theme.heading());
     let rows = Rect {
@@ -38,7 +42,14 @@ fn line(app: &App, index: u32, indent: usize, width: u16) -> Line<'static> {
         return Line::default();
     };
     let total = app.picture.percent(branch.total);
-    let own = app.picture.percent(branch.own);
+    // Upside down, all of a branch's own weight is that of the functions above it.
+    let own = match app.inverted {
+        true => Span::raw("  "),
+        false => {
+            let own = app.picture.percent(branch.own);
+            Span::styled(format!("{own:>7.1}  "), theme.percent(own))
+        }
+    };
     let has_children = !branch.children.is_empty() || branch.left_out > 0;
     let open = app.is_open(index);
     let sign = match (has_children, open) {
@@ -58,7 +69,7 @@ fn line(app: &App, index: u32, indent: usize, width: u16) -> Line<'static> {
     let module = format!("  {}", function.module);
     Line::from(vec![
         Span::styled(format!("{total:>7.1}"), theme.percent(total)),
-        Span::styled(format!("{own:>7.1}  "), theme.percent(own)),
+        own,
         Span::raw(format!("{:indent$}{sign} ", "")),
         name_span(app, name, &key, theme.kind(function.kind)),
         Span::styled(module, theme.faint()),

@@ -1,0 +1,151 @@
+use std::path::PathBuf;
+
+use crossterm::event::KeyCode;
+use ratatui::style::{Color, Modifier};
+
+use super::world::Screens;
+use crate::app::{App, View};
+
+/// Compares a screen with a file; `PROF_BLESS=1` writes the file instead.
+fn check(screens: &Screens, name: &str) {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/tests/golden");
+    let file = folder.join(format!("{name}.txt"));
+    let text = screens.text();
+    if std::env::var_os("PROF_BLESS").is_some() {
+        std::fs::write(&file, &text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(text, expected, "{name}\n{text}");
+}
+
+fn turned_to(view: View) -> Screens {
+    let mut screens = Screens::live();
+    while screens.app.view != view {
+        screens.press(KeyCode::Tab);
+    }
+    screens
+}
+
+#[test]
+fn functions_at_80_columns() {
+    check(&Screens::live(), "functions-80");
+}
+
+#[test]
+fn functions_at_200_columns() {
+    check(&Screens::new(true, 200, 60), "functions-200");
+}
+
+#[test]
+fn threads_processes_and_modules() {
+    check(&turned_to(View::Threads), "threads");
+    check(&turned_to(View::Processes), "processes");
+    check(&turned_to(View::Modules), "modules");
+}
+
+#[test]
+fn the_call_tree_and_the_tree_of_callers() {
+    let mut screens = turned_to(View::Tree);
+    check(&screens, "tree");
+    screens.type_keys("i");
+    screens.look();
+    check(&screens, "tree-inverted");
+}
+
+#[test]
+fn the_flame_graph_and_a_part_of_it() {
+    let mut screens = turned_to(View::Flame);
+    check(&screens, "flame");
+    screens.press(KeyCode::Down);
+    screens.type_keys("jj\n");
+    check(&screens, "flame-zoomed");
+}
+
+#[test]
+fn callers_callees_and_lines_of_a_function() {
+    let mut screens = Screens::live();
+    screens.type_keys("/^parse$\n\n");
+    screens.look();
+    check(&screens, "detail");
+}
+
+#[test]
+fn help_choices_and_questions_lie_over_the_rows() {
+    let mut screens = Screens::live();
+    screens.type_keys("?");
+    check(&screens, "help");
+    screens.type_keys("\x1bt");
+    check(&screens, "pick-thread");
+    screens.type_keys("\x1bw");
+    check(&screens, "prompt");
+}
+
+#[test]
+fn frozen_filtered_searched_and_ended() {
+    let mut screens = Screens::live();
+    screens.source.facts.ended = Some("EXITED".to_owned());
+    screens.type_keys("o/write\n ");
+    check(&screens, "frozen");
+}
+
+#[test]
+fn a_recording_has_a_time_bar() {
+    let mut screens = Screens::new(false, 80, 24);
+    check(&screens, "recorded");
+    screens.type_keys("+.");
+    check(&screens, "recorded-range");
+}
+
+#[test]
+fn nothing_panics_on_a_screen_of_any_size() {
+    for (width, height) in [
+        (1, 1),
+        (19, 6),
+        (20, 6),
+        (21, 7),
+        (40, 10),
+        (59, 8),
+        (400, 3),
+    ] {
+        let mut screens = Screens::new(true, width, height);
+        for _ in 0..View::ALL.len() {
+            screens.resize(width, height);
+            screens.type_keys("jG\n?\x1bt\x1b/x\n\x1bt");
+            screens.resize(width, height);
+            screens.type_keys("\x1b\x1b\x1b\x1b\t");
+        }
+    }
+}
+
+#[test]
+fn nothing_panics_without_a_sample() {
+    let mut screens = Screens::live();
+    screens.type_keys("r");
+    for _ in 0..View::ALL.len() {
+        assert!(screens.text().contains("no samples"), "{}", screens.text());
+        screens.type_keys("jkgG\nohtpyisSb/x\nnN\x1b\t");
+    }
+}
+
+#[test]
+fn colours_can_be_told_off() {
+    let mut screens = Screens::live();
+    let without = screens.style_of("lib_compress").fg;
+    assert!(matches!(without, None | Some(Color::Reset)));
+    screens.app = App::new(true, true);
+    screens.look();
+    assert_eq!(screens.style_of("k_copy_to_user").fg, Some(Color::Yellow));
+    screens.app = App::new(true, false);
+    screens.look();
+    let kernel = screens.style_of("k_copy_to_user").fg;
+    assert!(matches!(kernel, None | Some(Color::Reset)));
+}
+
+#[test]
+fn the_cursor_can_be_seen_without_colours() {
+    let mut screens = Screens::live();
+    screens.press(KeyCode::Down);
+    let name = screens.under_cursor();
+    let style = screens.style_of(&name);
+    assert!(style.add_modifier.contains(Modifier::REVERSED));
+}
