@@ -38,11 +38,34 @@ impl Names {
         names
     }
 
+    /// As [`Names::build`], asking for all DSOs at once: the answers must be in the order of the
+    /// requests, too.
+    pub fn build_at_once(
+        profile: &Profile,
+        resolver: impl FnOnce(&[(DsoId, Vec<DsoAddr>)]) -> Vec<Vec<Resolution>>,
+    ) -> Self {
+        let mut names = Self::default();
+        names.extend_at_once(profile, resolver);
+        names
+    }
+
     /// As [`Names::build`], for the frames that `profile` has gained since the last call.
     pub fn extend(
         &mut self,
         profile: &Profile,
         mut resolver: impl FnMut(DsoId, &[DsoAddr]) -> Vec<Resolution>,
+    ) {
+        self.extend_at_once(profile, |requests| {
+            let answers = requests.iter().map(|(dso, addrs)| resolver(*dso, addrs));
+            answers.collect()
+        });
+    }
+
+    /// As [`Names::build_at_once`], for the frames that `profile` has gained since the last call.
+    pub fn extend_at_once(
+        &mut self,
+        profile: &Profile,
+        resolver: impl FnOnce(&[(DsoId, Vec<DsoAddr>)]) -> Vec<Vec<Resolution>>,
     ) {
         let new: Vec<FrameKey> = profile
             .frames()
@@ -50,9 +73,10 @@ impl Names {
             .map(|(_, key)| *key)
             .collect();
         let mut indices: FxHashMap<(DsoId, u64), u32> = FxHashMap::default();
-        for (dso, addrs) in hit_addresses(&new) {
-            for (answer, addr) in resolver(dso, &addrs).into_iter().zip(&addrs) {
-                indices.insert((dso, addr.0), self.answers.len() as u32);
+        let requests = hit_addresses(&new);
+        for ((dso, addrs), answers) in requests.iter().zip(resolver(&requests)) {
+            for (answer, addr) in answers.into_iter().zip(addrs) {
+                indices.insert((*dso, addr.0), self.answers.len() as u32);
                 self.answers.push(answer);
             }
         }

@@ -30,4 +30,4 @@ pub use elf::read_build_id;
 pub use files::{FileFinder, FoundFile};
 pub use kallsyms::{KernelText, kernel_text, running_kernel_build_id};
 pub use mapped_file::MappedFile;
-pub use symbolizer::{Options, Symbolizer};
+pub use symbolizer::{Options, Request, Symbolizer};

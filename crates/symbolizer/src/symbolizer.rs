@@ -1,6 +1,6 @@
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prof_model::{
     BuildId, Dso, DsoAddr, DsoId, DsoKind, Pid, Reason, Resolution, Symbol, SymbolSource,
@@ -49,13 +49,25 @@ impl Default for Options {
     }
 }
 
+/// Addresses of one DSO.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Its id, the same on every call.
+    pub id: DsoId,
+    /// The DSO.
+    pub dso: &'a Dso,
+    /// What to name, in any order.
+    pub addrs: &'a [DsoAddr],
+}
+
+/// More threads than this wait for memory rather than for CPUs.
+const MOST_CPUS: usize = 8;
+
 /// Names addresses. Every table is loaded once, when the first address that needs it is asked for.
 #[derive(Debug)]
 pub struct Symbolizer {
-    options: Options,
-    finder: FileFinder,
+    source: FileSource,
     names: Names,
-    kept: FxHashMap<DsoId, FoundFile>,
     files: FxHashMap<DsoId, Result<ElfCode, Reason>>,
     perf_maps: FxHashMap<Pid, PerfMap>,
     kernel: Option<Result<Kernel, Reason>>,
@@ -65,10 +77,12 @@ impl Symbolizer {
     /// One that knows nothing yet.
     pub fn new(options: Options) -> Self {
         Self {
-            finder: FileFinder::new(options.symfs.clone()),
             names: Names::new(options.demangle),
-            options,
-            kept: FxHashMap::default(),
+            source: FileSource {
+                finder: FileFinder::new(options.symfs.clone()),
+                options,
+                kept: FxHashMap::default(),
+            },
             files: FxHashMap::default(),
             perf_maps: FxHashMap::default(),
             kernel: None,
@@ -81,7 +95,7 @@ impl Symbolizer {
         if matches!(self.files.get(&id), Some(Err(_))) {
             self.files.remove(&id);
         }
-        self.kept.insert(id, file);
+        self.source.kept.insert(id, file);
     }
 
     /// Opens the perf map of a process that may exit before its names are asked for, or takes in what
@@ -100,8 +114,19 @@ impl Symbolizer {
 
     /// Names addresses of one DSO, in their order. `id` must stand for the same DSO on every call.
     pub fn resolve(&mut self, id: DsoId, dso: &Dso, addrs: &[DsoAddr]) -> Vec<Resolution> {
+        if dso.kind.is_file_relative() {
+            let mut job = self.file_job(0, Request { id, dso, addrs });
+            job.run(&self.source, &mut self.names);
+            self.files.extend(job.code.map(|code| (id, code)));
+            return job.answers;
+        }
+        self.resolve_other(id, dso, addrs)
+    }
+
+    /// What is no file.
+    fn resolve_other(&mut self, id: DsoId, dso: &Dso, addrs: &[DsoAddr]) -> Vec<Resolution> {
         match dso.kind {
-            DsoKind::File | DsoKind::Vdso => self.resolve_file(id, dso, addrs),
+            DsoKind::File | DsoKind::Vdso => self.resolve(id, dso, addrs),
             DsoKind::Jit(pid) => self.resolve_jit(pid, addrs),
             DsoKind::Memory => unresolved(addrs, Reason::NoPerfMap),
             DsoKind::Kernel | DsoKind::KernelModule => self.resolve_kernel(dso, addrs),
@@ -117,45 +142,56 @@ impl Symbolizer {
         }
     }
 
-    fn resolve_file(&mut self, id: DsoId, dso: &Dso, addrs: &[DsoAddr]) -> Vec<Resolution> {
-        let Self {
-            options,
-            finder,
-            names,
-            kept,
-            files,
-            ..
-        } = self;
-        let code = files.entry(id).or_insert_with(|| {
-            let found = match kept.get(&id) {
-                Some(file) => Ok(file.clone()),
-                None => finder.open_stored(dso),
+    /// As [`Symbolizer::resolve`] for each of several DSOs, on as many CPUs as there are:
+    /// `answers[i]` is for `requests[i]`. No two requests are for one DSO.
+    pub fn resolve_all(&mut self, requests: &[Request<'_>]) -> Vec<Vec<Resolution>> {
+        let (files, others): (Vec<_>, Vec<_>) =
+            (0..requests.len()).partition(|&index| requests[index].dso.kind.is_file_relative());
+        let mut jobs: Vec<_> = files
+            .iter()
+            .map(|&index| self.file_job(index, requests[index]))
+            .collect();
+        jobs.sort_by_key(|job| job.request.addrs.len()); // the longest one is taken first
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let helpers = jobs.len().min(cpus.min(MOST_CPUS) - 1);
+        let jobs = Mutex::new(jobs);
+        let done = Mutex::new(Vec::new());
+        let look_up_files = |source: &FileSource, names: &mut Names| loop {
+            let Some(mut job) = lock(&jobs).pop() else {
+                return;
             };
-            found.map(|file| ElfCode::load(file, dso, options.symfs.as_deref()))
-        });
-        let code = match code {
-            Ok(code) => code,
-            Err(reason) => return unresolved(addrs, *reason),
+            job.run(source, names);
+            lock(&done).push(job);
         };
-        code.prepare(addrs.iter().map(|addr| addr.0));
-        let with_lines = options.inline || options.lines;
-        let resolve = |addr: &DsoAddr| {
-            let mut resolution = code.resolve(addr.0, with_lines, names);
-            if let Resolution::Named {
-                inlined, location, ..
-            } = &mut resolution
-            {
-                if !options.inline {
-                    inlined.clear();
-                }
-                if !options.lines {
-                    *location = None;
-                    inlined.iter_mut().for_each(|frame| frame.location = None);
-                }
+
+        let mut answers = vec![Vec::new(); requests.len()];
+        let source = std::mem::take(&mut self.source);
+        std::thread::scope(|scope| {
+            for _ in 0..helpers {
+                scope.spawn(|| look_up_files(&source, &mut Names::new(source.options.demangle)));
             }
-            resolution
-        };
-        addrs.iter().map(resolve).collect()
+            for index in others {
+                let Request { id, dso, addrs } = requests[index];
+                answers[index] = self.resolve_other(id, dso, addrs);
+            }
+            look_up_files(&source, &mut self.names);
+        });
+        self.source = source;
+        for job in done.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            self.files
+                .extend(job.code.map(|code| (job.request.id, code)));
+            answers[job.index] = job.answers;
+        }
+        answers
+    }
+
+    fn file_job<'a>(&mut self, index: usize, request: Request<'a>) -> FileJob<'a> {
+        FileJob {
+            index,
+            code: self.files.remove(&request.id),
+            request,
+            answers: Vec::new(),
+        }
     }
 
     fn resolve_jit(&mut self, pid: Pid, addrs: &[DsoAddr]) -> Vec<Resolution> {
@@ -179,7 +215,7 @@ impl Symbolizer {
     }
 
     fn resolve_kernel(&mut self, dso: &Dso, addrs: &[DsoAddr]) -> Vec<Resolution> {
-        let kernel = match load_kernel(&mut self.kernel, &self.options, dso) {
+        let kernel = match load_kernel(&mut self.kernel, &self.source.options, dso) {
             Ok(kernel) => kernel,
             Err(reason) => return unresolved(addrs, reason),
         };
@@ -214,7 +250,7 @@ impl Symbolizer {
     /// otherwise its start is 0 and its size covers everything.
     fn kernel_symbol(&mut self, dso: &Dso) -> Symbol {
         let name = self.names.plain(&dso.long_name());
-        let loaded = load_kernel(&mut self.kernel, &self.options, dso)
+        let loaded = load_kernel(&mut self.kernel, &self.source.options, dso)
             .ok()
             .and_then(|kernel| kernel.symbols.find(kernel.symbols.address(&name)?));
         Symbol {
@@ -225,6 +261,70 @@ impl Symbolizer {
             source: SymbolSource::Kallsyms,
         }
     }
+}
+
+/// Where files come from, and what is wanted of them.
+#[derive(Debug, Default)]
+struct FileSource {
+    options: Options,
+    finder: FileFinder,
+    kept: FxHashMap<DsoId, FoundFile>,
+}
+
+/// A file's part of a look-up.
+struct FileJob<'a> {
+    index: usize, // among the requests
+    request: Request<'a>,
+    code: Option<Result<ElfCode, Reason>>, // what is known of it, before and after
+    answers: Vec<Resolution>,
+}
+
+impl FileJob<'_> {
+    fn run(&mut self, source: &FileSource, names: &mut Names) {
+        let FileSource {
+            options,
+            finder,
+            kept,
+        } = source;
+        let Request { id, dso, addrs } = self.request;
+        let code = self.code.get_or_insert_with(|| {
+            let found = match kept.get(&id) {
+                Some(file) => Ok(file.clone()),
+                None => finder.open_stored(dso),
+            };
+            found.map(|file| ElfCode::load(file, dso, options.symfs.as_deref()))
+        });
+        let code = match code {
+            Ok(code) => code,
+            Err(reason) => {
+                self.answers = unresolved(addrs, *reason);
+                return;
+            }
+        };
+        code.prepare(addrs.iter().map(|addr| addr.0));
+        let with_lines = options.inline || options.lines;
+        let resolve = |addr: &DsoAddr| {
+            let mut resolution = code.resolve(addr.0, with_lines, names);
+            if let Resolution::Named {
+                inlined, location, ..
+            } = &mut resolution
+            {
+                if !options.inline {
+                    inlined.clear();
+                }
+                if !options.lines {
+                    *location = None;
+                    inlined.iter_mut().for_each(|frame| frame.location = None);
+                }
+            }
+            resolution
+        };
+        self.answers = addrs.iter().map(resolve).collect();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The kernel's symbols, and by how much it was moved since the recording.

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use common::{build, dso, has, nm, offset_of, offset_of_symbol, resolve, run, symbol};
 use prof_model::{DsoAddr, DsoId, Resolution, SourceLine, SymbolSource};
-use prof_symbolizer::{Options, Symbolizer};
+use prof_symbolizer::{Options, Request, Symbolizer};
 
 fn raw_names() -> Options {
     Options {
@@ -403,4 +403,37 @@ fn a_few_symbols_give_the_same_names_as_all() {
         }
     }
     assert!(compared > 500, "{compared} names");
+}
+
+#[test]
+fn files_asked_for_at_once_have_the_names_of_files_asked_for_one_by_one() {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let libraries = maps
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(5));
+    let mut paths: Vec<&str> = libraries.filter(|path| path.starts_with('/')).collect();
+    paths.sort();
+    paths.dedup();
+    let dsos: Vec<_> = paths.iter().map(|path| dso(path.as_ref())).collect();
+    let addrs: Vec<_> = (0..200)
+        .map(|index| DsoAddr(0x2_0000 + 777 * index))
+        .collect();
+    let requests: Vec<_> = (0..)
+        .zip(&dsos)
+        .map(|(id, dso)| Request {
+            id: DsoId(id),
+            dso,
+            addrs: &addrs,
+        })
+        .collect();
+    let mut symbolizer = Symbolizer::new(raw_names());
+    let mut one_by_one = Symbolizer::new(raw_names());
+    for _ in 0..2 {
+        let at_once = symbolizer.resolve_all(&requests);
+        assert_eq!(at_once.len(), dsos.len());
+        for (request, answers) in requests.iter().zip(at_once) {
+            let alone = one_by_one.resolve(request.id, request.dso, request.addrs);
+            assert_eq!(alone, answers, "{}", request.dso.long_name());
+        }
+    }
 }

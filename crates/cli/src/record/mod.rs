@@ -16,7 +16,7 @@ use prof_model::{CpuMode, DsoKind, Pid};
 use prof_perfdata::{ClockData, Features, StoredBuildId, StoredNames, TracingData};
 use prof_profile::Names;
 use prof_sampler::{Clock, HeldCommand, RunningCommand, Sampler, Target, proc};
-use prof_symbolizer::Symbolizer;
+use prof_symbolizer::{Request, Symbolizer};
 
 pub use output::write_whole;
 
@@ -256,10 +256,19 @@ fn names(recorder: &Recorder) -> (Names, StoredNames) {
     stored.callers_are_call_sites = true;
     stored.ends = recorder.ends.clone();
     stored.counters = recorder.counters();
-    let names = Names::build(profile, |id, addrs| {
-        let dso = profile.dsos.get(id);
-        let answers = symbolizer.resolve(id, dso, addrs);
-        stored.add(dso, addrs, &answers);
+    let names = Names::build_at_once(profile, |hits| {
+        let requests: Vec<_> = hits
+            .iter()
+            .map(|(id, addrs)| Request {
+                id: *id,
+                dso: profile.dsos.get(*id),
+                addrs,
+            })
+            .collect();
+        let answers = symbolizer.resolve_all(&requests);
+        for (request, answers) in requests.iter().zip(&answers) {
+            stored.add(request.dso, request.addrs, answers);
+        }
         answers
     });
     (names, stored)
