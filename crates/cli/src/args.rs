@@ -267,6 +267,14 @@ pub struct InputArgs {
     #[arg(long, value_name = "DIR")]
     pub symfs: Option<PathBuf>,
 
+    /// Name kernel addresses by this copy of /proc/kallsyms
+    #[arg(long, value_name = "FILE")]
+    pub kallsyms: Option<PathBuf>,
+
+    /// Name kernel addresses by this vmlinux
+    #[arg(short = 'k', long, value_name = "FILE")]
+    pub vmlinux: Option<PathBuf>,
+
     /// Do not show inlined functions
     #[arg(long, overrides_with = "inline")]
     pub no_inline: bool,

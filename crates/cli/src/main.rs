@@ -9,8 +9,10 @@ mod args; // the command line
 mod demo; // a workload with a known answer
 mod drawing; // flame graphs and folded stacks
 mod error; // messages in three parts
+mod header; // what is known about a recording
 mod hints; // why the kernel said no, and what to do
 mod input; // a recording, read and named
+mod names; // what addresses are called
 mod record;
 mod report;
 mod sampling; // whom to sample, what and how often

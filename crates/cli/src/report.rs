@@ -8,6 +8,7 @@ use prof_report::{CallGraph, ChainOrder, Filter, ReportOptions, parse_fields, pa
 use crate::args::{InputArgs, ReportArgs};
 use crate::drawing::{self, Facts};
 use crate::error::{CliError, Failure, Outcome};
+use crate::header;
 use crate::input::{self, Input};
 use crate::sampling;
 
@@ -19,11 +20,11 @@ pub fn run(args: &ReportArgs) -> Outcome {
     let mut options = options(args)?;
     if args.header_only {
         let recording = input::open(&args.input)?;
-        return print_lines(&input::header_lines(&recording));
+        return print_lines(&header::lines(&recording, &args.input.input, false));
     }
     let input = input::read(&args.input)?;
     if args.header && !args.quiet {
-        options.header = Some(input::header_lines(&input.recording));
+        options.header = Some(header::lines(&input.recording, &args.input.input, false));
     }
     if input.stage.profile.is_empty() {
         return Err(no_samples(&args.input).into());

@@ -1,9 +1,10 @@
 //! `prof script`.
 
+use std::cell::RefCell;
 use std::io::{self, BufWriter, Write};
 
+use prof_event::Record;
 use prof_event::abi::event_type;
-use prof_event::{Record, Sample};
 use prof_model::VirtAddr;
 use prof_perfdata::{Recording, TracingData};
 use prof_profile::{ScriptFrame, ScriptSample};
@@ -11,7 +12,9 @@ use prof_report::{ScriptFields, ScriptOptions, ScriptWriter};
 
 use crate::args::ScriptArgs;
 use crate::error::{CliError, Failure, Outcome};
+use crate::header;
 use crate::input::{self, Input};
+use crate::trace::Tracepoints;
 
 /// Runs `prof script`: one pass to find the names, one to print.
 ///
@@ -22,7 +25,9 @@ pub fn run(args: &ScriptArgs) -> Outcome {
         mut recording,
         stage,
         names,
+        namer,
     } = input::read(&args.input)?;
+    let namer = RefCell::new(namer);
     let profile = stage.profile;
     let options = ScriptOptions {
         fields: args
@@ -37,11 +42,11 @@ pub fn run(args: &ScriptArgs) -> Outcome {
     };
     let mut out = BufWriter::new(io::stdout().lock());
     if args.header {
-        for line in input::header_lines(&recording) {
+        for line in header::lines(&recording, &args.input.input, false) {
             writeln!(out, "{line}")?;
         }
     }
-    let formats = formats(&recording);
+    let tracepoints = tracepoints(&recording);
     let writer = ScriptWriter::new(&profile, &names, options);
     let mut stage = input::stage(&recording, &args.input);
     let mut result: Result<(), Failure> = Ok(());
@@ -83,8 +88,12 @@ pub fn run(args: &ScriptArgs) -> Outcome {
             ip: sample.ip,
             addr: sample.addr.map(VirtAddr),
             frames: frames.collect(),
-            trace: (event.attr.kind == event_type::TRACEPOINT)
-                .then(|| trace(formats.as_ref(), event.attr.config, sample)),
+            trace: (event.attr.kind == event_type::TRACEPOINT).then(|| {
+                let raw = sample.raw.unwrap_or_default();
+                tracepoints.print(event.attr.config, raw, &|addr| {
+                    namer.borrow_mut().kernel_function(&stage, addr)
+                })
+            }),
         };
         result = writer.write(&mut out, &script).map_err(Failure::from);
     })?;
@@ -107,14 +116,9 @@ fn fields(text: &str, profile: &prof_profile::Profile) -> Result<ScriptFields, C
         .map_err(|error| CliError::usage(error.to_string()))
 }
 
-fn formats(recording: &Recording) -> Option<TracingData> {
-    TracingData::parse(recording.features().tracing_data.as_ref()?).ok()
-}
-
-fn trace(formats: Option<&TracingData>, config: u64, sample: &Sample<'_>) -> String {
-    let format = formats.and_then(|formats| formats.by_id(config));
-    match (format, sample.raw) {
-        (Some(format), Some(raw)) => crate::trace::print(format, raw),
-        _ => String::new(),
-    }
+/// How to print the tracepoints of a recording.
+fn tracepoints(recording: &Recording) -> Tracepoints {
+    let data = recording.features().tracing_data.as_ref();
+    let data = data.and_then(|data| TracingData::parse(data).ok());
+    Tracepoints::new(data.unwrap_or_default())
 }

@@ -7,6 +7,7 @@
 
 pub mod abi; // the ABI's numbers
 mod attr; // what to count
+mod attr_text; // an attr for people
 mod bytes; // fields out of bytes
 mod encode; // records out of fields
 mod event_name; // `cycles:u` to an attr and back

@@ -20,6 +20,8 @@ pub struct Recording {
     input: Input,
     events: EventSet,
     features: Features,
+    /// Numbers of the feature sections.
+    feature_bits: Vec<u32>,
     names: Option<StoredNames>,
     warnings: Vec<String>,
     /// Whether the recorder died before it wrote the header.
@@ -119,6 +121,7 @@ impl Recording {
             input: input(prelude),
             events,
             features,
+            feature_bits: Vec::new(),
             names: None,
             warnings,
             unfinished: false,
@@ -157,6 +160,7 @@ impl Recording {
             },
             events,
             features: Features::default(),
+            feature_bits: header.feature_bits().collect(),
             names: None,
             warnings,
             unfinished,
@@ -275,6 +279,19 @@ impl Recording {
     /// Facts about the recording. Those of a pipe can get further ones while its records are read.
     pub fn features(&self) -> &Features {
         &self.features
+    }
+
+    /// Whether the file has a feature section of that number. A pipe has none: its facts are records.
+    pub fn has_feature(&self, bit: u32) -> bool {
+        self.feature_bits.contains(&bit)
+    }
+
+    /// Offset and size of the records in the file; `None` in a pipe.
+    pub fn records(&self) -> Option<(u64, u64)> {
+        match &self.input {
+            Input::Files { data, .. } => Some((data.offset, data.size)),
+            _ => None,
+        }
     }
 
     /// The names that the recorder stored, if it was `prof`.

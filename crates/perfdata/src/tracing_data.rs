@@ -3,6 +3,7 @@
 //! perf copies them from tracefs into a section of their own and refuses a recording of tracepoints
 //! that has none.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,8 @@ const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 pub struct TracingData {
     /// One for each tracepoint.
     pub formats: Vec<TracepointFormat>,
+    /// Constant strings of the kernel by address: what pointers in the data stand for.
+    pub strings: HashMap<u64, String>,
 }
 
 /// What a tracepoint's raw data consist of.
@@ -102,7 +105,7 @@ impl TracingData {
             .strip_prefix(MAGIC)
             .ok_or_else(|| corrupt("they do not start with their magic"))?;
         match parse_body(body) {
-            Ok(Some(formats)) => Ok(Self { formats }),
+            Ok(Some(this)) => Ok(this),
             Ok(None) => Err(corrupt("they are of a big-endian machine")),
             Err(Short) => Err(corrupt("they end too early")),
         }
@@ -159,7 +162,7 @@ fn put_systems(root: &Path, tracepoints: &[(&str, &str)], out: &mut Vec<u8>) -> 
 }
 
 /// `None`: big-endian.
-fn parse_body(body: &[u8]) -> Result<Option<Vec<TracepointFormat>>, Short> {
+fn parse_body(body: &[u8]) -> Result<Option<TracingData>, Short> {
     let mut reader = Reader::new(body);
     reader.c_string(); // version
     if reader.u8()? != 0 {
@@ -182,7 +185,25 @@ fn parse_body(body: &[u8]) -> Result<Option<Vec<TracepointFormat>>, Short> {
             formats.push(TracepointFormat::parse(&system, &text));
         }
     }
-    Ok(Some(formats))
+    Ok(Some(TracingData {
+        formats,
+        strings: strings(&mut reader).unwrap_or_default(),
+    }))
+}
+
+/// Lines of `printk_formats`: `0xffffffff82a0b1c8 : "start context switch"`.
+fn strings(reader: &mut Reader<'_>) -> Result<HashMap<u64, String>, Short> {
+    let kallsyms = reader.u32()?;
+    reader.bytes(kallsyms as usize)?;
+    let len = reader.u32()?;
+    let text = String::from_utf8_lossy(reader.bytes(len as usize)?);
+    let lines = text.lines().filter_map(|line| {
+        let (address, text) = line.split_once(" : ")?;
+        let address = u64::from_str_radix(address.trim().strip_prefix("0x")?, 16).ok()?;
+        let text = text.trim().strip_prefix('"')?.strip_suffix('"')?;
+        Some((address, text.replace("\\n", "")))
+    });
+    Ok(lines.collect())
 }
 
 fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Short> {
@@ -219,7 +240,8 @@ impl TracepointField {
         let mut parts = line.split(';').map(str::trim);
         let declaration = parts.next()?;
         let (declared, array) = match declaration.find('[') {
-            Some(at) if !declaration.starts_with("__") => declaration.split_at(at),
+            // `__data_loc char[] name` has its brackets in the type
+            Some(at) if declaration.ends_with(']') => declaration.split_at(at),
             _ => (declaration, ""),
         };
         let declared = declared.trim();
@@ -250,7 +272,8 @@ mod tests {
         \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\n\
         \tfield:char prev_comm[16];\toffset:8;\tsize:16;\tsigned:1;\n\
         \tfield:const char * name;\toffset:24;\tsize:8;\tsigned:0;\n\
-        \tfield:__data_loc char[] file;\toffset:32;\tsize:4;\tsigned:1;\n\n\
+        \tfield:__data_loc char[] file;\toffset:32;\tsize:4;\tsigned:1;\n\
+        \tfield:__u8 saddr[4];\toffset:36;\tsize:4;\tsigned:0;\n\n\
         print fmt: \"prev_comm=%s\", REC->prev_comm\n";
 
     #[test]
@@ -270,6 +293,7 @@ mod tests {
                 ("char[16]", "prev_comm", 8, 16, true),
                 ("const char *", "name", 24, 8, false),
                 ("__data_loc char[]", "file", 32, 4, true),
+                ("__u8[4]", "saddr", 36, 4, false),
             ]
         );
     }

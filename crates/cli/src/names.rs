@@ -1,0 +1,175 @@
+//! Names for what a recording hit: its own where it has them, else those of this machine's files.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use prof_model::{
+    BuildId, CpuMode, Dso, DsoAddr, DsoId, DsoKind, Reason, Resolution, SymbolSource, VirtAddr,
+};
+use prof_perfdata::{Features, Recording, StoredNames};
+use prof_symbolizer::{KernelText, Symbolizer};
+
+use crate::args::InputArgs;
+use crate::stage::Stage;
+
+/// Names addresses of one recording.
+pub struct Namer {
+    symbolizer: Symbolizer,
+    stored: Option<StoredNames>,
+    raw_names: bool,
+    /// Why kernel addresses must not be looked up here.
+    no_kernel: Option<Reason>,
+    /// Whether the kernel's own tables were given by hand.
+    kernel_given: bool,
+    /// Files without a build-id in the recording that gave names.
+    unverified: BTreeSet<String>,
+}
+
+impl Namer {
+    /// For a recording that was read into `stage`.
+    pub fn new(recording: &Recording, stage: &Stage, args: &InputArgs) -> Self {
+        let features = recording.features();
+        let given = args.vmlinux.clone().or_else(|| args.kallsyms.clone());
+        let build_id = kernel_build_id(features);
+        let mut symbolizer = Symbolizer::new(prof_symbolizer::Options {
+            inline: !args.no_inline,
+            demangle: !args.no_demangle,
+            symfs: args.symfs.clone(),
+            kernel_build_id: build_id,
+            kernel_text: kernel_text(stage),
+            kallsyms: given.clone(),
+            ..prof_symbolizer::Options::default()
+        });
+        stage.files.give_to(&mut symbolizer);
+        Self {
+            symbolizer,
+            stored: recording.stored_names().cloned(),
+            raw_names: args.no_demangle,
+            no_kernel: no_kernel(features, stage, build_id, given.as_ref()),
+            kernel_given: given.is_some(),
+            unverified: BTreeSet::new(),
+        }
+    }
+
+    /// Names addresses of a DSO, in their order.
+    pub fn resolve(&mut self, id: DsoId, dso: &Dso, addrs: &[DsoAddr]) -> Vec<Resolution> {
+        let mut answers: Vec<_> = addrs.iter().map(|&addr| self.stored(dso, addr)).collect();
+        // What the recorder could not name may have found its debug file here.
+        let is_missing = |answer: &Option<Resolution>| !matches!(answer, Some(it) if is_named(it));
+        let missing: Vec<_> = answers
+            .iter()
+            .zip(addrs)
+            .filter(|(answer, _)| is_missing(answer))
+            .map(|(_, &addr)| addr)
+            .collect();
+        if !missing.is_empty() {
+            let found = self.look_up(id, dso, &missing);
+            let places = answers.iter_mut().filter(|answer| is_missing(answer));
+            for (place, found) in places.zip(found) {
+                if is_named(&found) || place.is_none() {
+                    *place = Some(found); // else the recorder's reason stands
+                }
+            }
+        }
+        let unnamed = Resolution::Unresolved(Reason::NoSymbol);
+        answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or_else(|| unnamed.clone()))
+            .map(|answer| match self.raw_names {
+                true => with_raw_name(answer),
+                false => answer,
+            })
+            .collect()
+    }
+
+    /// The kernel function at an address of the recorded kernel, and the offset in it.
+    pub fn kernel_function(&mut self, stage: &Stage, addr: u64) -> Option<(String, u64)> {
+        let mapping = stage.tracker.kernel_mapping(VirtAddr(addr))?;
+        let place = mapping.dso_addr(VirtAddr(addr));
+        let dso = stage.tracker.processes.dsos.get(mapping.dso);
+        match self.resolve(mapping.dso, dso, &[place]).pop()? {
+            Resolution::Named { symbol, .. } => {
+                Some((symbol.name.to_string(), place.0.wrapping_sub(symbol.start)))
+            }
+            Resolution::Unresolved(_) => None,
+        }
+    }
+
+    /// Files that gave names although nothing in the recording tells that they are the ones that
+    /// ran.
+    pub fn unverified(&self) -> impl Iterator<Item = &str> {
+        self.unverified.iter().map(String::as_str)
+    }
+
+    fn stored(&self, dso: &Dso, addr: DsoAddr) -> Option<Resolution> {
+        if dso.kind.is_kernel() && self.kernel_given {
+            return None; // what was given by hand wins
+        }
+        self.stored.as_ref()?.resolve(dso, addr)
+    }
+
+    fn look_up(&mut self, id: DsoId, dso: &Dso, addrs: &[DsoAddr]) -> Vec<Resolution> {
+        if let Some(reason) = self.no_kernel
+            && matches!(dso.kind, DsoKind::Kernel | DsoKind::KernelModule)
+        {
+            return vec![Resolution::Unresolved(reason); addrs.len()];
+        }
+        let found = self.symbolizer.resolve(id, dso, addrs);
+        if dso.kind == DsoKind::File && dso.build_id.is_none() && found.iter().any(is_named) {
+            self.unverified.insert(dso.long_name().into_owned());
+        }
+        found
+    }
+}
+
+/// Whether it has a name that is more than the name of its module.
+fn is_named(answer: &Resolution) -> bool {
+    matches!(answer, Resolution::Named { .. })
+}
+
+fn with_raw_name(mut answer: Resolution) -> Resolution {
+    if let Resolution::Named { symbol, .. } = &mut answer
+        && symbol.source != SymbolSource::Kallsyms
+    {
+        symbol.name = symbol.raw.clone();
+    }
+    answer
+}
+
+/// Why this machine's tables cannot name the recorded kernel's addresses, if they cannot.
+fn no_kernel(
+    features: &Features,
+    stage: &Stage,
+    build_id: Option<BuildId>,
+    given: Option<&PathBuf>,
+) -> Option<Reason> {
+    if given.is_some() {
+        return None;
+    }
+    if stage.tracker.kernel_reference.is_none() {
+        return Some(Reason::KernelRestricted); // no telling by how much the kernel was moved since
+    }
+    // A build-id is checked where the tables are loaded. Without one the release must do.
+    let release = features.os_release.as_ref().filter(|_| build_id.is_none());
+    let running = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    (release? != running.trim()).then_some(Reason::OtherKernel)
+}
+
+fn kernel_build_id(features: &Features) -> Option<BuildId> {
+    let mut stored = features.build_ids.iter();
+    let kernel = stored.find(|stored| stored.mode == CpuMode::Kernel)?;
+    Some(kernel.build_id)
+}
+
+/// Where the recorded kernel's text lay: it may be elsewhere since the last boot.
+fn kernel_text(stage: &Stage) -> Option<KernelText> {
+    let processes = &stage.tracker.processes;
+    let (_, reference) = stage.tracker.kernel_reference.clone()?;
+    let mut mappings = processes.kernel.iter();
+    let text = mappings.find(|mapping| processes.dsos.get(mapping.dso).kind == DsoKind::Kernel)?;
+    Some(KernelText {
+        start: text.start,
+        end: text.end,
+        reference,
+    })
+}
