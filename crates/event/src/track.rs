@@ -4,10 +4,13 @@ use prof_model::{BuildId, CpuMode, Dso, DsoId, DsoKind, FileId, Mapping, Pid, Pr
 use prof_model::{Tid, VirtAddr};
 use rustc_hash::FxHashMap;
 
-use crate::record::{Ksymbol, Mmap, Record};
+use crate::abi::{misc, record};
+use crate::encode::RecordBuilder;
+use crate::record::{Ksymbol, Mmap, Record, SampleId};
 
 const PROT_EXEC: u32 = 4;
 const MAP_HUGETLB: u32 = 0x40000;
+const MAP_PRIVATE: u32 = 2;
 
 /// perf's name for the kernel's own text.
 pub const KERNEL_NAME: &str = "[kernel.kallsyms]";
@@ -199,6 +202,95 @@ impl Tracker {
     }
 }
 
+impl Tracker {
+    /// Appends records that bring a new tracker to this state, as a recorder makes them up for what
+    /// was there before it came. Their time is 0.
+    pub fn restate(&self, sample_type: u64, out: &mut Vec<u8>) {
+        let mut put = |kind, misc, fill: &mut dyn FnMut(&mut RecordBuilder<'_>)| {
+            let mut record = RecordBuilder::new(out, kind, misc);
+            fill(&mut record);
+            record.sample_id(sample_type, &SampleId::default());
+            let _ = record.finish(); // a name came in a record, so it fits into one
+        };
+        let processes = &self.processes;
+        for mapping in processes.kernel.iter() {
+            let (start, len) = (mapping.start, mapping.end - mapping.start);
+            let dso = processes.dsos.get(mapping.dso);
+            if dso.kind == DsoKind::KernelSymbol {
+                put(record::KSYMBOL, 0, &mut |record| {
+                    record
+                        .u64(start)
+                        .u32(u32::try_from(len).unwrap_or(u32::MAX));
+                    record.u16(1).u16(0).c_string(&dso.path); // 1: a BPF program
+                });
+                continue;
+            }
+            let (pgoff, name) = match &self.kernel_reference {
+                Some((address, symbol)) if dso.kind == DsoKind::Kernel => {
+                    (*address, [&dso.path, symbol.as_bytes()].concat())
+                }
+                _ => (0, dso.path.clone()),
+            };
+            put(record::MMAP, misc::KERNEL, &mut |record| {
+                record.u32(u32::MAX).u32(0).u64(start).u64(len).u64(pgoff);
+                record.c_string(&name);
+            });
+        }
+        let mut threads: Vec<_> = processes.threads().collect();
+        threads.sort_unstable_by_key(|(tid, thread)| (thread.pid, *tid));
+        let mut mapped = None;
+        for (tid, thread) in threads {
+            if let Some(comm) = thread.comm {
+                let name = processes.comms.bytes(comm);
+                put(record::COMM, 0, &mut |record| {
+                    record
+                        .u32(thread.pid.0 as u32)
+                        .u32(tid.0 as u32)
+                        .c_string(name);
+                });
+            }
+            if mapped.replace(thread.pid) == Some(thread.pid) {
+                continue;
+            }
+            let mappings = processes
+                .space(thread.pid)
+                .into_iter()
+                .flat_map(|it| it.iter());
+            for mapping in mappings {
+                let dso = processes.dsos.get(mapping.dso);
+                put(record::MMAP2, misc::USER, &mut |record| {
+                    restate_mapping(record, thread.pid, mapping, dso);
+                });
+            }
+        }
+    }
+}
+
+fn restate_mapping(record: &mut RecordBuilder<'_>, pid: Pid, mapping: &Mapping, dso: &Dso) {
+    let file = dso.file.unwrap_or(FileId {
+        major: 0,
+        minor: 0,
+        inode: 0,
+        generation: 0,
+    });
+    let name: &[u8] = match dso.kind {
+        DsoKind::Jit(_) => b"//anon",
+        _ => &dso.path,
+    };
+    let prot = if mapping.executable { 1 | PROT_EXEC } else { 1 };
+    record.u32(pid.0 as u32).u32(pid.0 as u32);
+    record
+        .u64(mapping.start)
+        .u64(mapping.end - mapping.start)
+        .u64(mapping.dso_start);
+    record
+        .u32(file.major)
+        .u32(file.minor)
+        .u64(file.inode)
+        .u64(file.generation);
+    record.u32(prot).u32(MAP_PRIVATE).c_string(name);
+}
+
 fn user_kind(mmap: &Mmap<'_>) -> DsoKind {
     let name = mmap.name;
     let starts = |prefix: &str| name.starts_with(prefix.as_bytes());
@@ -299,6 +391,70 @@ mod tests {
         assert!(found(&tracker));
         tracker.apply(&at(true));
         assert!(!found(&tracker));
+    }
+
+    #[test]
+    fn a_restated_tracker_knows_the_same_threads_and_mappings() {
+        use crate::RawRecord;
+        use crate::abi::sample;
+        let mut tracker = Tracker::default();
+        tracker.apply(&kernel_mmap(
+            "[kernel.kallsyms]_text",
+            0xffff_ffff_8100_0000,
+        ));
+        tracker.apply(&kernel_mmap("[ext4]", 0xffff_ffff_8180_0000));
+        tracker.apply(&Record::Ksymbol(Ksymbol {
+            addr: 0xffff_ffff_c000_0000,
+            len: 0x100,
+            unregister: false,
+            name: b"bpf_prog_1_x",
+        }));
+        tracker.apply(&mmap("/bin/a", 0x5000, 7));
+        tracker.apply(&mmap("//anon", 0x7000, 0));
+        tracker.apply(&mmap("[vdso]", 0x9000, 0));
+        for (tid, name) in [(5, "main"), (6, "worker")] {
+            tracker.apply(&Record::Comm {
+                pid: PID,
+                tid: Tid(tid),
+                exec: false,
+                name: name.as_bytes(),
+            });
+        }
+
+        let attr = crate::EventAttr {
+            sample_type: sample::TID | sample::TIME | sample::CPU | sample::IDENTIFIER,
+            flags: crate::abi::flag::SAMPLE_ID_ALL,
+            ..crate::EventAttr::default()
+        };
+        let mut bytes = Vec::new();
+        tracker.restate(attr.sample_type, &mut bytes);
+        let mut again = Tracker::default();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let raw = RawRecord::parse(rest).unwrap();
+            again.apply(&crate::decode(raw, &attr).unwrap().0);
+            rest = &rest[raw.bytes.len()..];
+        }
+
+        let spaces = |tracker: &Tracker| {
+            let processes = &tracker.processes;
+            let user = processes.space(PID).unwrap();
+            let mappings = processes.kernel.iter().chain(user.iter());
+            let mappings = mappings.map(|it| (*it, processes.dsos.get(it.dso).clone()));
+            let places =
+                mappings.map(|(it, dso)| (it.start, it.end, it.dso_start, it.executable, dso));
+            places.collect::<Vec<_>>()
+        };
+        assert_eq!(spaces(&again), spaces(&tracker));
+        assert_eq!(again.kernel_reference, tracker.kernel_reference);
+        let name = |tracker: &Tracker, tid| {
+            let processes = &tracker.processes;
+            processes
+                .comms
+                .display(processes.comm_of(PID, Tid(tid)).unwrap())
+                .into_owned()
+        };
+        assert_eq!([name(&again, 5), name(&again, 6)], ["main", "worker"]);
     }
 
     fn kernel_mmap(name: &str, addr: u64) -> Record<'_> {

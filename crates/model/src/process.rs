@@ -119,6 +119,17 @@ impl ProcessTable {
         }
     }
 
+    /// Forgets a thread that has ended, and with its process's last thread the mappings.
+    pub fn forget(&mut self, pid: Pid, tid: Tid) {
+        if self.threads.get(&tid).is_some_and(|it| it.pid == pid) {
+            self.threads.remove(&tid);
+        }
+        let has_first = self.threads.contains_key(&Tid(pid.0));
+        if !has_first && !self.threads.values().any(|it| it.pid == pid) {
+            self.spaces.remove(&pid);
+        }
+    }
+
     /// Maps a DSO into a process.
     pub fn map(&mut self, pid: Pid, mapping: Mapping) {
         Arc::make_mut(self.spaces.entry(pid).or_default()).insert(mapping);
@@ -213,6 +224,18 @@ mod tests {
             table.comms.display(table.comm_of(SHELL, Tid(10)).unwrap()),
             "sh"
         );
+    }
+
+    #[test]
+    fn the_last_thread_takes_the_mappings_with_it() {
+        let mut table = shell();
+        table.fork(SHELL, Tid(12), SHELL, Tid(10), true);
+        table.forget(SHELL, Tid(10));
+        assert!(has(&table, SHELL, 0x1000));
+        table.forget(CHILD, Tid(12)); // another process's thread by then
+        assert!(table.thread(Tid(12)).is_some());
+        table.forget(SHELL, Tid(12));
+        assert!(!has(&table, SHELL, 0x1000));
     }
 
     #[test]
