@@ -1,0 +1,107 @@
+//! Takes one sample of a process in user code and unwinds its stack.
+//!
+//!     cargo run -p prof-examples --bin unwind -- PID
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prof_event::{EventSet, EventSpec, RawRecord, Record, Sample, Tracker};
+use prof_model::{AddressSpace, DsoId, DsoTable, Pid, VirtAddr};
+use prof_sampler::{Clock, Options, Rate, Sampler, Sink, StackCapture, Target};
+use prof_symbolizer::FileFinder;
+use prof_unwinder::{Images, Regs, StackCopy, Unwinder};
+
+/// The bytes of the files that a process has mapped.
+struct Files<'a> {
+    pid: Pid,
+    space: &'a AddressSpace,
+    dsos: &'a DsoTable,
+}
+
+impl Images for Files<'_> {
+    fn image(&mut self, dso: DsoId) -> Option<Arc<dyn AsRef<[u8]> + Send + Sync>> {
+        let mapping = self.space.iter().find(|mapping| mapping.dso == dso)?;
+        let finder = FileFinder::default();
+        let dso = self.dsos.get(dso);
+        let found = finder.open_live(self.pid, mapping.start, mapping.end, dso);
+        Some(found.ok()?.image)
+    }
+}
+
+/// Unwinds the first sample.
+struct First {
+    events: EventSet,
+    tracker: Tracker,
+    lines: Vec<String>,
+}
+
+impl First {
+    fn unwind(&mut self, sample: &Sample<'_>) -> Option<()> {
+        let (regs, stack) = (sample.user_regs?, sample.user_stack?);
+        let regs = Regs::from_perf(regs.mask, regs.values.iter());
+        let full = stack.bytes.len() == stack.capacity;
+        let copy = StackCopy::new(VirtAddr(regs.sp()?), stack.bytes, full);
+        let processes = &self.tracker.processes;
+        let space = processes.space(sample.pid)?;
+        let mut files = Files {
+            pid: sample.pid,
+            space,
+            dsos: &processes.dsos,
+        };
+        let mut chain = Vec::new();
+        let end = Unwinder::new().unwind(space, &mut files, &regs, &copy, &[], 1024, &mut chain);
+        for addr in chain {
+            let mapping = space.find(addr)?;
+            let dso = processes.dsos.get(mapping.dso).short_name();
+            let offset = mapping.dso_addr(addr).0;
+            self.lines.push(format!("{:#x}  {dso}+{offset:#x}", addr.0));
+        }
+        self.lines.push(end.describe().to_owned());
+        Some(())
+    }
+}
+
+impl Sink for First {
+    fn record(&mut self, raw: RawRecord<'_>) -> io::Result<()> {
+        let decoded = self.events.decode(raw).map_err(io::Error::other)?;
+        match &decoded.record {
+            Record::Sample(sample) if self.lines.is_empty() => {
+                self.unwind(sample);
+            }
+            record => self.tracker.apply(record),
+        }
+        Ok(())
+    }
+
+    fn finish_round(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let pid = std::env::args().nth(1).ok_or("which process?")?.parse()?;
+    let mut sampler = Sampler::open(Options {
+        target: Target::Processes(vec![Pid(pid)]),
+        events: vec![EventSpec::parse("cpu-clock:u")?],
+        rate: Rate::Frequency(99),
+        stacks: StackCapture::Copy(64_000),
+        cpus: None,
+        inherit: true,
+        ring_bytes: None,
+        clock: Clock::MONOTONIC,
+    })?;
+    let mut first = First {
+        events: sampler.events().clone(),
+        tracker: Tracker::default(),
+        lines: Vec::new(),
+    };
+    sampler.start(None, Duration::ZERO, &mut first)?;
+    while first.lines.is_empty() && !sampler.target_exited() {
+        sampler.wait(Duration::from_millis(100), &[])?;
+        sampler.round(&mut first)?;
+    }
+    first.lines.iter().for_each(|line| println!("{line}"));
+    Ok(())
+}
