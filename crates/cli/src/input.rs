@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::io::Read;
 
-use prof_model::{BuildId, CpuMode};
+use prof_model::{BuildId, CpuMode, DsoAddr, DsoId, DsoTable};
 use prof_perfdata::{Error, Item, Recording};
 use prof_profile::Names;
-use prof_symbolizer::FileFinder;
+use prof_symbolizer::{FileFinder, Request};
 
 use crate::args::InputArgs;
 use crate::error::CliError;
@@ -88,8 +88,8 @@ pub fn read(args: &InputArgs) -> Result<Input, CliError> {
         eprintln!("prof: {name}: {warning}");
     }
     let mut namer = Namer::new(&recording, &stage, args);
-    let names = Names::build(&stage.profile, |id, addrs| {
-        namer.resolve(id, stage.profile.dsos.get(id), addrs)
+    let names = Names::build_at_once(&stage.profile, |hits| {
+        namer.resolve_all(&requests(hits, &stage.profile.dsos))
     });
     let unverified: Vec<&str> = namer.unverified().collect();
     if !unverified.is_empty() {
@@ -101,6 +101,16 @@ pub fn read(args: &InputArgs) -> Result<Input, CliError> {
         names,
         namer,
     })
+}
+
+/// The addresses that samples hit as the symbolizer wants to be asked for them.
+pub fn requests<'a>(hits: &'a [(DsoId, Vec<DsoAddr>)], dsos: &'a DsoTable) -> Vec<Request<'a>> {
+    let requests = hits.iter().map(|(id, addrs)| Request {
+        id: *id,
+        dso: dsos.get(*id),
+        addrs,
+    });
+    requests.collect()
 }
 
 /// That nothing tells whether these files are the ones that ran.

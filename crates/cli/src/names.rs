@@ -7,7 +7,7 @@ use prof_model::{
     BuildId, CpuMode, Dso, DsoAddr, DsoId, DsoKind, Reason, Resolution, SymbolSource, VirtAddr,
 };
 use prof_perfdata::{Features, Recording, StoredNames};
-use prof_symbolizer::{KernelText, Symbolizer};
+use prof_symbolizer::{KernelText, Request, Symbolizer};
 
 use crate::args::InputArgs;
 use crate::stage::Stage;
@@ -53,32 +53,58 @@ impl Namer {
 
     /// Names addresses of a DSO, in their order.
     pub fn resolve(&mut self, id: DsoId, dso: &Dso, addrs: &[DsoAddr]) -> Vec<Resolution> {
-        let mut answers: Vec<_> = addrs.iter().map(|&addr| self.stored(dso, addr)).collect();
+        let answers = self.resolve_all(&[Request { id, dso, addrs }]);
+        answers.into_iter().next().unwrap_or_default()
+    }
+
+    /// Names addresses of several DSOs: `answers[i]` is for `requests[i]`, in the order of its
+    /// addresses.
+    pub fn resolve_all(&mut self, requests: &[Request<'_>]) -> Vec<Vec<Resolution>> {
+        let mut answers: Vec<Vec<Option<Resolution>>> = requests
+            .iter()
+            .map(|request| {
+                let addrs = request.addrs.iter();
+                addrs.map(|&addr| self.stored(request.dso, addr)).collect()
+            })
+            .collect();
         // What the recorder could not name may have found its debug file here.
         let is_missing = |answer: &Option<Resolution>| !matches!(answer, Some(it) if is_named(it));
-        let missing: Vec<_> = answers
+        let missing: Vec<Vec<DsoAddr>> = requests
             .iter()
-            .zip(addrs)
-            .filter(|(answer, _)| is_missing(answer))
-            .map(|(_, &addr)| addr)
+            .zip(&answers)
+            .map(|(request, answers)| {
+                let both = request.addrs.iter().zip(answers);
+                let missing = both.filter(|(_, answer)| is_missing(answer));
+                missing.map(|(&addr, _)| addr).collect()
+            })
             .collect();
-        if !missing.is_empty() {
-            let found = self.look_up(id, dso, &missing);
-            let places = answers.iter_mut().filter(|answer| is_missing(answer));
-            for (place, found) in places.zip(found) {
+        let again = requests.iter().zip(&missing);
+        let again: Vec<_> = again
+            .filter(|(_, missing)| !missing.is_empty())
+            .map(|(&request, addrs)| Request { addrs, ..request })
+            .collect();
+        let mut found = self.look_up(&again).into_iter();
+        for answers in &mut answers {
+            let places: Vec<_> = answers.iter_mut().filter(|it| is_missing(it)).collect();
+            if places.is_empty() {
+                continue;
+            }
+            for (place, found) in places.into_iter().zip(found.next().unwrap_or_default()) {
                 if is_named(&found) || place.is_none() {
                     *place = Some(found); // else the recorder's reason stands
                 }
             }
         }
-        let unnamed = Resolution::Unresolved(Reason::NoSymbol);
-        answers
-            .into_iter()
-            .map(|answer| answer.unwrap_or_else(|| unnamed.clone()))
-            .map(|answer| match self.raw_names {
+        let finish = |answer: Option<Resolution>| {
+            let answer = answer.unwrap_or(Resolution::Unresolved(Reason::NoSymbol));
+            match self.raw_names {
                 true => with_raw_name(answer),
                 false => answer,
-            })
+            }
+        };
+        let answers = answers.into_iter();
+        answers
+            .map(|answers| answers.into_iter().map(finish).collect())
             .collect()
     }
 
@@ -108,17 +134,28 @@ impl Namer {
         self.stored.as_ref()?.resolve(dso, addr)
     }
 
-    fn look_up(&mut self, id: DsoId, dso: &Dso, addrs: &[DsoAddr]) -> Vec<Resolution> {
-        if let Some(reason) = self.no_kernel
-            && matches!(dso.kind, DsoKind::Kernel | DsoKind::KernelModule)
-        {
-            return vec![Resolution::Unresolved(reason); addrs.len()];
+    fn look_up(&mut self, requests: &[Request<'_>]) -> Vec<Vec<Resolution>> {
+        let no_kernel = self.no_kernel;
+        let forbidden = |dso: &Dso| {
+            let is_kernel = matches!(dso.kind, DsoKind::Kernel | DsoKind::KernelModule);
+            no_kernel.filter(|_| is_kernel)
+        };
+        let allowed = requests.iter().copied();
+        let allowed: Vec<_> = allowed.filter(|it| forbidden(it.dso).is_none()).collect();
+        let mut found = self.symbolizer.resolve_all(&allowed).into_iter();
+        let mut answers = Vec::new();
+        for Request { dso, addrs, .. } in requests {
+            if let Some(reason) = forbidden(dso) {
+                answers.push(vec![Resolution::Unresolved(reason); addrs.len()]);
+                continue;
+            }
+            let found = found.next().unwrap_or_default();
+            if dso.kind == DsoKind::File && dso.build_id.is_none() && found.iter().any(is_named) {
+                self.unverified.insert(dso.long_name().into_owned());
+            }
+            answers.push(found);
         }
-        let found = self.symbolizer.resolve(id, dso, addrs);
-        if dso.kind == DsoKind::File && dso.build_id.is_none() && found.iter().any(is_named) {
-            self.unverified.insert(dso.long_name().into_owned());
-        }
-        found
+        answers
     }
 }
 

@@ -16,13 +16,14 @@ use prof_model::{CpuMode, DsoKind, Pid};
 use prof_perfdata::{ClockData, Features, StoredBuildId, StoredNames, TracingData};
 use prof_profile::Names;
 use prof_sampler::{Clock, HeldCommand, RunningCommand, Sampler, Target, proc};
-use prof_symbolizer::{Request, Symbolizer};
+use prof_symbolizer::Symbolizer;
 
 pub use output::write_whole;
 
 use crate::args::RecordArgs;
 use crate::drawing::{self, Facts};
 use crate::error::{CliError, Failure, Outcome};
+use crate::input;
 use crate::sampling;
 use crate::signals::{self, EndRequests};
 use crate::stage::{Files, Stage};
@@ -257,14 +258,7 @@ fn names(recorder: &Recorder) -> (Names, StoredNames) {
     stored.ends = recorder.ends.clone();
     stored.counters = recorder.counters();
     let names = Names::build_at_once(profile, |hits| {
-        let requests: Vec<_> = hits
-            .iter()
-            .map(|(id, addrs)| Request {
-                id: *id,
-                dso: profile.dsos.get(*id),
-                addrs,
-            })
-            .collect();
+        let requests = input::requests(hits, &profile.dsos);
         let answers = symbolizer.resolve_all(&requests);
         for (request, answers) in requests.iter().zip(&answers) {
             stored.add(request.dso, request.addrs, answers);
