@@ -65,6 +65,12 @@ impl CliError {
         self
     }
 
+    /// Without hints, for where there is room for one line.
+    pub fn in_one_line(&self) -> String {
+        let parts = std::iter::once(&self.what).chain(&self.causes);
+        parts.map(String::as_str).collect::<Vec<_>>().join(": ")
+    }
+
     /// Sets the exit status.
     #[must_use]
     pub fn status(mut self, status: u8) -> Self {

@@ -16,6 +16,7 @@ mod names; // what addresses are called
 mod record;
 mod report;
 mod sampling; // whom to sample, what and how often
+mod screens; // what top and report share on a terminal
 mod script;
 mod signals; // Ctrl-C
 mod stage; // from a record to a place in the profile

@@ -363,6 +363,13 @@ impl Stage {
         }
     }
 
+    /// Closes all files and forgets what was read of them; those that are hit again are opened again.
+    /// Only for running processes.
+    pub fn close_files(&mut self) {
+        self.files = Files::live();
+        self.unwinder = Unwinder::new();
+    }
+
     /// What unwinding took.
     pub fn unwinder_stats(&self) -> &prof_unwinder::Stats {
         self.unwinder.stats()

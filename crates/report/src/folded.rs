@@ -51,7 +51,7 @@ impl StackWeight {
 
 /// What sort of code a frame of a flame graph is: it decides the colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum CodeKind {
+pub enum CodeKind {
     /// The thread's name, at the bottom.
     Thread,
     /// A function of a file.
@@ -74,6 +74,32 @@ pub struct FoldedStacks {
 }
 
 impl FoldedStacks {
+    /// Folds stacks whose frames have their names already, outermost first.
+    pub fn new(stacks: impl IntoIterator<Item = (Vec<(String, CodeKind)>, Weight)>) -> Self {
+        let mut table = NameTable::default();
+        let stacks: Vec<(Vec<u32>, Weight)> = stacks
+            .into_iter()
+            .map(|(frames, weight)| {
+                let frames = frames.into_iter();
+                let ids = frames.map(|(name, kind)| table.id(frame_name(&name), kind));
+                (ids.collect(), weight)
+            })
+            .collect();
+        let ranks = table.sort();
+        let mut merged: FxHashMap<Vec<u32>, Weight> = FxHashMap::default();
+        for (mut frames, weight) in stacks {
+            let rank = |name: &mut u32| *name = ranks[*name as usize];
+            frames.iter_mut().for_each(rank);
+            *merged.entry(frames).or_default() += weight;
+        }
+        let mut stacks: Vec<(Vec<u32>, Weight)> = merged.into_iter().collect();
+        stacks.sort_unstable();
+        Self {
+            names: table.names,
+            stacks,
+        }
+    }
+
     /// How many stacks there are.
     pub fn len(&self) -> usize {
         self.stacks.len()
@@ -282,6 +308,20 @@ mod tests {
         assert_eq!(frame_name("[u8; 8]::len\n"), "[u8: 8]::len");
         assert_eq!(frame_name("a\nb"), "a:b");
         assert_eq!(frame_name(" "), "[unnamed]");
+    }
+
+    #[test]
+    fn named_stacks_are_merged_and_lose_what_separates_frames() {
+        let frame = |name: &str| (name.to_owned(), CodeKind::User);
+        let weight = |samples| Weight { samples, period: 0 };
+        let stacks = FoldedStacks::new([
+            (vec![frame("main"), frame("b;c")], weight(1)),
+            (vec![frame("main")], weight(2)),
+            (vec![frame("main"), frame("b:c")], weight(4)),
+        ]);
+        let mut text = Vec::new();
+        stacks.write(&mut text, StackWeight::Samples).unwrap();
+        assert_eq!(String::from_utf8(text).unwrap(), "main 2\nmain;b:c 5\n");
     }
 
     #[test]

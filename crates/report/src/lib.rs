@@ -25,7 +25,7 @@ pub use callgraph::{CallNode, CallTree};
 pub use column::{Column, UnknownColumn, parse_fields, parse_sort};
 pub use filter::Filter;
 pub use flame_graph::{FlameGraphOptions, write_flame_graph};
-pub use folded::{FoldedOptions, FoldedStacks, StackWeight, fold};
+pub use folded::{CodeKind, FoldedOptions, FoldedStacks, StackWeight, fold};
 pub use hist::{Row, Table};
 pub use options::{
     CallGraph, CallGraphError, ChainKey, ChainMode, ChainOrder, ChainValue, Fields, ReportOptions,

@@ -46,6 +46,10 @@ pub fn run(source: &mut dyn Source, options: &Options) -> io::Result<()> {
             None => {}
         }
         let now = Instant::now();
+        if let Some(news) = source.news() {
+            app.tell(news, now);
+            dirty = true;
+        }
         if is_due(looked, options.refresh.saturating_sub(LOOK_EVERY), now)
             && app.update(source, now)
         {

@@ -24,11 +24,14 @@ pub trait Source {
     fn suggested_file(&self) -> String;
 
     /// Writes a picture of a window or its samples, as the file's extension says. Returns a message
-    /// about what was written.
+    /// about what was written, or is being written.
     ///
     /// # Errors
     /// A message.
     fn write(&mut self, path: &Path, window: &Window<'_>) -> Result<String, String>;
+
+    /// What became of something that took longer.
+    fn news(&mut self) -> Option<Result<String, String>>;
 
     /// What was asked for from outside since the last call.
     fn request(&mut self) -> Option<Request>;

@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 
 use prof_event::EventSet;
 use prof_event::abi::event_type;
-use prof_model::{CpuMode, DsoKind, Pid};
+use prof_model::{BuildId, CpuMode, DsoId, DsoKind, DsoTable, Pid};
 use prof_perfdata::{ClockData, Features, StoredBuildId, StoredNames, TracingData};
 use prof_profile::Names;
 use prof_sampler::{Clock, HeldCommand, RunningCommand, Sampler, Target, proc};
 use prof_symbolizer::Symbolizer;
 
-pub use output::write_whole;
+pub use output::{Output, write_whole};
+pub use recorder::file_events;
 
 use crate::args::RecordArgs;
 use crate::drawing::{self, Facts};
@@ -27,7 +28,6 @@ use crate::input;
 use crate::sampling;
 use crate::signals::{self, EndRequests};
 use crate::stage::{Files, Stage};
-use output::Output;
 use plan::{OutputPlan, Plan};
 use progress::Progress;
 use recorder::Recorder;
@@ -268,7 +268,11 @@ fn names(recorder: &Recorder) -> (Names, StoredNames) {
     (names, stored)
 }
 
-fn features(events: &EventSet, clock: Clock) -> Result<Features, CliError> {
+/// What is known about this host, this command and the events.
+///
+/// # Errors
+/// A tracepoint's format cannot be read.
+pub fn features(events: &EventSet, clock: Clock) -> Result<Features, CliError> {
     let wall = Clock::by_name("realtime").map_or(0, Clock::now);
     let mut features = Features {
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
@@ -315,7 +319,9 @@ fn finish_file(
         return Ok(None); // an older file of this name stays as it is
     }
     let mut features = features(sampler.events(), sampler.clock())?;
-    features.build_ids = build_ids(recorder);
+    let files = recorder.stage.files.opened();
+    let files = files.filter_map(|(id, file)| Some((id, file.build_id?)));
+    features.build_ids = build_ids(files, &recorder.stage.profile.dsos);
     let written = output.finish(features, stored)?;
     Ok(Some(summary::File {
         name,
@@ -325,26 +331,20 @@ fn finish_file(
 }
 
 /// The build-ids of what samples hit, so that a reader can tell the right files.
-fn build_ids(recorder: &Recorder) -> Vec<StoredBuildId> {
-    let profile = &recorder.stage.profile;
-    let mut build_ids: Vec<_> = recorder
-        .stage
-        .files
-        .opened()
-        .filter_map(|(id, file)| {
-            Some(StoredBuildId {
-                mode: CpuMode::User,
-                pid: Pid(-1),
-                build_id: file.build_id?,
-                path: profile.dsos.get(id).path.clone(),
-            })
+pub fn build_ids(
+    files: impl Iterator<Item = (DsoId, BuildId)>,
+    dsos: &DsoTable,
+) -> Vec<StoredBuildId> {
+    let mut build_ids: Vec<_> = files
+        .map(|(id, build_id)| StoredBuildId {
+            mode: CpuMode::User,
+            pid: Pid(-1),
+            build_id,
+            path: dsos.get(id).path.clone(),
         })
         .collect();
     build_ids.sort_by(|a, b| a.path.cmp(&b.path));
-    let kernel = profile
-        .dsos
-        .iter()
-        .find(|(_, dso)| dso.kind == DsoKind::Kernel);
+    let kernel = dsos.iter().find(|(_, dso)| dso.kind == DsoKind::Kernel);
     if let (Some((_, dso)), Some(build_id)) = (kernel, prof_symbolizer::running_kernel_build_id()) {
         build_ids.insert(
             0,

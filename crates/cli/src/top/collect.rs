@@ -3,18 +3,21 @@
 //! It waits for nobody: while the thread that finds names is busy, the second goes on.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
-use prof_event::{EventSet, RawRecord};
-use prof_model::{CommTable, DsoId, DsoTable, Pid};
+use prof_event::{EventSet, RawRecord, Record, encode_sample};
+use prof_model::{ChainEnd, CommTable, DsoId, DsoTable, Pid, Tid};
 use prof_profile::Profile;
 use prof_sampler::{RunningCommand, Sampler, Sink};
 use prof_symbolizer::FoundFile;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::record::file_events;
 use crate::stage::Stage;
 
 /// Samples are handed over this often.
@@ -22,10 +25,29 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How long the rings may wait if they do not fill: how late a sample may be seen.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
+/// So many files are held open. With more, all are closed, and those still in use opened again.
+const MAX_FILES: usize = 512;
+/// A thread that has ended is forgotten so many pieces later: the last of its samples may be late.
+const LATE: u32 = 3;
+/// Samples that may wait to be kept for a file, in bytes.
+const MAX_WAITING: usize = 16 << 20;
+
+/// What the thread that finds names is to do.
+pub enum Message {
+    /// Take these samples.
+    Piece(Box<Piece>),
+    /// Write the samples of a window to a file.
+    Write(PathBuf, Range<u64>),
+}
+
 /// What a second has brought.
 pub struct Piece {
     /// From when to when, in nanoseconds of the sampler's clock.
-    pub span: std::ops::Range<u64>,
+    pub span: Range<u64>,
+    /// The records, as a file has them.
+    pub records: Vec<u8>,
+    /// Why the callchain of each sample in `records` ended.
+    pub ends: Vec<ChainEnd>,
     /// The samples; names are yet to be found.
     pub profile: Profile,
     /// What the frames' modules are.
@@ -36,6 +58,8 @@ pub struct Piece {
     pub processes: FxHashMap<Pid, String>,
     /// Files that were opened since the last piece.
     pub files: Vec<(DsoId, FoundFile)>,
+    /// Whether all files that were opened before are to be closed.
+    pub files_are_new: bool,
     /// That there is nothing more to come, and why.
     pub end: Option<End>,
 }
@@ -55,10 +79,16 @@ pub enum End {
 
 /// Takes the sampler's records.
 pub struct Collector {
-    events: EventSet,
+    sampled: EventSet, // as the kernel sends them
+    written: EventSet, // as a file has them
     stage: Stage,
-    to_namer: SyncSender<Piece>,
+    to_namer: SyncSender<Message>,
     since: u64,
+    records: Vec<u8>,
+    ends: Vec<ChainEnd>,
+    pieces: u32,
+    ended: FxHashMap<Tid, (Pid, u32)>, // threads, and in which piece they did
+    files_are_new: bool,
     dsos: Arc<DsoTable>,
     comms: Arc<CommTable>,
     handed: FxHashSet<DsoId>, // files
@@ -66,12 +96,18 @@ pub struct Collector {
 
 impl Collector {
     /// One that has nothing yet.
-    pub fn new(events: EventSet, stage: Stage, to_namer: SyncSender<Piece>, now: u64) -> Self {
+    pub fn new(sampled: EventSet, stage: Stage, to_namer: SyncSender<Message>, now: u64) -> Self {
         Self {
-            events,
+            written: file_events(&sampled),
+            sampled,
             stage,
             to_namer,
             since: now,
+            records: Vec::new(),
+            ends: Vec::new(),
+            pieces: 0,
+            ended: FxHashMap::default(),
+            files_are_new: false,
             dsos: Arc::default(),
             comms: Arc::default(),
             handed: FxHashSet::default(),
@@ -94,7 +130,7 @@ impl Collector {
         let mut piece = self.piece(sampler.clock().now());
         piece.end = Some(end);
         // Nothing is sampled any more: now it may wait.
-        let _ = self.to_namer.send(piece);
+        let _ = self.to_namer.send(Message::Piece(Box::new(piece)));
         command
     }
 
@@ -141,10 +177,33 @@ impl Collector {
 
     /// Hands the samples so far to the thread that names them, unless that is busy.
     fn hand_over(&mut self, now: u64) {
-        let piece = self.piece(now);
-        if let Err(TrySendError::Full(piece)) = self.to_namer.try_send(piece) {
-            self.take_back(piece);
+        let piece = Message::Piece(Box::new(self.piece(now)));
+        match self.to_namer.try_send(piece) {
+            Err(TrySendError::Full(Message::Piece(piece))) => return self.take_back(*piece),
+            _ => self.pieces += 1,
         }
+        self.forget_ended();
+        if self.handed.len() > MAX_FILES {
+            self.stage.close_files();
+            self.handed.clear();
+            self.files_are_new = true;
+        }
+    }
+
+    fn forget_ended(&mut self) {
+        let Self {
+            ended,
+            stage,
+            pieces,
+            ..
+        } = self;
+        ended.retain(|tid, (pid, piece)| {
+            let is_late = *piece + LATE < *pieces;
+            if is_late {
+                stage.tracker.processes.forget(*pid, *tid);
+            }
+            !is_late
+        });
     }
 
     fn piece(&mut self, now: u64) -> Piece {
@@ -168,7 +227,7 @@ impl Collector {
         let mut names = FxHashMap::default();
         for (key, _) in profile.samples() {
             names.entry(key.pid).or_insert_with(|| {
-                let comm = processes.comm_of(key.pid, prof_model::Tid(key.pid.0));
+                let comm = processes.comm_of(key.pid, Tid(key.pid.0));
                 comm.map(|comm| processes.comms.display(comm).into_owned())
             });
         }
@@ -178,11 +237,14 @@ impl Collector {
         let since = std::mem::replace(&mut self.since, now);
         Piece {
             span: since..now.max(since + 1),
+            records: std::mem::take(&mut self.records),
+            ends: std::mem::take(&mut self.ends),
             profile,
             dsos: Arc::clone(&self.dsos),
             comms: Arc::clone(&self.comms),
             processes: names.collect(),
             files,
+            files_are_new: std::mem::take(&mut self.files_are_new),
             end: None,
         }
     }
@@ -190,6 +252,9 @@ impl Collector {
     fn take_back(&mut self, piece: Piece) {
         self.since = piece.span.start;
         self.stage.profile = piece.profile;
+        self.records = piece.records;
+        self.ends = piece.ends;
+        self.files_are_new = piece.files_are_new;
         for (id, _) in piece.files {
             self.handed.remove(&id);
         }
@@ -198,9 +263,30 @@ impl Collector {
 
 impl Sink for Collector {
     fn record(&mut self, raw: RawRecord<'_>) -> io::Result<()> {
-        if let Ok(decoded) = self.events.decode(raw) {
-            self.stage.take(&self.events, &decoded, None);
+        let Ok(decoded) = self.sampled.decode(raw) else {
+            return Ok(()); // of an event that is not ours
+        };
+        let end = self.stage.take(&self.sampled, &decoded, None);
+        match &decoded.record {
+            Record::Sample(sample) => {
+                if self.records.len() < MAX_WAITING {
+                    let attr = &self.written.events()[decoded.event].attr;
+                    let chain = self.stage.chain();
+                    encode_sample(&mut self.records, raw.misc, sample, chain, attr)
+                        .map_err(io::Error::other)?;
+                    self.ends.push(end.unwrap_or_default());
+                }
+                return Ok(());
+            }
+            Record::Exit(task) => {
+                self.ended.insert(task.tid, (task.pid, self.pieces));
+            }
+            Record::Fork(task) => {
+                self.ended.remove(&task.tid);
+            }
+            _ => {}
         }
+        self.records.extend_from_slice(raw.bytes);
         Ok(())
     }
 

@@ -3,21 +3,26 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError};
 
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 use prof_tui::{Facts, History, Options, Request, Source, Window};
 
+use super::collect::Message;
 use super::namer::Shared;
 use super::{Watch, failed};
 use crate::args::TopArgs;
 use crate::error::{CliError, Failure};
+use crate::screens;
 use crate::signals::EndRequests;
 
 /// A target that is being sampled.
 pub struct Live<'a> {
     shared: Arc<Shared>,
+    to_namer: SyncSender<Message>,
+    title: String,
     requests: &'a EndRequests,
     stops: Option<SignalFd>, // SIGTSTP and SIGCONT
 }
@@ -27,6 +32,8 @@ impl<'a> Live<'a> {
     pub fn new(watch: &Watch, requests: &'a EndRequests) -> Self {
         Self {
             shared: Arc::clone(&watch.shared),
+            to_namer: watch.to_namer.clone(),
+            title: watch.title.clone(),
             requests,
             stops: None,
         }
@@ -40,15 +47,11 @@ impl<'a> Live<'a> {
 pub fn show(mut live: Live<'_>, args: &TopArgs) -> Result<(), Failure> {
     live.stops = Some(stop_signals().map_err(failed("could not wait for signals"))?);
     let options = Options {
-        color: wants_color(),
+        color: screens::wants_color(),
         refresh: args.delay,
     };
     let shown = prof_tui::run(&mut live, &options);
     Ok(shown.map_err(failed("could not use the terminal"))?)
-}
-
-fn wants_color() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn stop_signals() -> io::Result<SignalFd> {
@@ -82,19 +85,23 @@ impl Source for Live<'_> {
     }
 
     fn suggested_file(&self) -> String {
-        let numbered = |number: u32| match number {
-            1 => "prof-top.svg".to_owned(),
-            number => format!("prof-top-{number}.svg"),
-        };
-        let free = (1..1000)
-            .map(numbered)
-            .find(|name| !Path::new(name).exists());
-        free.unwrap_or_else(|| numbered(1))
+        screens::suggested_file("prof-top")
     }
 
     fn write(&mut self, path: &Path, window: &Window<'_>) -> Result<String, String> {
-        let _ = window;
-        Err(format!("cannot write {}", path.display()))
+        if path.extension().is_some_and(|it| it == "svg") {
+            return screens::draw(path, window, &self.title, &self.facts());
+        }
+        let message = Message::Write(path.to_owned(), window.span.clone());
+        match self.to_namer.try_send(message) {
+            Ok(()) => Ok(format!("writing {} ...", path.display())),
+            Err(TrySendError::Full(_)) => Err("busy finding names: try again".to_owned()),
+            Err(TrySendError::Disconnected(_)) => Err("the records are gone".to_owned()),
+        }
+    }
+
+    fn news(&mut self) -> Option<Result<String, String>> {
+        self.shared.lock().news.pop_front()
     }
 
     fn request(&mut self) -> Option<Request> {

@@ -7,14 +7,15 @@ mod cgroup; // CPU quota, time throttled
 mod collect; // the sampling thread
 mod facts; // what the header says
 mod json; // one object a line
+mod keep; // the newest records, for a file
 mod live; // what the screens see
 mod namer; // the thread that finds names
 mod plain; // tables
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,11 +23,14 @@ use prof_sampler::{HeldCommand, RunningCommand};
 
 use crate::args::TopArgs;
 use crate::error::{CliError, Failure, Outcome};
+use crate::record;
 use crate::sampling::{self, Sampling};
+use crate::screens;
 use crate::signals::{self, EndRequests};
 use crate::stage::{Files, Stage};
-use collect::Collector;
+use collect::{Collector, Message};
 use facts::Meters;
+use keep::Kept;
 use live::Live;
 use namer::{Namer, Shared};
 
@@ -57,7 +61,7 @@ pub fn run(args: &TopArgs) -> Outcome {
         Form::Tables | Form::Objects => sampling.hold_command()?,
     };
     let requests = EndRequests::listen().map_err(failed("could not wait for signals"))?;
-    let watch = Watch::start(args, &sampling, held)?;
+    let watch = Watch::start(args, form, &sampling, held)?;
     let shown = match form {
         Form::Screens => live::show(Live::new(&watch, &requests), args),
         Form::Tables => plain::print(&watch.shared, &requests, args),
@@ -73,11 +77,10 @@ pub fn run(args: &TopArgs) -> Outcome {
 }
 
 fn form(args: &TopArgs) -> Form {
-    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
     match args {
         TopArgs { json: true, .. } => Form::Objects,
         TopArgs { batch: true, .. } => Form::Tables,
-        _ if args.iterations.is_some() || dumb || !io::stdout().is_terminal() => Form::Tables,
+        _ if args.iterations.is_some() || !screens::possible() => Form::Tables,
         _ => Form::Screens,
     }
 }
@@ -90,12 +93,15 @@ fn failed(what: &'static str) -> impl Fn(io::Error) -> CliError {
 struct Watch {
     shared: Arc<Shared>,
     sampler: JoinHandle<Option<RunningCommand>>,
+    to_namer: SyncSender<Message>,
+    title: String,
     stop: OwnedFd, // closed, it ends the sampling
 }
 
 impl Watch {
     fn start(
         args: &TopArgs,
+        form: Form,
         sampling: &Sampling,
         held: Option<HeldCommand>,
     ) -> Result<Self, Failure> {
@@ -104,9 +110,10 @@ impl Watch {
         let meters = Meters::new(sampling, &sampler);
         let events = sampler.events().clone();
         let stage = Stage::new(&events, Files::live(), args.sampling.max_stack);
-        let (to_namer, pieces) = sync_channel(WAITING);
+        let (to_namer, messages) = sync_channel(WAITING);
         let now = sampler.clock().now();
-        let mut collector = Collector::new(events, stage, to_namer, now);
+        let kept = (form == Form::Screens).then(|| Kept::new(record::file_events(&events)));
+        let mut collector = Collector::new(events, stage, to_namer.clone(), now);
         let kernel = sampling::kernel_text();
         sampler
             .start(kernel.as_ref(), Duration::ZERO, &mut collector)
@@ -117,12 +124,12 @@ impl Watch {
             .map_err(|error| sampling.not_started(error))?;
         shared.lock().facts.notes = facts::at_start(sampling, &sampler).notes;
 
-        let namer = Namer::new(Arc::clone(&shared), meters);
+        let namer = Namer::new(Arc::clone(&shared), meters, kept, sampler.clock());
         let (stopped, stop) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
             .map_err(|error| failed("could not make a pipe")(error.into()))?;
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         thread("prof-namer")
-            .spawn(move || namer.run(pieces))
+            .spawn(move || namer.run(messages))
             .map_err(failed("could not start a thread"))?;
         let sampler = thread("prof-sampler")
             .spawn(move || collector.collect(sampler, command, &stopped))
@@ -130,6 +137,8 @@ impl Watch {
         Ok(Self {
             shared,
             sampler,
+            to_namer,
+            title: sampling.target_name(),
             stop,
         })
     }

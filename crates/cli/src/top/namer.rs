@@ -1,16 +1,25 @@
 //! The thread that finds names: turns each second's samples into the history that is looked at.
 
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use prof_model::{DsoAddr, DsoId, DsoKind, Resolution};
+use prof_model::{BuildId, DsoAddr, DsoId, DsoKind, DsoTable, Resolution};
+use prof_perfdata::StoredNames;
 use prof_profile::{Names, Profile};
+use prof_sampler::Clock;
 use prof_symbolizer::Symbolizer;
 use prof_tui::{Facts, History, Intake, Samples};
 use rustc_hash::FxHashMap;
 
-use super::collect::{End, Piece};
+use super::collect::{End, Message, Piece};
 use super::facts::Meters;
+use super::keep::Kept;
+use crate::error::CliError;
+use crate::record;
+use crate::units::thousands;
 
 /// So many addresses are remembered by name. Beyond these all are forgotten, and asked again.
 const MAX_KNOWN: usize = 100_000;
@@ -35,6 +44,8 @@ pub struct State {
     pub ended: bool,
     /// Why it ended too early.
     pub failure: Option<std::io::Error>,
+    /// What became of files that were to be written.
+    pub news: VecDeque<Result<String, String>>,
 }
 
 impl Shared {
@@ -76,33 +87,54 @@ pub struct Namer {
     shared: Arc<Shared>,
     symbolizer: Symbolizer,
     known: FxHashMap<(DsoId, u64), Resolution>,
+    build_ids: FxHashMap<DsoId, BuildId>,
+    dsos: Arc<DsoTable>,
     meters: Meters,
+    kept: Option<Kept>,
+    clock: Clock,
 }
 
 impl Namer {
-    /// One that knows no name yet.
-    pub fn new(shared: Arc<Shared>, meters: Meters) -> Self {
+    /// One that knows no name yet. It keeps records only where they may be wanted.
+    pub fn new(shared: Arc<Shared>, meters: Meters, kept: Option<Kept>, clock: Clock) -> Self {
         Self {
             shared,
             symbolizer: Symbolizer::new(prof_symbolizer::Options::default()),
             known: FxHashMap::default(),
+            build_ids: FxHashMap::default(),
+            dsos: Arc::default(),
             meters,
+            kept,
+            clock,
         }
     }
 
-    /// Takes pieces until there are no more.
-    pub fn run(mut self, pieces: impl IntoIterator<Item = Piece>) {
-        for piece in pieces {
-            self.take(piece);
+    /// Does what it is told until nobody is left to tell it anything.
+    pub fn run(mut self, messages: impl IntoIterator<Item = Message>) {
+        for message in messages {
+            match message {
+                Message::Piece(piece) => self.take(*piece),
+                Message::Write(path, window) => {
+                    let written = self.write(&path, &window);
+                    let written = written.map_err(|error| error.in_one_line());
+                    self.shared.lock().news.push_back(written);
+                }
+            }
         }
-        self.shared.lock().ended = true;
-        self.shared.changed.notify_all();
     }
 
     fn take(&mut self, mut piece: Piece) {
+        if piece.files_are_new {
+            self.symbolizer = Symbolizer::new(prof_symbolizer::Options::default());
+        }
         for (id, file) in piece.files.drain(..) {
+            self.build_ids.extend(file.build_id.map(|it| (id, it)));
             self.symbolizer.keep(id, file);
         }
+        if let Some(kept) = &mut self.kept {
+            kept.push(&mut piece);
+        }
+        self.dsos = Arc::clone(&piece.dsos);
         let names = self.names(&piece.profile, &piece);
         let mut state = self.shared.lock();
         let samples = Samples {
@@ -118,6 +150,7 @@ impl Namer {
             let (words, failure) = describe(end);
             state.facts.ended = words;
             state.failure = failure;
+            state.ended = true;
         }
         state.version += 1;
         drop(state);
@@ -147,6 +180,49 @@ impl Namer {
             let answers = addrs.iter().map(|addr| known[&(id, addr.0)].clone());
             answers.collect()
         })
+    }
+}
+
+impl Namer {
+    /// Writes a window as perf.data, with the names that were found.
+    fn write(&self, path: &Path, window: &Range<u64>) -> Result<String, CliError> {
+        let Some(kept) = &self.kept else {
+            return Err(CliError::new("no records are kept"));
+        };
+        let written = kept.write(path, window)?;
+        let mut by_dso: BTreeMap<DsoId, Vec<(DsoAddr, Resolution)>> = BTreeMap::new();
+        for (&(id, addr), answer) in &self.known {
+            let of_dso = by_dso.entry(id).or_default();
+            of_dso.push((DsoAddr(addr), answer.clone()));
+        }
+        let mut stored = StoredNames::default();
+        stored.callers_are_call_sites = true;
+        for (id, names) in by_dso {
+            let (addrs, answers): (Vec<_>, Vec<_>) = names.into_iter().unzip();
+            stored.add(self.dsos.get(id), &addrs, &answers);
+        }
+        let samples = written.ends.samples();
+        let event = &kept.events().events()[0];
+        stored.counters.samples = samples;
+        stored.counters.used_event = event.name.clone();
+        stored.counters.frequency = event.attr.frequency().unwrap_or(0);
+        stored.ends = written.ends;
+        let mut features = record::features(kept.events(), self.clock)?;
+        let build_ids = self.build_ids.iter().map(|(&id, &it)| (id, it));
+        features.build_ids = record::build_ids(build_ids, &self.dsos);
+        written.output.finish(features, stored)?;
+        let cut = match written.cut_at {
+            Some(first) => {
+                let seconds = window.end.saturating_sub(first) as f64 / 1e9;
+                format!(", of the last {seconds:.0} s: older records are not kept")
+            }
+            None => String::new(),
+        };
+        let name = path.display();
+        Ok(format!(
+            "wrote {} samples to {name}{cut}",
+            thousands(samples)
+        ))
     }
 }
 

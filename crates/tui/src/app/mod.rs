@@ -234,6 +234,14 @@ impl App {
         }
     }
 
+    /// Shows a message of somebody else.
+    pub(crate) fn tell(&mut self, news: Result<String, String>, now: Instant) {
+        match news {
+            Ok(text) => self.say(text, now),
+            Err(text) => self.complain(text, now),
+        }
+    }
+
     fn say(&mut self, text: impl Into<String>, now: Instant) {
         self.message = Some(Message {
             text: text.into(),

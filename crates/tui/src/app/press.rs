@@ -527,10 +527,7 @@ impl App {
                 filters: &self.filter_words(),
             },
         );
-        match written {
-            Ok(text) => self.say(text, now),
-            Err(text) => self.complain(text, now),
-        }
+        self.tell(written, now);
     }
 
     /// The stacks of the window, or those with `also`.

@@ -193,6 +193,9 @@ impl Source for TestSource {
         ));
         Ok(format!("wrote {name}"))
     }
+    fn news(&mut self) -> Option<Result<String, String>> {
+        None
+    }
     fn request(&mut self) -> Option<Request> {
         None
     }

@@ -1,0 +1,94 @@
+//! What `top` and `report` have in common where they show screens.
+
+use std::path::Path;
+
+use prof_profile::Weight;
+use prof_report::{CodeKind, FlameGraphOptions, FoldedStacks, StackWeight, write_flame_graph};
+use prof_tui::{Facts, Kind, Window};
+
+use crate::record::write_whole;
+
+/// Whether colours are wanted.
+pub fn wants_color() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Whether the screens can be shown: stdout is a terminal, and one that can move its cursor.
+pub fn possible() -> bool {
+    use std::io::IsTerminal;
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
+    !dumb && std::io::stdout().is_terminal()
+}
+
+/// `NAME.svg`, or with a number behind the name if there is such a file.
+pub fn suggested_file(name: &str) -> String {
+    let numbered = |number: u32| match number {
+        1 => format!("{name}.svg"),
+        number => format!("{name}-{number}.svg"),
+    };
+    let mut names = (1..1000).map(numbered);
+    let free = names.find(|name| !Path::new(name).exists());
+    free.unwrap_or_else(|| numbered(1))
+}
+
+/// Draws a window as a flame graph; returns a message.
+///
+/// # Errors
+/// A message.
+pub fn draw(
+    path: &Path,
+    window: &Window<'_>,
+    title: &str,
+    facts: &Facts,
+) -> Result<String, String> {
+    let paths = window.paths;
+    let name = |&it: &u32| {
+        let function = &paths.functions[it as usize];
+        let (kind, mark) = code_kind(function.kind);
+        (format!("{}{mark}", function.name), kind)
+    };
+    let stacks = paths.stacks.iter();
+    let stacks = stacks.map(|(path, weight)| (path.iter().map(name).collect(), *weight));
+    let stacks = FoldedStacks::new(stacks);
+    let event = facts.events.get(usize::from(window.event));
+    let event = event.map_or_else(String::new, |it| format!("{} {}", it.name, it.rate));
+    let weight: Weight = paths.stacks.iter().map(|it| it.1).sum();
+    let seconds = (window.span.end - window.span.start) as f64 / 1e9;
+    let filters = match window.filters {
+        "" => String::new(),
+        filters => format!(", {filters}"),
+    };
+    let options = FlameGraphOptions {
+        title: title.to_owned(),
+        subtitle: format!(
+            "{event}, {} samples, {seconds:.1} s{filters}",
+            weight.samples
+        ),
+        weight: StackWeight::Samples,
+        ..FlameGraphOptions::default()
+    };
+    let mut narrow = 0;
+    let written = write_whole(path, |out| {
+        narrow = write_flame_graph(out, &stacks, &options)?;
+        Ok(())
+    });
+    let left_out = match narrow {
+        0 => String::new(),
+        count => format!(", without {count} frames that are too narrow"),
+    };
+    match written {
+        Ok(()) => Ok(format!("wrote {}{left_out}", path.display())),
+        Err(error) => Err(format!("could not write {}: {error}", path.display())),
+    }
+}
+
+/// The colour in a flame graph, and what marks the name.
+fn code_kind(kind: Kind) -> (CodeKind, &'static str) {
+    match kind {
+        Kind::Kernel => (CodeKind::Kernel, "_[k]"),
+        Kind::Native | Kind::Go => (CodeKind::User, ""),
+        Kind::Jit => (CodeKind::Jit, "_[j]"),
+        Kind::Inlined => (CodeKind::Inlined, "_[i]"),
+        Kind::Unnamed | Kind::Missing => (CodeKind::Unknown, ""),
+    }
+}
