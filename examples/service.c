@@ -10,27 +10,29 @@
 #include <stdint.h>
 #include <unistd.h>
 
+#define ALONE __attribute__((noinline, noclone)) // so that it is seen as a function
+
 static volatile uint64_t result;
 
-__attribute__((noinline)) static void parse(int rounds) {
+ALONE static void parse(int rounds) {
     uint64_t hash = 14695981039346656037u;
     for (int i = 0; i < rounds; i++) hash = (hash ^ (uint64_t)i) * 1099511628211u;
     result = hash;
 }
 
-__attribute__((noinline)) static void compress(int rounds) {
+ALONE static void compress(int rounds) {
     uint64_t hash = 14695981039346656037u;
     for (int i = 0; i < rounds; i++) hash = (hash ^ (uint64_t)i) * 1099511628211u;
     result = ~hash;
 }
 
-__attribute__((noinline)) static void write_log(int log) {
-    for (int i = 0; i < 100; i++)
+ALONE static void write_log(int log) {
+    for (int i = 0; i < 400; i++)
         if (write(log, "GET / 200\n", 10) != 10) _exit(1);
     result++;
 }
 
-__attribute__((noinline)) static void handle_request(int log) {
+ALONE static void handle_request(int log) {
     parse(600000);
     compress(300000);
     write_log(log);
