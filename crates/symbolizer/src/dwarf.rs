@@ -121,6 +121,13 @@ fn sections(image: &Arc<MappedFile>) -> Option<gimli::Dwarf<Reader>> {
     let empty = elf::empty_section(&object);
     let section = |id: gimli::SectionId| elf::section(image, &object, id.name());
     section(gimli::SectionId::DebugInfo)?;
-    gimli::Dwarf::load(|id| Ok::<_, gimli::Error>(section(id).unwrap_or_else(|| empty.clone())))
-        .ok()
+    let load = |id| match id {
+        // where variables are and what macros say: large, and no function's name is in them
+        gimli::SectionId::DebugLoc
+        | gimli::SectionId::DebugLocLists
+        | gimli::SectionId::DebugMacinfo
+        | gimli::SectionId::DebugMacro => empty.clone(),
+        id => section(id).unwrap_or_else(|| empty.clone()),
+    };
+    gimli::Dwarf::load(|id| Ok::<_, gimli::Error>(load(id))).ok()
 }
