@@ -6,12 +6,14 @@
 //! rows, trees and text (`prof-report`).
 #![forbid(unsafe_code)]
 
+mod detail; // what samples of one entry may still differ by
 mod frame; // one place of one DSO, interned
 mod names; // what each frame is called
 mod profile; // samples, weights, losses
 mod script; // one sample by itself, for `script`
 mod stack; // stacks as paths in a tree
 
+pub use detail::{Detail, DetailId};
 pub use frame::{FrameId, FrameKey};
 pub use names::Names;
 pub use profile::{EventInfo, Losses, Profile, Sample, SampleKey, Weight};

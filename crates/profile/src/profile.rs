@@ -2,7 +2,8 @@ use prof_model::{ChainEnd, CommId, CommTable, Cpu, DsoAddr, DsoId, DsoTable, Pid
 use rustc_hash::FxHashMap;
 
 use crate::frame::FrameTable;
-use crate::{FrameId, FrameKey, StackId, StackTable};
+use crate::detail::DetailTable;
+use crate::{Detail, DetailId, FrameId, FrameKey, StackId, StackTable};
 
 /// What is known about an event that was sampled.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -118,6 +119,8 @@ pub struct Profile {
     frames: FrameTable,
     stacks: StackTable,
     samples: FxHashMap<SampleKey, Weight>,
+    details: DetailTable,
+    detailed: FxHashMap<(SampleKey, DetailId), Weight>, // the same samples once more
     ends: [u64; ChainEnd::ALL.len()],
     times: Option<(u64, u64)>,
     last: Vec<(FrameKey, StackId)>, // the last sample's stack, outermost first
@@ -134,6 +137,20 @@ impl Profile {
 
     /// Adds one sample. One without frames counts as a frame at address 0 outside every mapping.
     pub fn add(&mut self, sample: &Sample<'_>) {
+        self.add_to_entry(sample);
+    }
+
+    /// Adds one sample with a detail by which reports can tell it from others of its entry.
+    pub fn add_detailed(&mut self, sample: &Sample<'_>, detail: Detail) {
+        let key = self.add_to_entry(sample);
+        let detail = self.details.intern(detail);
+        *self.detailed.entry((key, detail)).or_default() += Weight {
+            samples: 1,
+            period: sample.period,
+        };
+    }
+
+    fn add_to_entry(&mut self, sample: &Sample<'_>) -> SampleKey {
         const NOWHERE: &[FrameKey] = &[FrameKey {
             mode: prof_model::CpuMode::Unknown,
             dso: None,
@@ -162,6 +179,7 @@ impl Profile {
             let (first, last) = self.times.unwrap_or((time, time));
             self.times = Some((first.min(time), last.max(time)));
         }
+        key
     }
 
     /// The stack of these frames, which come innermost first.
@@ -189,6 +207,7 @@ impl Profile {
     /// Forgets the samples but keeps frames and stacks with their ids: a live view's next interval.
     pub fn clear_samples(&mut self) {
         self.samples.clear();
+        self.detailed.clear();
         self.ends = Default::default();
         self.times = None;
     }
@@ -209,6 +228,24 @@ impl Profile {
             .collect();
         samples.sort_unstable_by_key(|&(key, _)| key);
         samples
+    }
+
+    /// The entries of one event, apart where their samples have different details; in the order of
+    /// their keys. Only samples that came with a detail.
+    pub fn detailed_samples(&self, event: u16) -> Vec<(SampleKey, DetailId, Weight)> {
+        let mut samples: Vec<_> = self
+            .detailed
+            .iter()
+            .filter(|((key, _), _)| key.event == event)
+            .map(|(&(key, detail), &weight)| (key, detail, weight))
+            .collect();
+        samples.sort_unstable_by_key(|&(key, detail, _)| (key, detail));
+        samples
+    }
+
+    /// A detail of this profile.
+    pub fn detail(&self, id: DetailId) -> &Detail {
+        self.details.get(id)
     }
 
     /// Number of entries.

@@ -31,13 +31,21 @@ pub enum Column {
     SourceFile,
     /// Size of the function in bytes.
     SymbolSize,
+    /// CPU socket.
+    Socket,
+    /// Interval of time.
+    Time,
+    /// A tracepoint's fields.
+    Trace,
+    /// The innermost caller that matches a pattern.
+    Parent,
 }
 
 /// A key that no column has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "unknown key `{key}`; known are pid, tid, comm, dso, symbol, cpu, srcline, srcfile, \
-         symbol_size, overhead, overhead_sys, overhead_us, overhead_children, sample, period"
+    "unknown key `{key}`; known are pid, tid, comm, dso, symbol, parent, cpu, socket, srcline, \
+         srcfile, trace, symbol_size, time, overhead, overhead_sys, overhead_us, overhead_children, sample, period"
 )]
 pub struct UnknownColumn {
     /// The key as given.
@@ -51,10 +59,14 @@ const KEYS: &[(&str, Column)] = &[
     ("comm", Column::Comm),
     ("dso", Column::Dso),
     ("symbol", Column::Symbol),
+    ("parent", Column::Parent),
     ("cpu", Column::Cpu),
+    ("socket", Column::Socket),
     ("srcline", Column::SourceLine),
     ("srcfile", Column::SourceFile),
+    ("trace", Column::Trace),
     ("symbol_size", Column::SymbolSize),
+    ("time", Column::Time),
     ("overhead", Column::Overhead),
     ("overhead_sys", Column::OverheadSys),
     ("overhead_us", Column::OverheadUser),
@@ -62,6 +74,9 @@ const KEYS: &[(&str, Column)] = &[
     ("sample", Column::Samples),
     ("period", Column::Period),
 ];
+
+/// What rows are grouped by where all events are tracepoints, unless asked otherwise.
+pub(crate) const TRACE_SORT: [Column; 1] = [Column::Trace];
 
 /// What rows are grouped by unless asked otherwise.
 pub(crate) const DEFAULT_SORT: [Column; 3] = [Column::Comm, Column::Dso, Column::Symbol];
@@ -121,6 +136,10 @@ impl Column {
             Self::SourceLine => "Source:Line",
             Self::SourceFile => "Source File",
             Self::SymbolSize => "Symbol size",
+            Self::Socket => "Socket",
+            Self::Time => "Time",
+            Self::Trace => "Trace output",
+            Self::Parent => "Parent symbol",
         }
     }
 }
@@ -170,7 +189,8 @@ mod tests {
         assert_eq!(found("o"), Some(Column::Overhead));
         assert_eq!(found("p"), Some(Column::Pid));
         assert_eq!(found("tid"), Some(Column::Tid));
-        assert_eq!(found("t"), None);
+        assert_eq!(found("t"), Some(Column::Trace));
+        assert_eq!(found("pa"), Some(Column::Parent));
         assert_eq!(found("pids"), None);
         assert_eq!(found("commé"), None);
     }

@@ -2,110 +2,45 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use prof_model::{CommId, Cpu, CpuMode, Pid, Tid};
-use prof_profile::{EventInfo, Profile, SampleKey, StackId, Weight};
+use prof_model::{CommId, Cpu, Pid, Tid};
+use prof_profile::{DetailId, EventInfo, FrameId, Profile, SampleKey, StackId, Weight};
 use rustc_hash::FxHashMap;
 
 use crate::callgraph::{Chain, Limit};
-use crate::column::DEFAULT_SORT;
 use crate::filter::comm_label;
+use crate::layout::Layout;
 use crate::place::file_of;
-use crate::{
-    CallTree, ChainKey, ChainMode, ChainOrder, Column, Fields, PlaceId, Places, ReportOptions,
-    SymbolId,
-};
+use crate::rows::RowBuilder;
+use crate::{CallTree, ChainKey, ChainOrder, Column, PlaceId, Places, ReportOptions, SymbolId};
 
-/// Which columns a table has and what orders its rows, as the options and the event decide.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Layout {
-    /// From left to right.
-    pub(crate) columns: Vec<Column>,
-    /// Rows are compared by these, the first one first.
-    pub(crate) order: Vec<Column>,
-    /// Rows differ by these.
-    pub(crate) keys: Vec<Column>,
-    /// Functions have rows for what they called.
-    pub(crate) children: bool,
-    /// Rows have callchains.
-    pub(crate) chains: bool,
-    /// The column for what a function does itself stands beside the one for what it calls.
-    pub(crate) overhead_is_self: bool,
-    pub(crate) chain_order: ChainOrder,
-}
-
-impl Layout {
-    pub(crate) fn new(options: &ReportOptions, has_callchain: bool) -> Self {
-        let children = options.children && has_callchain;
-        let sort = options.sort.as_deref();
-        let mut columns = Vec::new();
-        let mut order = Vec::new();
-        if let Some(Fields::Only(fields)) = &options.fields {
-            columns.extend_from_slice(fields);
-            order.extend_from_slice(sort.unwrap_or_default());
-        } else {
-            let shown = [
-                (Column::Children, children),
-                (Column::Overhead, true),
-                (Column::OverheadSys, options.show_cpu_utilization),
-                (Column::OverheadUser, options.show_cpu_utilization),
-                (Column::Samples, options.show_samples),
-                (Column::Period, options.show_period),
-            ];
-            columns.extend(shown.iter().filter(|(_, shown)| *shown).map(|&(it, _)| it));
-            let keys = sort.unwrap_or(&DEFAULT_SORT);
-            order.extend([Column::Children].iter().filter(|_| children));
-            order.push(Column::Overhead);
-            order.retain(|column| !keys.contains(column));
-            order.extend_from_slice(keys);
-            if let Some(Fields::Also(fields)) = &options.fields {
-                append_missing(&mut columns, fields);
-            }
-        }
-        append_missing(&mut columns, &order);
-        append_missing(&mut order, &columns);
-        Self {
-            keys: order.iter().copied().filter(|it| it.is_key()).collect(),
-            columns,
-            order,
-            children,
-            overhead_is_self: children && !matches!(options.fields, Some(Fields::Only(_))),
-            chains: has_callchain && options.call_graph.mode != ChainMode::None,
-            chain_order: options.call_graph.order.unwrap_or(if children {
-                ChainOrder::Caller
-            } else {
-                ChainOrder::Callee
-            }),
-        }
-    }
-}
-
-/// Appends what is not there yet, each once.
-fn append_missing(columns: &mut Vec<Column>, more: &[Column]) {
-    for column in more {
-        if !columns.contains(column) {
-            columns.push(*column);
-        }
-    }
+/// Samples of one thread and stack; apart by their detail where rows can differ by it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) sample: SampleKey,
+    pub(crate) detail: Option<DetailId>,
+    pub(crate) weight: Weight,
 }
 
 /// Samples that agree in everything that a row can differ by.
 #[derive(Clone, Copy, Debug)]
-struct Group {
-    sample: SampleKey, // the first one; what is no key of the table is not to be looked at
-    weight: Weight,
+pub(crate) struct Group {
+    /// Which event of the table.
+    pub(crate) member: usize,
+    /// The first one; what is no key of the table is not to be looked at.
+    pub(crate) entry: Entry,
 }
 
 /// Where a row's function stands in a group's callchain: the chain from `start` on is the row's.
 #[derive(Clone, Copy, Debug)]
-struct Occurrence {
-    row: u32,
-    group: u32,
-    start: u32,
+pub(crate) struct Occurrence {
+    pub(crate) row: u32,
+    pub(crate) group: u32,
+    pub(crate) start: u32,
 }
 
-/// One line of a report.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+/// What a row counts of one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Counts {
     /// Samples in which the row's function ran itself.
     pub own: Weight,
     /// Samples in which it was on the stack; equal to `own` if callers have no rows.
@@ -114,37 +49,74 @@ pub struct Row {
     pub own_kernel: u64,
     /// The period of those in user mode, by themselves.
     pub own_user: u64,
-    keys: Vec<u64>, // ranks: they compare as what they stand for
-    thread: (Pid, Tid),
-    depth: usize, // of the deepest callchain
-    index: u32,   // before sorting
 }
 
-/// The rows of one event.
+/// One line of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// By event, the table's first one first.
+    pub counts: Vec<Counts>,
+    pub(crate) keys: Vec<u64>, // ranks: they compare as what they stand for
+    pub(crate) thread: (Pid, Tid),
+    pub(crate) depth: usize, // of the deepest callchain
+    pub(crate) index: u32,   // before sorting
+}
+
+impl Row {
+    /// What it counts of the table's first event.
+    pub fn first(&self) -> &Counts {
+        &self.counts[0]
+    }
+}
+
+/// An event of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    /// What it is.
+    pub event: &'a EventInfo,
+    /// What its shares are shares of.
+    pub counted: Weight,
+}
+
+/// The rows of one event, or of several that stand side by side.
 #[derive(Debug)]
 pub struct Table<'a> {
-    profile: &'a Profile,
-    places: &'a Places,
+    pub(crate) profile: &'a Profile,
+    pub(crate) places: &'a Places,
     options: &'a ReportOptions,
-    layout: Layout,
-    event: &'a EventInfo,
-    counted: Weight,
+    pub(crate) layout: Layout,
+    members: Vec<Member<'a>>,
     rows: Vec<Row>,
-    groups: Vec<Group>,
-    chains: Chains,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) chains: Chains,
     occurrences: Vec<Occurrence>, // by row, as Row::index has it
     comms: Vec<String>,
     comm_ranks: FxHashMap<(Option<CommId>, Tid), u64>,
     pid_comms: BTreeMap<Pid, String>,
     tid_comms: BTreeMap<Tid, String>,
+    /// Tracepoint texts, ascending.
+    texts: Vec<std::sync::Arc<str>>,
+    /// Names of the functions that match the parent's pattern, ascending.
+    parents: Vec<std::sync::Arc<str>>,
 }
 
 /// The callchains of all stacks, each once, one after the other in the order of traversal.
 #[derive(Clone, Debug, Default)]
-struct Chains {
-    places: Vec<PlaceId>,
+pub(crate) struct Chains {
+    pub(crate) places: Vec<PlaceId>,
     labels: Vec<u32>,
-    of_stack: FxHashMap<StackId, Range<usize>>,
+    pub(crate) of_stack: FxHashMap<StackId, StackChain>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(crate) struct StackChain {
+    /// In [`Chains::places`].
+    pub(crate) range: Range<usize>,
+    /// The function whose own samples these are.
+    pub(crate) own: FrameId,
+    /// The innermost function that matches the parent's pattern.
+    pub(crate) parent: Option<SymbolId>,
 }
 
 impl<'a> Table<'a> {
@@ -156,32 +128,25 @@ impl<'a> Table<'a> {
         options: &'a ReportOptions,
         event: u16,
     ) -> Option<Self> {
-        let info = profile.events.get(usize::from(event))?;
-        let mut samples = profile.sorted_samples(event);
-        if options.hide_unresolved {
-            samples.retain(|(key, _)| match profile.stacks().frames(key.stack).next() {
-                Some(frame) => places.symbol_at(places.physical(frame)).is_named(),
-                None => false,
-            });
-        }
-        if samples.is_empty() {
-            return None;
-        }
-        let all: Weight = samples.iter().map(|&(_, weight)| weight).sum();
-        let filter = options.filter.compile(profile, places);
-        samples.retain(|(key, _)| filter.passes(profile, key));
-        let passed: Weight = samples.iter().map(|&(_, weight)| weight).sum();
+        Self::of_events(profile, places, options, &[event])
+    }
+
+    /// As [`Table::new`], with several events: a row counts each of them. Callchains are those of
+    /// the first one.
+    pub fn of_events(
+        profile: &'a Profile,
+        places: &'a Places,
+        options: &'a ReportOptions,
+        events: &[u16],
+    ) -> Option<Self> {
+        let first = profile.events.get(usize::from(*events.first()?))?;
+        let only_traces = profile.events.iter().all(|event| event.is_tracepoint);
         let mut table = Self {
             profile,
             places,
             options,
-            layout: Layout::new(options, info.has_callchain),
-            event: info,
-            counted: if options.relative_percent {
-                passed
-            } else {
-                all
-            },
+            layout: Layout::new(options, first.has_callchain, only_traces),
+            members: Vec::new(),
             rows: Vec::new(),
             groups: Vec::new(),
             chains: Chains::default(),
@@ -190,23 +155,100 @@ impl<'a> Table<'a> {
             comm_ranks: FxHashMap::default(),
             pid_comms: BTreeMap::new(),
             tid_comms: BTreeMap::new(),
+            texts: Vec::new(),
+            parents: Vec::new(),
         };
-        table.name_threads(&samples);
-        table.group(samples);
-        table.lay_out_chains();
+        let mut entries = Vec::new();
+        for &event in events {
+            entries.push(table.add_member(event)?);
+        }
+        if table
+            .members
+            .iter()
+            .all(|member| member.counted.samples == 0)
+            && !table.any(events)
+        {
+            return None;
+        }
+        table.name_threads(entries.iter().flatten());
+        table.rank_texts(entries.iter().flatten());
+        table.lay_out_chains(entries.iter().flatten());
+        for (member, entries) in entries.into_iter().enumerate() {
+            table.group(member, entries);
+        }
         table.fill_rows();
         table.sort_rows();
         Some(table)
     }
 
-    /// The event that the table is about.
-    pub fn event(&self) -> &EventInfo {
-        self.event
+    /// Whether there are samples, filtered or not.
+    fn any(&self, events: &[u16]) -> bool {
+        let profile = self.profile;
+        !self.options.hide_unresolved
+            && events.iter().any(|&event| profile.total(event).samples > 0)
     }
 
-    /// What shares are shares of.
+    /// Adds an event's totals; returns its samples that pass the filters.
+    fn add_member(&mut self, event: u16) -> Option<Vec<Entry>> {
+        let info = self.profile.events.get(usize::from(event))?;
+        let (profile, places, options) = (self.profile, self.places, self.options);
+        let mut entries = self.entries(event);
+        if options.hide_unresolved {
+            let frames = |key: &SampleKey| profile.stacks().frames(key.stack).next();
+            entries.retain(|entry| match frames(&entry.sample) {
+                Some(frame) => places.symbol_at(places.physical(frame)).is_named(),
+                None => false,
+            });
+        }
+        let weigh = |entries: &[Entry]| entries.iter().map(|entry| entry.weight).sum();
+        let all: Weight = weigh(&entries);
+        let filter = options.filter.compile(profile, places);
+        entries.retain(|entry| filter.passes(profile, &entry.sample));
+        self.members.push(Member {
+            event: info,
+            counted: match options.relative_percent {
+                true => weigh(&entries),
+                false => all,
+            },
+        });
+        Some(entries)
+    }
+
+    fn entries(&self, event: u16) -> Vec<Entry> {
+        let needs_details = [Column::Time, Column::Trace]
+            .iter()
+            .any(|column| self.layout.keys.contains(column));
+        if needs_details {
+            let samples = self.profile.detailed_samples(event).into_iter();
+            let samples = samples.map(|(sample, detail, weight)| Entry {
+                sample,
+                detail: Some(detail),
+                weight,
+            });
+            return samples.collect();
+        }
+        let samples = self.profile.sorted_samples(event).into_iter();
+        let samples = samples.map(|(sample, weight)| Entry {
+            sample,
+            detail: None,
+            weight,
+        });
+        samples.collect()
+    }
+
+    /// The event that the table is about; the first one of several.
+    pub fn event(&self) -> &EventInfo {
+        self.members[0].event
+    }
+
+    /// The events that the table is about.
+    pub fn members(&self) -> &[Member<'a>] {
+        &self.members
+    }
+
+    /// What shares are shares of; those of the first event.
     pub fn counted(&self) -> Weight {
-        self.counted
+        self.members[0].counted
     }
 
     /// The rows in their order.
@@ -231,9 +273,13 @@ impl<'a> Table<'a> {
         self.places
     }
 
-    /// The share of `period` in percent.
+    /// The share of `period` in percent of the first event.
     pub fn percent(&self, period: u64) -> f64 {
-        match self.counted.period {
+        self.percent_of(0, period)
+    }
+
+    fn percent_of(&self, member: usize, period: u64) -> f64 {
+        match self.members[member].counted.period {
             0 => 0.0,
             total => period as f64 * 100.0 / total as f64,
         }
@@ -242,26 +288,27 @@ impl<'a> Table<'a> {
     /// What decides whether a row is shown, and what its call tree adds up to.
     pub fn main_weight(&self, row: &Row) -> Weight {
         if self.layout.children {
-            row.total
+            row.first().total
         } else {
-            row.own
+            row.first().own
         }
     }
 
-    /// The value of a weight column, in percent, samples or events.
-    pub fn value(&self, row: &Row, column: Column) -> Option<f64> {
+    /// The value of a weight column, in percent, samples or events, for one of the table's events.
+    pub fn value(&self, row: &Row, member: usize, column: Column) -> Option<f64> {
+        let counts = &row.counts[member];
         Some(match column {
-            Column::Children => self.percent(row.total.period),
-            Column::Overhead => self.percent(row.own.period),
-            Column::OverheadSys => self.percent(row.own_kernel),
-            Column::OverheadUser => self.percent(row.own_user),
-            Column::Samples => row.own.samples as f64,
-            Column::Period => row.own.period as f64,
+            Column::Children => self.percent_of(member, counts.total.period),
+            Column::Overhead => self.percent_of(member, counts.own.period),
+            Column::OverheadSys => self.percent_of(member, counts.own_kernel),
+            Column::OverheadUser => self.percent_of(member, counts.own_user),
+            Column::Samples => counts.own.samples as f64,
+            Column::Period => counts.own.period as f64,
             _ => return None,
         })
     }
 
-    fn key(&self, row: &Row, column: Column) -> Option<u64> {
+    pub(crate) fn key(&self, row: &Row, column: Column) -> Option<u64> {
         let index = self.layout.keys.iter().position(|&key| key == column)?;
         row.keys.get(index).copied()
     }
@@ -291,15 +338,23 @@ impl<'a> Table<'a> {
             Column::SourceLine => self.places.line_by_rank(index).to_owned(),
             Column::SourceFile => file_of(self.places.line_by_rank(index)).to_owned(),
             Column::SymbolSize => rank.to_string(),
+            Column::Socket if rank == 0 => "-01".to_owned(),
+            Column::Socket => format!("{:03}", rank - 1),
+            Column::Time => format!("{}.{:06}", rank / 1_000_000_000, rank / 1000 % 1_000_000),
+            Column::Trace => self.texts[index].to_string(),
+            Column::Parent => match self.parents.get(index) {
+                Some(name) => name.to_string(),
+                None => "[other]".to_owned(),
+            },
             _ => String::new(),
         }
     }
 
     /// Gives every thread name its rank, and every process and thread the name that stands for it:
     /// that of the main thread where it was sampled.
-    fn name_threads(&mut self, samples: &[(SampleKey, Weight)]) {
+    fn name_threads<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
         let mut names: FxHashMap<(Option<CommId>, Tid), String> = FxHashMap::default();
-        for (key, _) in samples {
+        for Entry { sample: key, .. } in entries {
             let name = names
                 .entry(comm_key(key))
                 .or_insert_with(|| comm_label(self.profile, key));
@@ -321,43 +376,77 @@ impl<'a> Table<'a> {
             .collect();
     }
 
+    /// Puts the tracepoint texts in order, so that a text's place among them is its rank.
+    fn rank_texts<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
+        let details = entries.filter_map(|entry| entry.detail);
+        let details = details.map(|detail| &self.profile.detail(detail).text);
+        let mut texts: Vec<_> = details.cloned().collect();
+        texts.sort_unstable();
+        texts.dedup();
+        self.texts = texts;
+    }
+
     /// Merges samples that no key tells apart: a stack is then walked once, however many threads
     /// and CPUs it was seen on.
-    fn group(&mut self, samples: Vec<(SampleKey, Weight)>) {
+    fn group(&mut self, member: usize, entries: Vec<Entry>) {
         let has = |column| self.layout.keys.contains(&column);
         let (pid, tid) = (has(Column::Pid), has(Column::Tid));
-        let (comm, cpu) = (has(Column::Comm), has(Column::Cpu));
-        type Projection = (Option<u64>, Option<Pid>, Option<Tid>, Option<Cpu>, StackId);
+        let (comm, cpu) = (has(Column::Comm), has(Column::Cpu) || has(Column::Socket));
+        type Projection = (
+            Option<u64>,
+            Option<Pid>,
+            Option<Tid>,
+            Option<Cpu>,
+            Option<DetailId>,
+            StackId,
+        );
         let mut index: FxHashMap<Projection, usize> = FxHashMap::default();
-        for (sample, weight) in samples {
+        for entry in entries {
+            let sample = &entry.sample;
+            let has_parent = || self.chains.of_stack[&sample.stack].parent.is_some();
+            if self.options.exclude_other && !has_parent() {
+                continue;
+            }
             let projection = (
-                comm.then(|| self.comm_ranks[&comm_key(&sample)]),
+                comm.then(|| self.comm_ranks[&comm_key(sample)]),
                 pid.then_some(sample.pid),
                 tid.then_some(sample.tid),
                 sample.cpu.filter(|_| cpu),
+                entry.detail,
                 sample.stack,
             );
             let next = self.groups.len();
             let at = *index.entry(projection).or_insert(next);
             if at == next {
-                let weight = Weight::default();
-                self.groups.push(Group { sample, weight });
+                self.groups.push(Group { member, entry });
+            } else {
+                self.groups[at].entry.weight += entry.weight;
             }
-            self.groups[at].weight += weight;
         }
     }
 
     /// Writes down the chain of every stack, cut to the wanted depth.
-    fn lay_out_chains(&mut self) {
+    fn lay_out_chains<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
         let labels = self.labels();
+        let ignored = self.matching(self.options.ignore_callees.as_ref());
+        let parents = self.matching(self.options.parent_pattern(&self.layout.keys));
         let mut frames = Vec::new();
-        for group in &self.groups {
-            let stack = group.sample.stack;
+        for entry in entries {
+            let stack = entry.sample.stack;
             if self.chains.of_stack.contains_key(&stack) {
                 continue;
             }
             frames.clear();
             frames.extend(self.profile.stacks().frames(stack)); // innermost first
+            let is_ignored = |frame: &FrameId| self.is_in(&ignored, *frame);
+            if let Some(outermost) = frames.iter().rposition(is_ignored) {
+                frames.drain(..outermost); // what it called counts for it
+            }
+            let Some(&own) = frames.first() else {
+                continue; // Profile::add never makes such a stack
+            };
+            let parent = frames.iter().find(|frame| self.is_in(&parents, **frame));
+            let parent = parent.map(|&frame| self.places.get(self.places.physical(frame)).symbol);
             let callers_first = self.layout.chain_order == ChainOrder::Caller;
             if callers_first {
                 frames.reverse();
@@ -378,8 +467,54 @@ impl<'a> Table<'a> {
             let places = &self.chains.places[chain.clone()];
             let chain_labels = places.iter().map(|place| labels[place.index()]);
             self.chains.labels.extend(chain_labels);
+            let chain = StackChain {
+                range: chain,
+                own,
+                parent,
+            };
             self.chains.of_stack.insert(stack, chain);
         }
+        let matching = self.places.symbols().iter().zip(&parents);
+        let matching = matching.filter(|(_, matches)| **matches);
+        self.parents = matching.map(|(symbol, _)| symbol.name.clone()).collect();
+        self.parents.sort_unstable();
+        self.parents.dedup();
+    }
+
+    /// For each function whether it matches a pattern.
+    fn matching(&self, pattern: Option<&crate::Pattern>) -> Vec<bool> {
+        let symbols = self.places.symbols().iter();
+        let matches = |pattern: &crate::Pattern| {
+            symbols
+                .map(|symbol| symbol.is_named() && pattern.matches(&symbol.name))
+                .collect()
+        };
+        pattern.map(matches).unwrap_or_default()
+    }
+
+    fn is_in(&self, matching: &[bool], frame: FrameId) -> bool {
+        let symbol = self.places.get(self.places.physical(frame)).symbol;
+        matching.get(symbol.0 as usize).is_some_and(|&it| it)
+    }
+
+    /// The place of a thread's name among all names.
+    pub(crate) fn comm_rank(&self, sample: &SampleKey) -> u64 {
+        self.comm_ranks[&comm_key(sample)]
+    }
+
+    /// The place of a tracepoint's text among all texts.
+    pub(crate) fn text_rank(&self, detail: DetailId) -> u64 {
+        let text = &self.profile.detail(detail).text;
+        self.texts.partition_point(|other| other < text) as u64
+    }
+
+    /// The place of a parent among all parents; behind them for a stack without one.
+    pub(crate) fn parent_rank(&self, parent: Option<SymbolId>) -> u64 {
+        let rank = |symbol| {
+            let name = &self.places.symbol(symbol).name;
+            self.parents.partition_point(|other| other < name)
+        };
+        parent.map_or(self.parents.len(), rank) as u64
     }
 
     /// For each place a number that equal nodes share. Numbers ascend as branches of equal weight
@@ -413,22 +548,7 @@ impl<'a> Table<'a> {
     }
 
     fn fill_rows(&mut self) {
-        let mut builder = RowBuilder {
-            table: self,
-            ids: FxHashMap::default(),
-            rows: Vec::new(),
-            last_group: Vec::new(),
-            occurrences: Vec::new(),
-            scratch: Vec::new(),
-        };
-        for group in 0..builder.table.groups.len() {
-            builder.add_group(group);
-        }
-        let RowBuilder {
-            rows,
-            mut occurrences,
-            ..
-        } = builder;
+        let (rows, mut occurrences) = RowBuilder::rows_of(self);
         occurrences.sort_by_key(|occurrence| occurrence.row); // stable: by group within a row
         self.rows = rows;
         self.occurrences = occurrences;
@@ -438,23 +558,20 @@ impl<'a> Table<'a> {
         let mut rows = std::mem::take(&mut self.rows);
         let threads = self.thread_order(&rows);
         let callers_first = self.layout.chain_order == ChainOrder::Caller;
-        let caller_first = |row: &Row| match threads.get(&(row.total.period, row.thread)) {
+        let caller_first = |row: &Row| match threads.get(&(row.first().total.period, row.thread)) {
             Some(&rank) if callers_first => (rank, -(row.depth as i64)),
             Some(&rank) => (rank, row.depth as i64),
             None => (0, 0),
         };
         rows.sort_by(|left, right| {
             let by_column = self.layout.order.iter().map(|&column| match column {
-                Column::Children => right
-                    .total
-                    .period
-                    .cmp(&left.total.period)
+                Column::Children => descending(left, right, |it| it.total.period)
                     .then_with(|| caller_first(left).cmp(&caller_first(right))),
-                Column::Overhead => right.own.period.cmp(&left.own.period),
-                Column::OverheadSys => right.own_kernel.cmp(&left.own_kernel),
-                Column::OverheadUser => right.own_user.cmp(&left.own_user),
-                Column::Samples => right.own.samples.cmp(&left.own.samples),
-                Column::Period => right.own.period.cmp(&left.own.period),
+                Column::Overhead => descending(left, right, |it| it.own.period),
+                Column::OverheadSys => descending(left, right, |it| it.own_kernel),
+                Column::OverheadUser => descending(left, right, |it| it.own_user),
+                Column::Samples => descending(left, right, |it| it.own.samples),
+                Column::Period => descending(left, right, |it| it.own.period),
                 key => self.key(left, key).cmp(&self.key(right, key)),
             });
             by_column
@@ -475,8 +592,9 @@ impl<'a> Table<'a> {
         }
         let mut best = FxHashMap::default();
         for row in rows {
-            let candidate = (Reverse(row.own.period), &row.keys[..]);
-            let lead = best.entry((row.total.period, row.thread));
+            let first = row.first();
+            let candidate = (Reverse(first.own.period), &row.keys[..]);
+            let lead = best.entry((first.total.period, row.thread));
             let lead = lead.or_insert(candidate);
             *lead = candidate.min(*lead);
         }
@@ -489,7 +607,11 @@ impl<'a> Table<'a> {
     /// Which branches of a call tree are kept.
     fn chain_limit(&self) -> Limit {
         let call_graph = &self.options.call_graph;
-        Limit::new(call_graph.mode, call_graph.min_percent, self.counted.period)
+        Limit::new(
+            call_graph.mode,
+            call_graph.min_percent,
+            self.counted().period,
+        )
     }
 
     /// The smallest period of a branch that is a share of the total.
@@ -511,12 +633,12 @@ impl<'a> Table<'a> {
             .take_while(|it| it.row == row.index)
             .map(|it| {
                 let group = &self.groups[it.group as usize];
-                let chain = &self.chains.of_stack[&group.sample.stack];
+                let chain = &self.chains.of_stack[&group.entry.sample.stack].range;
                 let range = chain.start + it.start as usize..chain.end;
                 Chain {
                     labels: &self.chains.labels[range.clone()],
                     places: &self.chains.places[range],
-                    weight: group.weight,
+                    weight: group.entry.weight,
                 }
             });
         CallTree::build(chains.collect(), self.chain_limit())
@@ -531,126 +653,10 @@ fn comm_key(key: &SampleKey) -> (Option<CommId>, Tid) {
     }
 }
 
-/// The rows so far, while groups are added.
-struct RowBuilder<'t, 'a> {
-    table: &'t Table<'a>,
-    ids: FxHashMap<Box<[u64]>, u32>,
-    rows: Vec<Row>,
-    last_group: Vec<usize>, // by row: a recursive function counts once per sample
-    occurrences: Vec<Occurrence>,
-    scratch: Vec<u64>,
-}
-
-impl RowBuilder<'_, '_> {
-    fn add_group(&mut self, index: usize) {
-        let table = self.table;
-        let Group { sample, weight } = table.groups[index];
-        let Some(frame) = table.profile.stacks().frames(sample.stack).next() else {
-            return; // Profile::add never makes such a stack
-        };
-        let chain = table.chains.of_stack[&sample.stack].clone();
-        let depth = chain.len();
-
-        let own = self.row(index, &sample, table.places.physical(frame));
-        let row = &mut self.rows[own as usize];
-        row.own += weight;
-        row.total += weight;
-        match table.profile.frame(frame).mode {
-            CpuMode::Kernel | CpuMode::GuestKernel => {
-                row.own_kernel = row.own_kernel.saturating_add(weight.period);
-            }
-            CpuMode::User | CpuMode::GuestUser => {
-                row.own_user = row.own_user.saturating_add(weight.period);
-            }
-            CpuMode::Hypervisor | CpuMode::Unknown => {}
-        }
-        row.depth = row.depth.max(depth);
-        self.note(own, index, 0);
-
-        if !table.layout.children {
-            return;
-        }
-        for (start, &place) in table.chains.places[chain].iter().enumerate() {
-            let before = self.rows.len();
-            let id = self.row_id(&sample, place);
-            if id as usize != before && self.last_group[id as usize] == index {
-                continue;
-            }
-            self.last_group[id as usize] = index;
-            let row = &mut self.rows[id as usize];
-            row.total += weight;
-            row.depth = row.depth.max(depth - start);
-            self.note(id, index, start as u32);
-        }
-    }
-
-    /// The row of a group's own function, which then is not counted again as its caller.
-    fn row(&mut self, group: usize, sample: &SampleKey, place: PlaceId) -> u32 {
-        let id = self.row_id(sample, place);
-        self.last_group[id as usize] = group;
-        id
-    }
-
-    fn note(&mut self, row: u32, group: usize, start: u32) {
-        if self.table.layout.chains {
-            self.occurrences.push(Occurrence {
-                row,
-                group: group as u32,
-                start,
-            });
-        }
-    }
-
-    fn row_id(&mut self, sample: &SampleKey, place: PlaceId) -> u32 {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        for &column in &self.table.layout.keys {
-            scratch.push(self.rank(column, sample, place));
-        }
-        let id = match self.ids.get(&scratch[..]) {
-            Some(&id) => id,
-            None => {
-                let id = self.rows.len() as u32;
-                self.ids.insert(scratch.clone().into_boxed_slice(), id);
-                self.last_group.push(usize::MAX);
-                self.rows.push(Row {
-                    own: Weight::default(),
-                    total: Weight::default(),
-                    own_kernel: 0,
-                    own_user: 0,
-                    keys: scratch.clone(),
-                    thread: (sample.pid, sample.tid),
-                    depth: 0,
-                    index: id,
-                });
-                id
-            }
-        };
-        self.scratch = scratch;
-        id
-    }
-
-    /// A key's value as a number that compares as the value does.
-    fn rank(&self, column: Column, sample: &SampleKey, place: PlaceId) -> u64 {
-        let table = self.table;
-        let id_rank = |id: i32| (i64::from(id) - i64::from(i32::MIN)) as u64;
-        let place = table.places.get(place);
-        match column {
-            Column::Pid => id_rank(sample.pid.0),
-            Column::Tid => id_rank(sample.tid.0),
-            Column::Comm => table.comm_ranks[&comm_key(sample)],
-            Column::Cpu => sample.cpu.map_or(0, |cpu| u64::from(cpu.0) + 1),
-            Column::Symbol => u64::from(place.symbol.0),
-            Column::Dso => u64::from(table.places.symbol(place.symbol).dso_name),
-            Column::SymbolSize => table.places.symbol(place.symbol).size,
-            Column::SourceLine => u64::from(place.line),
-            Column::SourceFile => table.places.first_line_of_file(place.line),
-            Column::Children
-            | Column::Overhead
-            | Column::OverheadSys
-            | Column::OverheadUser
-            | Column::Samples
-            | Column::Period => 0,
-        }
-    }
+/// Compares what rows count, the larger first: of the table's first event, then of the others.
+fn descending(left: &Row, right: &Row, value: impl Fn(&Counts) -> u64) -> std::cmp::Ordering {
+    let pairs = right.counts.iter().zip(&left.counts);
+    let mut orders = pairs.map(|(right, left)| value(right).cmp(&value(left)));
+    let first = orders.find(|order| order.is_ne());
+    first.unwrap_or(std::cmp::Ordering::Equal)
 }

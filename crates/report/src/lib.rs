@@ -13,9 +13,12 @@ mod draw; // call trees as text
 mod filter; // which samples a report is about
 mod flame_graph; // SVG
 mod folded; // one line per stack
+mod hierarchy; // rows as a tree
 mod hist; // samples to sorted rows
+mod layout; // which columns, which order
 mod options; // what a report can be asked
 mod place; // frames with inlined functions, symbols in the order of their names
+mod rows; // which row counts a sample
 mod script; // one sample at a time
 mod stdio; // the whole report as text
 mod summary; // the hottest functions and how far to trust them
@@ -26,9 +29,10 @@ pub use column::{Column, UnknownColumn, parse_fields, parse_sort};
 pub use filter::Filter;
 pub use flame_graph::{FlameGraphOptions, write_flame_graph};
 pub use folded::{CodeKind, FoldedOptions, FoldedStacks, StackWeight, fold};
-pub use hist::{Row, Table};
+pub use hist::{Counts, Member, Row, Table};
 pub use options::{
-    CallGraph, CallGraphError, ChainKey, ChainMode, ChainOrder, ChainValue, Fields, ReportOptions,
+    CallGraph, CallGraphError, ChainKey, ChainMode, ChainOrder, ChainValue, EventGroup, Fields,
+    Pattern, PatternError, ReportOptions,
 };
 pub use place::{Place, PlaceId, Places, SymbolId, SymbolInfo, SymbolKind};
 pub use script::{ScriptField, ScriptFields, ScriptOptions, ScriptWriter, UnknownField};

@@ -1,5 +1,44 @@
 use crate::{Column, Filter};
 
+/// A regular expression that function names are tried against.
+#[derive(Clone, Debug)]
+pub struct Pattern(regex_lite::Regex);
+
+/// A regular expression that makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{pattern}` is no regular expression: {why}")]
+pub struct PatternError {
+    /// As given.
+    pub pattern: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl Pattern {
+    /// Reads an extended regular expression.
+    ///
+    /// # Errors
+    /// [`PatternError`].
+    pub fn new(pattern: &str) -> Result<Self, PatternError> {
+        let regex = regex_lite::Regex::new(pattern).map_err(|error| PatternError {
+            pattern: pattern.to_owned(),
+            why: error.to_string(),
+        })?;
+        Ok(Self(regex))
+    }
+
+    /// Whether it is found in a name.
+    pub fn matches(&self, name: &str) -> bool {
+        self.0.is_match(name)
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
 /// How callchains are shown below a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ChainMode {
@@ -148,11 +187,39 @@ pub enum Fields {
     Also(Vec<Column>),
 }
 
+/// Events that were counted together.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct EventGroup {
+    /// Its name; empty if it has none, `None` for events that only the reader puts together.
+    pub name: Option<String>,
+    /// Indices of its events, ascending.
+    pub events: Vec<u16>,
+}
+
 /// What a report shows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReportOptions {
+    /// Events that stand side by side in one table, by index: each list ascending, the first one
+    /// leads.
+    pub groups: Vec<EventGroup>,
+    /// Rows as a tree: one level for each key.
+    pub hierarchy: bool,
+    /// The socket of each CPU.
+    pub sockets: Vec<u32>,
+    /// Samples in what a matching function calls count for that function.
+    pub ignore_callees: Option<Pattern>,
+    /// Which callers the `parent` key means.
+    pub parent: Option<Pattern>,
+    /// A column with the parent.
+    pub show_parent: bool,
+    /// Only samples that have a parent.
+    pub exclude_other: bool,
+    /// The part of the recording that was asked for, as it was asked for.
+    pub time_slices: Option<String>,
     /// What rows are grouped and sorted by; `None` for `comm,dso,symbol`.
     pub sort: Option<Vec<Column>>,
+    /// Keys behind those that are usual for the events.
+    pub also_sort: Option<Vec<Column>>,
     /// The columns, where not the usual ones.
     pub fields: Option<Fields>,
     /// Functions also get rows for what they called, if the event has callchains.
@@ -193,7 +260,16 @@ pub struct ReportOptions {
 impl Default for ReportOptions {
     fn default() -> Self {
         Self {
+            groups: Vec::new(),
+            hierarchy: false,
+            sockets: Vec::new(),
+            ignore_callees: None,
+            parent: None,
+            show_parent: false,
+            exclude_other: false,
+            time_slices: None,
             sort: None,
+            also_sort: None,
             fields: None,
             children: true,
             show_samples: false,
@@ -215,7 +291,19 @@ impl Default for ReportOptions {
     }
 }
 
+/// perf's idea of where the kernel was entered.
+const USUAL_PARENT: &str = "^sys_|^do_page_fault";
+
 impl ReportOptions {
+    /// What to look for among callers, if `keys` or an option ask for it.
+    pub(crate) fn parent_pattern(&self, keys: &[Column]) -> Option<&Pattern> {
+        static USUAL: std::sync::LazyLock<Option<Pattern>> =
+            std::sync::LazyLock::new(|| Pattern::new(USUAL_PARENT).ok());
+        let wanted = keys.contains(&Column::Parent) || self.exclude_other;
+        let usual = || USUAL.as_ref();
+        self.parent.as_ref().or_else(usual).filter(|_| wanted)
+    }
+
     /// Leaves out rows and branches with less than `percent`, as `--percent-limit` does.
     pub fn set_percent_limit(&mut self, percent: f64) {
         self.percent_limit = percent;

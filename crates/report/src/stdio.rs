@@ -1,11 +1,12 @@
 use std::io::{self, Write};
 
-use prof_profile::{Names, Profile};
+use prof_profile::{Names, Profile, Weight};
 
 use crate::draw::{colored, write_call_tree};
+use crate::hierarchy::HierarchyText;
 use crate::hist::{Row, Table};
 use crate::text::width;
-use crate::{Column, Places, ReportOptions};
+use crate::{Column, EventGroup, Places, ReportOptions};
 
 const WIDTH_OF_UNRESOLVED: usize = 16; // the digits of an address
 
@@ -23,22 +24,70 @@ pub fn write_report(
 ) -> io::Result<bool> {
     let places = Places::new(profile, names, options.inline);
     let mut any = false;
-    for event in 0..profile.events.len() {
-        let event = u16::try_from(event).unwrap_or(u16::MAX);
-        let Some(table) = Table::new(profile, &places, options, event) else {
+    for group in groups(profile, options) {
+        let Some(table) = Table::of_events(profile, &places, options, &group.events) else {
             continue;
         };
         if !any && !options.quiet {
             write_preamble(out, profile, options)?;
         }
         any = true;
-        TableText::new(&table).write(out)?;
+        if options.hierarchy {
+            HierarchyText::new(&table, &group).write(out)?;
+        } else {
+            TableText::new(&table, &group).write(out)?;
+        }
     }
     Ok(any)
 }
 
+/// The events of each table: those that belong together, and each of the others by itself.
+fn groups(profile: &Profile, options: &ReportOptions) -> Vec<EventGroup> {
+    let mut groups = Vec::new();
+    for event in 0..profile.events.len() as u16 {
+        let mut known = options.groups.iter();
+        match known.find(|group| group.events.contains(&event)) {
+            Some(group) if group.events.first() == Some(&event) => groups.push(group.clone()),
+            Some(_) => {}
+            None => groups.push(EventGroup {
+                name: None,
+                events: vec![event],
+            }),
+        }
+    }
+    groups
+}
+
+/// The lines above a table that tell its events.
+pub(crate) fn write_events(
+    out: &mut dyn Write,
+    table: &Table<'_>,
+    group: &EventGroup,
+) -> io::Result<()> {
+    let counted: Weight = table.members().iter().map(|member| member.counted).sum();
+    let names = table.members().iter();
+    let names: Vec<&str> = names.map(|member| member.event.name.as_str()).collect();
+    let names = names.join(", ");
+    let (plural, names) = match &group.name {
+        Some(name) if name.is_empty() => ("s", format!("anon group {{ {names} }}")),
+        Some(name) => ("s", format!("{name} {{ {names} }}")),
+        None if table.members().len() > 1 => ("s", names),
+        None => ("", names),
+    };
+    let slices = match &table.options().time_slices {
+        Some(slices) => format!(" (time slices: {slices})"),
+        None => String::new(),
+    };
+    let samples = with_unit(counted.samples);
+    writeln!(
+        out,
+        "# Samples: {samples} of event{plural} '{names}'{slices}"
+    )?;
+    writeln!(out, "# Event count (approx.): {}\n#", counted.period)
+}
+
 /// The column that need not be shown because a filter leaves only one value, with that value.
-fn elided(options: &ReportOptions) -> Vec<(Column, &'static str, &str)> {
+pub(crate) fn elided(options: &ReportOptions) -> Vec<(Column, &'static str, &str)> {
     let lists = [
         (Column::Dso, "dso", &options.filter.dsos),
         (Column::Comm, "comm", &options.filter.comms),
@@ -88,12 +137,13 @@ fn with_unit(mut count: u64) -> String {
 /// A table whose columns have got their widths.
 struct TableText<'t, 'a> {
     table: &'t Table<'a>,
+    group: &'t EventGroup,
     columns: Vec<(Column, usize)>,
     separator: Option<&'t str>,
 }
 
 impl<'t, 'a> TableText<'t, 'a> {
-    fn new(table: &'t Table<'a>) -> Self {
+    fn new(table: &'t Table<'a>, group: &'t EventGroup) -> Self {
         let options = table.options();
         let elided = elided(options);
         let is_elided = |column: Column| elided.iter().any(|&(it, ..)| it == column);
@@ -116,6 +166,7 @@ impl<'t, 'a> TableText<'t, 'a> {
             .collect();
         Self {
             table,
+            group,
             columns,
             separator: options.separator.as_deref(),
         }
@@ -137,14 +188,7 @@ impl<'t, 'a> TableText<'t, 'a> {
     }
 
     fn write_header(&self, out: &mut dyn Write) -> io::Result<()> {
-        let counted = self.table.counted();
-        writeln!(
-            out,
-            "# Samples: {} of event '{}'",
-            with_unit(counted.samples),
-            self.table.event().name
-        )?;
-        writeln!(out, "# Event count (approx.): {}\n#", counted.period)?;
+        write_events(out, self.table, self.group)?;
         let titles = self.columns.iter().map(|&(column, width)| {
             let title = column.header(self.table.layout().overhead_is_self);
             if column.is_key() {
@@ -183,22 +227,7 @@ impl<'t, 'a> TableText<'t, 'a> {
         if column.is_key() {
             return self.key_cell(row, column, width, is_last);
         }
-        let value = self.table.value(row, column).unwrap_or_default();
-        // with a separator numbers are not aligned, but keep the blank before them
-        let narrow = self.separator.is_some();
-        let text = if column.is_percentage() {
-            let digits = if narrow { 1 } else { width.saturating_sub(2) };
-            let text = format!(" {value:digits$.2}%");
-            colored(&text, value, self.table.options().color)
-        } else {
-            let digits = if narrow { 1 } else { width.saturating_sub(1) };
-            format!(" {value:digits$.0}")
-        };
-        if narrow {
-            format!("{text:<width$}")
-        } else {
-            text
-        }
+        weight_cell(self.table, row, column, width)
     }
 
     fn key_cell(&self, row: &Row, column: Column, width: usize, is_last: bool) -> String {
@@ -212,7 +241,7 @@ impl<'t, 'a> TableText<'t, 'a> {
                 .symbol(row)
                 .is_none_or(|id| self.table.places().symbol(id).is_named());
         match column {
-            Column::SymbolSize => format!("{label:>width$}"),
+            Column::SymbolSize | Column::Cpu | Column::Socket => format!("{label:>width$}"),
             Column::Symbol if is_last && !is_cut => label,
             Column::Symbol if is_last => format!("{label:.width$}"),
             _ => format!("{label:<width$.width$}"),
@@ -220,13 +249,47 @@ impl<'t, 'a> TableText<'t, 'a> {
     }
 }
 
+/// What a row counts of each event, side by side.
+pub(crate) fn weight_cell(table: &Table<'_>, row: &Row, column: Column, width: usize) -> String {
+    let options = table.options();
+    let members = table.members().len();
+    let each = width / members;
+    // with a separator numbers are not aligned, but keep the blank before them
+    let narrow = options.separator.is_some();
+    let mut text = String::new();
+    for member in 0..members {
+        let value = table.value(row, member, column).unwrap_or_default();
+        if column.is_percentage() {
+            let digits = if narrow { 1 } else { each.saturating_sub(2) };
+            let cell = format!(" {value:digits$.2}%");
+            text.push_str(&colored(&cell, value, options.color));
+        } else {
+            let digits = if narrow { 1 } else { each.saturating_sub(1) };
+            text.push_str(&format!(" {value:digits$.0}"));
+        }
+    }
+    if narrow {
+        format!("{text:<width$}")
+    } else {
+        text
+    }
+}
+
+/// The width of a column of numbers: one after the other for each event.
+pub(crate) fn weight_width(table: &Table<'_>, column: Column) -> usize {
+    let each = match column {
+        Column::Samples | Column::Period => 12,
+        _ => 8,
+    };
+    each * table.members().len()
+}
+
 /// As wide as the title and every value.
-fn natural_width(table: &Table<'_>, column: Column, is_last: bool) -> usize {
+pub(crate) fn natural_width(table: &Table<'_>, column: Column, is_last: bool) -> usize {
     let title = column.header(table.layout().overhead_is_self).len();
     let rows = table.rows().iter();
     let widest = match column {
-        Column::Samples | Column::Period => 12,
-        _ if !column.is_key() => 8,
+        _ if !column.is_key() => weight_width(table, column),
         Column::Symbol if is_last => rows.map(|row| symbol_width(table, row)).max().unwrap_or(0),
         _ => rows
             .map(|row| width(&table.label(row, column)))
@@ -236,6 +299,7 @@ fn natural_width(table: &Table<'_>, column: Column, is_last: bool) -> usize {
     let least = match column {
         Column::Dso if has_room_for_addresses(table) => WIDTH_OF_UNRESOLVED,
         Column::Cpu => 3,
+        Column::Time => 12,
         _ => 0,
     };
     title.max(widest).max(least)

@@ -426,15 +426,15 @@ fn own_shares_add_up_and_none_exceeds_its_total() {
     let options = ReportOptions::default();
     let places = Places::new(&recording.profile, &recording.names, true);
     let table = Table::new(&recording.profile, &places, &options, 0).unwrap();
-    let own: u64 = table.rows().iter().map(|row| row.own.period).sum();
+    let own: u64 = table.rows().iter().map(|row| row.first().own.period).sum();
     assert_eq!(own, table.counted().period);
     for row in table.rows() {
-        assert!(row.own.period <= row.total.period);
-        assert!(row.total.period <= table.counted().period);
-        assert!(row.own_kernel + row.own_user <= row.own.period);
+        assert!(row.first().own.period <= row.first().total.period);
+        assert!(row.first().total.period <= table.counted().period);
+        assert!(row.first().own_kernel + row.first().own_user <= row.first().own.period);
         let tree = table.call_tree(row);
         for node in &tree.roots {
-            assert!(node.total.period <= row.total.period);
+            assert!(node.total.period <= row.first().total.period);
             assert_consistent(node);
         }
     }
