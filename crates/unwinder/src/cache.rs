@@ -8,6 +8,10 @@ use crate::x86_64::AtSp;
 pub(crate) enum Action {
     /// By a rule from unwind tables.
     Rule(RuleId),
+    /// By a rule from the function's instructions, if it leads to a return address.
+    Inferred(RuleId),
+    /// Not at all: the instructions show that the frame pointer does not lead on, and nothing else does.
+    NoRule,
     /// Into what a signal interrupted: the kernel's signal frame is at the stack pointer.
     SignalReturn,
     /// Not at all: a goroutine or a coroutine starts here, or Go has left one to find another.

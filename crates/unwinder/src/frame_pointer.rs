@@ -62,7 +62,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
 
     fn follow_frame_pointer(&mut self, frame: &mut Frame, sp: u64) -> Result<(), Stop> {
         let bp = frame.regs.get(BP.into()).ok_or(ChainEnd::NoRule)?;
-        let end_of_chain = self.end_of_frame_pointers(frame.found);
+        let end_of_chain = end_of_frame_pointers(frame.found);
         if bp == 0 {
             return Err(end_of_chain.into());
         }
@@ -85,17 +85,6 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         enter(frame, regs, return_address, Found::ByFramePointer)
     }
 
-    /// What a frame pointer of 0 means, or a return address of 0 above it. What starts programs and
-    /// threads sets them so; but code that uses the register for something else may have such a value
-    /// there, too.
-    fn end_of_frame_pointers(&self, found: Found) -> ChainEnd {
-        match found {
-            Found::ByFramePointer => ChainEnd::Root,
-            Found::ByRule if !self.stack.is_cut() => ChainEnd::Root,
-            Found::ByRule | Found::Whole | Found::AtSp => ChainEnd::NoRule,
-        }
-    }
-
     fn leave_leaf(&mut self, frame: &mut Frame, sp: u64) -> Result<(), Stop> {
         let return_address = read(self.stack, sp)?;
         let mut regs = frame.regs;
@@ -104,7 +93,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
     }
 
     /// A word found without a rule is a return address only if code can return to it.
-    fn check_return(&mut self, return_address: u64) -> Result<(), ChainEnd> {
+    pub(crate) fn check_return(&mut self, return_address: u64) -> Result<(), ChainEnd> {
         match self.known(return_address, true) {
             Ok(known) if known.is_returned_to => Ok(()),
             _ => Err(ChainEnd::NoRule),
@@ -144,6 +133,16 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         } else {
             Evidence::None
         }
+    }
+}
+
+/// What a frame pointer of 0 means, or a return address of 0 above it. What starts programs and threads
+/// sets them so; but code that uses the register for something else, or leaves it alone, may have such a
+/// value there, too.
+fn end_of_frame_pointers(found: Found) -> ChainEnd {
+    match found {
+        Found::ByFramePointer => ChainEnd::Root,
+        Found::ByRule | Found::Whole | Found::AtSp => ChainEnd::NoRule,
     }
 }
 

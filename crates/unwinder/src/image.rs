@@ -176,6 +176,20 @@ impl Image {
             .any(|segment| segment.executable && vaddr.wrapping_sub(segment.vaddr) < segment.size)
     }
 
+    /// The code from a virtual address on, up to another or to the end of the segment.
+    pub(crate) fn code(&self, range: Range<u64>) -> Option<&[u8]> {
+        let section = self.loaded_from(range.start)?;
+        if !self.is_code(range.start) {
+            return None;
+        }
+        let SectionBytes::InFile(bytes) = section.bytes else {
+            return None;
+        };
+        let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let code = self.bytes().get(bytes)?;
+        Some(&code[..code.len().min(len)])
+    }
+
     /// The word at a file offset, if the process cannot have changed it.
     pub(crate) fn read_only_word(&self, offset: u64) -> Option<u64> {
         let end = offset.checked_add(8)?;

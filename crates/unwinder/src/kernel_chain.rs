@@ -24,7 +24,9 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         for &return_address in rest {
             // the kernel's next entry is this frame's return address only if rbp leads to it
             let has_frame_pointer = match action {
-                Action::Rule(id) => self.unwinder.rules.rule(id).is_frame_pointer_chain(),
+                Action::Rule(id) | Action::Inferred(id) => {
+                    self.unwinder.rules.rule(id).is_frame_pointer_chain()
+                }
                 Action::FramePointer | Action::StackSwitch => true,
                 _ => false,
             };
@@ -50,7 +52,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
     fn is_root(&self, action: Action) -> bool {
         match action {
             Action::StackStart => true,
-            Action::Rule(id) => self.unwinder.rules.rule(id).is_outermost(),
+            Action::Rule(id) | Action::Inferred(id) => self.unwinder.rules.rule(id).is_outermost(),
             _ => false,
         }
     }

@@ -6,15 +6,17 @@
 //! (`prof-symbolizer`), naming the addresses (`prof-symbolizer`).
 //!
 //! Each frame is left by the rule of its address: unwind tables (`.eh_frame`, `.debug_frame`) where
-//! the module has them, the kernel's signal frame behind a signal handler, the frame pointer
-//! elsewhere. A guess is never a rule: where nothing proves the caller, the callchain ends and says so.
+//! the module has them, the kernel's signal frame behind a signal handler, what the function's own
+//! instructions do to its frame, the frame pointer elsewhere. A guess is never a rule: where nothing proves the caller, the callchain ends and says so.
 #![forbid(unsafe_code)]
 
 mod cache; // address -> how to leave the frame there
 mod cfi; // finds the unwind table entry of an address
 mod compile; // a function's unwind table entry -> rules, once
 mod expression; // the few rules that are little programs
-mod frame_pointer; // without tables
+mod flow; // without tables: what the function's instructions say
+mod frame_pointer; // without either
+mod functions; // where functions start, for code without tables
 mod image; // a module's file: which bytes are code, tables, read-only data
 mod kernel_chain; // goes on where the copy ends, with what the kernel read live
 mod lookup; // what is known about an address

@@ -2,6 +2,7 @@ use prof_model::{ChainEnd, DsoId, VirtAddr};
 
 use crate::StackMemory;
 use crate::cache::{Action, Known, Place};
+use crate::flow::Inferred;
 use crate::module::Module;
 use crate::rule::RuleStore;
 use crate::unwinder::{Unwinder, Walk};
@@ -105,8 +106,17 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         }
         let action = match (rule, at_sp) {
             (Some(id), _) => Action::Rule(id),
-            (None, Some(at_sp)) => Action::AtSp(at_sp),
-            (None, None) => Action::FramePointer,
+            (None, at_sp) => {
+                let vaddr = module.image.vaddr(lookup);
+                let inferred = vaddr.map(|vaddr| module.inferred(vaddr, rules, stats));
+                match (inferred, at_sp) {
+                    (Some(Inferred::Rule(id)), _) => Action::Inferred(id),
+                    (Some(Inferred::Outermost), _) => Action::StackStart,
+                    (_, Some(at_sp)) => Action::AtSp(at_sp),
+                    (Some(Inferred::NoRule), None) => Action::NoRule,
+                    (Some(Inferred::NotReached) | None, None) => Action::FramePointer,
+                }
+            }
         };
         Known {
             action,

@@ -1,4 +1,6 @@
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use prof_model::DsoId;
 use rustc_hash::FxHashMap;
@@ -7,6 +9,8 @@ use crate::Images;
 use crate::Stats;
 use crate::cfi::FrameTable;
 use crate::compile::Function;
+use crate::flow::{Flow, Inferred, padding};
+use crate::functions::{Around, Functions};
 use crate::image::Image;
 use crate::rule::{RuleId, RuleStore};
 
@@ -17,7 +21,27 @@ pub(crate) struct Module {
     tables: Vec<FrameTable>,
     /// The functions that samples hit so far, by first address.
     functions: BTreeMap<u64, Function>,
+    /// Functions without tables, by first address, with what their instructions say.
+    inferred: BTreeMap<u64, InferredFunction>,
+    symbols: OnceCell<Functions>,
 }
+
+/// What the instructions of a function say.
+struct InferredFunction {
+    end: u64,
+    rows: Box<[(u64, Inferred)]>, // each holds up to the next one
+}
+
+impl InferredFunction {
+    fn at(&self, vaddr: u64) -> Inferred {
+        let after = self.rows.partition_point(|row| row.0 <= vaddr);
+        let row = after.checked_sub(1).and_then(|last| self.rows.get(last));
+        row.map_or(Inferred::NotReached, |row| row.1)
+    }
+}
+
+/// How far from the last symbol code without symbols is followed.
+const MAX_UNLISTED: u64 = 1 << 16;
 
 impl Module {
     fn new(image: Image) -> Self {
@@ -29,6 +53,8 @@ impl Module {
             tables: tables.into_iter().flatten().collect(),
             image,
             functions: BTreeMap::new(),
+            inferred: BTreeMap::new(),
+            symbols: OnceCell::new(),
         }
     }
 
@@ -56,10 +82,77 @@ impl Module {
         rule
     }
 
+    /// What the instructions of the function around a virtual address say, which no table covers.
+    pub(crate) fn inferred(
+        &mut self,
+        vaddr: u64,
+        rules: &mut RuleStore,
+        stats: &mut Stats,
+    ) -> Inferred {
+        let known = self.inferred.range(..=vaddr).next_back();
+        let known = known.filter(|(_, function)| vaddr < function.end);
+        if let Some((_, function)) = known {
+            return function.at(vaddr);
+        }
+        let Some((extent, flow)) = self.follow(vaddr) else {
+            return Inferred::NotReached;
+        };
+        let is_entry = self
+            .symbols
+            .get()
+            .is_some_and(|symbols| symbols.entry == extent.start);
+        let function = InferredFunction {
+            end: extent.end,
+            rows: match is_entry {
+                true => [(extent.start, Inferred::Outermost)].into(),
+                false => flow.rows(rules).into(),
+            },
+        };
+        stats.functions_inferred += 1;
+        stats.rules = rules.len() as u64;
+        let inferred = function.at(vaddr);
+        self.inferred.insert(extent.start, function);
+        inferred
+    }
+
+    fn follow(&self, vaddr: u64) -> Option<(Range<u64>, Flow)> {
+        let image = &self.image;
+        let symbols = self.symbols.get_or_init(|| Functions::read(image));
+        match symbols.around(vaddr)? {
+            Around::Function(extent) => {
+                let code = image.code(extent.clone())?;
+                let flow = Flow::follow(code, extent.clone(), true);
+                Some((extent, flow))
+            }
+            Around::Unlisted(gap) => unlisted(image, gap, vaddr),
+        }
+    }
+
     /// Whether a function with tables starts at a virtual address whose rule was asked for.
     pub(crate) fn is_function_start(&self, vaddr: u64) -> bool {
         self.functions.contains_key(&vaddr)
     }
+}
+
+/// The function around `vaddr` in a stretch of code without symbols: one after the other is followed,
+/// each from where the one before it ended, up to the one that covers the address.
+fn unlisted(image: &Image, gap: Range<u64>, vaddr: u64) -> Option<(Range<u64>, Flow)> {
+    let stretch = gap.start..gap.end.min(gap.start.saturating_add(MAX_UNLISTED));
+    let mut start = gap.start;
+    while start <= vaddr {
+        start += padding(image.code(start..stretch.end)?) as u64;
+        let code = image.code(start..stretch.end)?;
+        let flow = Flow::follow(code, start..start + code.len() as u64, false);
+        let end = flow.end();
+        if vaddr < end {
+            return flow.covers(vaddr).then_some((start..end, flow));
+        }
+        if end == start || flow.has_table() {
+            return None; // what follows may be a part of it
+        }
+        start = end;
+    }
+    None
 }
 
 /// The modules met so far; `None` for a DSO without an ELF file.

@@ -11,7 +11,9 @@ pub struct Stats {
     pub cache_misses: u64,
     /// Functions whose unwind tables were compiled.
     pub functions_compiled: u64,
-    /// Distinct rules in them.
+    /// Functions without tables whose instructions were followed.
+    pub functions_inferred: u64,
+    /// Distinct rules in all of them.
     pub rules: u64,
     /// Files whose bytes were asked for.
     pub images: u64,

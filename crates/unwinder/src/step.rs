@@ -137,7 +137,10 @@ impl<S: StackMemory + ?Sized> Step<'_, S> {
         let may_be_level =
             matches!(rule.return_address, Saved::Register(_)) && frame.is_interrupted;
         let is_above = |addr| addr > sp || addr == sp && may_be_level;
-        if !cfa.is_multiple_of(STACK_ALIGNMENT) || !is_above(cfa) && !rule.is_signal_frame {
+        // `longjmp` has its caller's stack pointer in a register, and calls its buffer the CFA.
+        let has_sp = rule.others.iter().any(|&(register, _)| register == SP);
+        let may_be_anywhere = has_sp || rule.is_signal_frame;
+        if !cfa.is_multiple_of(STACK_ALIGNMENT) || !is_above(cfa) && !may_be_anywhere {
             return Err(ChainEnd::BadFrame.into());
         }
         let return_address = match rule.return_address {
@@ -159,7 +162,7 @@ impl<S: StackMemory + ?Sized> Step<'_, S> {
                 Saved::Same => {}
                 Saved::At(offset) => {
                     let addr = cfa.wrapping_add_signed(offset.into());
-                    let is_interrupted = frame.is_interrupted;
+                    let is_interrupted = frame.is_interrupted && !has_sp;
                     restore(&mut regs, register, addr, is_interrupted, sp, self.stack);
                 }
                 Saved::Expression(id) if frame.is_interrupted && !rule.is_signal_frame => {

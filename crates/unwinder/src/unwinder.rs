@@ -2,7 +2,7 @@ use prof_model::{AddressSpace, ChainEnd, Mapping, VirtAddr};
 
 use crate::cache::{Action, Cache};
 use crate::module::Modules;
-use crate::rule::RuleStore;
+use crate::rule::{RuleId, RuleStore};
 use crate::step::{Found, Frame, Step, Stop, apply_plain, leave_signal};
 use crate::{Images, Regs, StackMemory, Stats};
 
@@ -151,6 +151,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
     /// Turns `frame` into its caller.
     fn leave(&mut self, frame: &mut Frame, action: Action) -> Result<(), Stop> {
         match action {
+            Action::Inferred(id) => self.leave_inferred(frame, id),
             Action::Rule(id) => {
                 if let Some(plain) = self.unwinder.rules.plain(id) {
                     return apply_plain(plain, frame, self.stack);
@@ -184,12 +185,27 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
                 self.note_switch(was_at, frame)
             }
             Action::StackStart => Err(ChainEnd::Root.into()),
+            Action::NoRule => Err(ChainEnd::NoRule.into()),
             Action::StackSwitch => Err(Stop::Unreadable(0)),
             Action::AtSp(at) => self
                 .leave_at_sp(frame, at)
                 .or_else(|_| self.leave_by_frame_pointer(frame)),
             Action::FramePointer => self.leave_by_frame_pointer(frame),
         }
+    }
+
+    /// By what the instructions of the function said. Where that leads to no return address they were
+    /// not understood.
+    fn leave_inferred(&mut self, frame: &mut Frame, id: RuleId) -> Result<(), Stop> {
+        let was = *frame;
+        let is_outermost = self.unwinder.rules.rule(id).is_outermost();
+        match self.leave(frame, Action::Rule(id)) {
+            Ok(()) if self.check_return(frame.pc).is_err() => {}
+            Err(Stop::End(_)) if !is_outermost => {}
+            result => return result,
+        }
+        *frame = was;
+        self.leave_by_frame_pointer(frame)
     }
 
     /// A signal may have interrupted code on another stack, above or below.
@@ -214,7 +230,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         match action {
             Action::StackSwitch => ChainEnd::TruncatedCopy,
             _ if self.is_elsewhere || beyond && self.stack.is_cut() => ChainEnd::TruncatedCopy,
-            Action::FramePointer | Action::AtSp(_) => ChainEnd::NoRule, // it held something else
+            Action::FramePointer | Action::AtSp(_) | Action::Inferred(_) => ChainEnd::NoRule, // it held something else
             _ => ChainEnd::BadFrame,
         }
     }
