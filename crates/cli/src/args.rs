@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::time_slices::TimeSlices;
 use crate::units;
 
 /// A sampling profiler for Linux: finds the function that burns the CPU.
@@ -284,8 +285,16 @@ pub struct InputArgs {
     pub inline: bool,
 
     /// Names as the symbol table has them
-    #[arg(long)]
+    #[arg(long, overrides_with = "demangle")]
     pub no_demangle: bool,
+
+    /// Names as in the source (the default)
+    #[arg(long, hide = true)]
+    pub demangle: bool,
+
+    /// Only this part: from,to in seconds of the recording's clock, or 10%-20%
+    #[arg(long, value_name = "FROM,TO", value_parser = time_slices)]
+    pub time: Option<TimeSlices>,
 
     /// Only these threads' names
     #[arg(short = 'c', long, value_name = "COMM,...", value_delimiter = ',')]
@@ -406,6 +415,47 @@ pub struct ReportArgs {
     #[arg(short = 'w', long, value_name = "N,...", value_delimiter = ',')]
     pub column_widths: Vec<usize>,
 
+    /// One table for the events of a group (the default)
+    #[arg(long, overrides_with = "no_group", hide = true)]
+    pub group: bool,
+
+    /// A table for each event of a group
+    #[arg(long)]
+    pub no_group: bool,
+
+    /// Rows as a tree with a level for each sort key
+    #[arg(long)]
+    pub hierarchy: bool,
+
+    /// Length of the intervals of the `time` key
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = units::interval)]
+    pub time_quantum: Duration,
+
+    /// Count what these functions call as theirs
+    #[arg(long, value_name = "REGEX")]
+    pub ignore_callees: Option<String>,
+
+    /// A column with the innermost caller that matches
+    #[arg(short, long, value_name = "REGEX")]
+    pub parent: Option<String>,
+
+    /// Only samples that have such a caller
+    #[arg(short = 'x', long)]
+    pub exclude_other: bool,
+
+    /// At the end what each thread counted, of a recording made with perf's -s
+    #[arg(short = 'T', long)]
+    pub threads: bool,
+
+    /// Colours: always, never, or auto, which is only on a terminal
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true,
+        default_missing_value = "always", value_parser = ["always", "never", "auto"])]
+    pub stdio_color: Option<String>,
+
+    /// The rows as JSON, for other programs
+    #[arg(long, conflicts_with_all = ["svg", "folded", "hierarchy"])]
+    pub json: bool,
+
     /// First what is known about the recording
     #[arg(long)]
     pub header: bool,
@@ -413,6 +463,10 @@ pub struct ReportArgs {
     /// Only what is known about the recording
     #[arg(long)]
     pub header_only: bool,
+
+    /// With --header also CPUs and memory nodes
+    #[arg(short = 'I', long)]
+    pub show_info: bool,
 
     /// No lines that begin with #
     #[arg(short, long)]
@@ -468,4 +522,8 @@ pub struct DemoArgs {
     /// Where to draw the flame graph
     #[arg(long, value_name = "FILE", default_value = "demo.svg")]
     pub svg: PathBuf,
+}
+
+fn time_slices(text: &str) -> Result<TimeSlices, String> {
+    TimeSlices::parse(text).map_err(|error| error.to_string())
 }

@@ -11,6 +11,7 @@ use prof_symbolizer::{FileFinder, Request};
 use crate::args::InputArgs;
 use crate::error::CliError;
 use crate::names::Namer;
+use crate::selection::{Counters, Selection, Wanted};
 use crate::stage::{Files, Stage};
 
 /// A recording that was read.
@@ -23,6 +24,8 @@ pub struct Input {
     pub names: Names,
     /// Names for further addresses.
     pub namer: Namer,
+    /// What each thread counted, where that was wanted.
+    pub counters: Counters,
 }
 
 /// Opens a recording.
@@ -76,11 +79,20 @@ pub fn stage(recording: &Recording, args: &InputArgs) -> Stage {
 /// # Errors
 /// A message.
 pub fn read(args: &InputArgs) -> Result<Input, CliError> {
+    read_wanted(args, Wanted::default())
+}
+
+/// As [`read`], with what a report wants beyond stacks.
+///
+/// # Errors
+/// A message.
+pub fn read_wanted(args: &InputArgs, wanted: Wanted) -> Result<Input, CliError> {
     let mut recording = open(args)?;
+    let mut selection = Selection::new(&mut recording, args, wanted)?;
     let mut stage = stage(&recording, args);
     let name = args.input.display().to_string();
     for_each(&mut recording, &name, |item| {
-        stage.take(item.events, &item.decoded, item.chain_end);
+        selection.take(&mut stage, &item);
     })?;
     stage.set_events(recording.events());
     stage.finish();
@@ -100,6 +112,7 @@ pub fn read(args: &InputArgs) -> Result<Input, CliError> {
         stage,
         names,
         namer,
+        counters: selection.counters,
     })
 }
 

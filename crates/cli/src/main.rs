@@ -18,8 +18,10 @@ mod report;
 mod sampling; // whom to sample, what and how often
 mod screens; // what top and report share on a terminal
 mod script;
+mod selection; // which samples are read
 mod signals; // Ctrl-C
 mod stage; // from a record to a place in the profile
+mod time_slices; // parts of a recording
 mod top;
 mod trace; // tracepoint fields as text
 mod units; // durations and sizes

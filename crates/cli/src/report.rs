@@ -3,7 +3,11 @@
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 use prof_model::{Cpu, Pid, Tid};
-use prof_report::{CallGraph, ChainOrder, Filter, ReportOptions, parse_fields, parse_sort};
+use prof_perfdata::Recording;
+use prof_report::{
+    CallGraph, ChainOrder, Column, EventGroup, Fields, Filter, Pattern, ReportOptions,
+    parse_fields, parse_sort,
+};
 
 use crate::args::{InputArgs, ReportArgs};
 use crate::drawing::{self, Facts};
@@ -11,6 +15,7 @@ use crate::error::{CliError, Failure, Outcome};
 use crate::header;
 use crate::input::{self, Input};
 use crate::sampling;
+use crate::selection::Wanted;
 
 /// Runs `prof report`.
 ///
@@ -20,11 +25,16 @@ pub fn run(args: &ReportArgs) -> Outcome {
     let mut options = options(args)?;
     if args.header_only {
         let recording = input::open(&args.input)?;
-        return print_lines(&header::lines(&recording, &args.input.input, false));
+        return print_lines(&header_lines(args, &recording));
     }
-    let input = input::read(&args.input)?;
+    let input = input::read_wanted(&args.input, wanted(args, &options))?;
+    let features = input.recording.features();
+    let topology = features.cpu_topology.iter();
+    let cpus = topology.flat_map(|topology| &topology.cpus);
+    options.sockets = cpus.map(|&(_, socket)| socket).collect();
+    options.groups = groups(args, &input.recording);
     if args.header && !args.quiet {
-        options.header = Some(header::lines(&input.recording, &args.input.input, false));
+        options.header = Some(header_lines(args, &input.recording));
     }
     if input.stage.profile.is_empty() {
         return Err(no_samples(&args.input).into());
@@ -32,12 +42,62 @@ pub fn run(args: &ReportArgs) -> Outcome {
     if args.drawing.any() {
         draw(args, &input, &options)?;
     } else {
-        print(&input, &options)?;
+        print(args, &input, &options)?;
     }
     if args.verbose {
         verbose(&input);
     }
     Ok(0)
+}
+
+fn header_lines(args: &ReportArgs, recording: &Recording) -> Vec<String> {
+    header::lines(recording, &args.input.input, args.show_info)
+}
+
+/// What must be noted of each sample for the keys of a report.
+fn wanted(args: &ReportArgs, options: &ReportOptions) -> Wanted {
+    let fields = match &options.fields {
+        Some(Fields::Only(fields) | Fields::Also(fields)) => &fields[..],
+        None => &[],
+    };
+    let keys = options.sort.iter().chain(&options.also_sort).flatten();
+    let has = |key: Column| keys.clone().chain(fields).any(|&it| it == key);
+    // Where all events are tracepoints their text is the usual key.
+    let is_usual = options.sort.is_none() && !matches!(options.fields, Some(Fields::Only(_)));
+    Wanted {
+        interval: has(Column::Time).then_some(args.time_quantum.as_nanos() as u64),
+        text: has(Column::Trace) || is_usual,
+        counters: args.threads,
+    }
+}
+
+/// The events that were counted together.
+fn groups(args: &ReportArgs, recording: &Recording) -> Vec<EventGroup> {
+    let events = recording.events().events().len() as u16;
+    if args.no_group {
+        return Vec::new();
+    }
+    let groups = recording.features().groups.iter().map(|group| {
+        let end = group.leader.saturating_add(group.members);
+        EventGroup {
+            name: Some(match group.name.as_str() {
+                "{anon_group}" => String::new(),
+                name => name.to_owned(),
+            }),
+            events: (0..events)
+                .filter(|&event| (group.leader..end).contains(&u32::from(event)))
+                .collect(),
+        }
+    });
+    let groups: Vec<_> = groups.collect();
+    if args.group && groups.is_empty() {
+        // Asked for by hand: all that have samples.
+        return vec![EventGroup {
+            name: None,
+            events: (0..events).collect(),
+        }];
+    }
+    groups
 }
 
 fn no_samples(args: &InputArgs) -> CliError {
@@ -56,12 +116,55 @@ fn print_lines(lines: &[String]) -> Outcome {
     Ok(0)
 }
 
-fn print(input: &Input, options: &ReportOptions) -> Result<(), Failure> {
+fn print(args: &ReportArgs, input: &Input, options: &ReportOptions) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
-    let any = prof_report::write_report(&mut out, &input.stage.profile, &input.names, options)?;
+    let (profile, names) = (&input.stage.profile, &input.names);
+    let any = if args.json {
+        prof_report::write_json_report(&mut out, profile, names, options)?
+    } else {
+        prof_report::write_report(&mut out, profile, names, options)?
+    };
+    if args.threads && !args.json {
+        counters(&mut out, input)?;
+    }
     out.flush()?;
     if !any {
         return Err(CliError::new("no sample passes the filters").into());
+    }
+    Ok(())
+}
+
+/// What each thread counted in all.
+fn counters(out: &mut impl Write, input: &Input) -> io::Result<()> {
+    let events = &input.stage.profile.events;
+    let widths: Vec<usize> = events
+        .iter()
+        .enumerate()
+        .map(|(index, event)| {
+            let counters = input.counters.values();
+            let digits = counters.map(|counters| counters[index].to_string().len());
+            digits.max().unwrap_or(0).max(event.name.len())
+        })
+        .collect();
+    let titles = events.iter().zip(&widths);
+    let titles = titles.map(|(event, width)| format!("  {:>width$}", event.name));
+    writeln!(
+        out,
+        "# {:>5}  {:>5}{}",
+        "PID",
+        "TID",
+        titles.collect::<String>()
+    )?;
+    for ((pid, tid), counters) in &input.counters {
+        let counters = counters.iter().zip(&widths);
+        let counters = counters.map(|(counter, width)| format!("  {counter:>width$}"));
+        writeln!(
+            out,
+            "  {:>5}  {:>5}{}",
+            pid.0,
+            tid.0,
+            counters.collect::<String>()
+        )?;
     }
     Ok(())
 }
@@ -120,7 +223,13 @@ fn options(args: &ReportArgs) -> Result<ReportOptions, CliError> {
         relative_percent: args.percentage.as_deref() == Some("relative"),
         hide_unresolved: args.hide_unresolved,
         inline: !args.input.no_inline,
-        color: wants_color(),
+        color: wants_color(args.stdio_color.as_deref()),
+        hierarchy: args.hierarchy,
+        ignore_callees: pattern(args.ignore_callees.as_deref())?,
+        parent: pattern(args.parent.as_deref())?,
+        show_parent: args.parent.is_some(),
+        exclude_other: args.exclude_other,
+        time_slices: args.input.time.as_ref().map(|slices| slices.text.clone()),
         ..ReportOptions::default()
     };
     if let Some(limit) = args.percent_limit {
@@ -132,8 +241,16 @@ fn options(args: &ReportArgs) -> Result<ReportOptions, CliError> {
         }
         options.set_percent_limit(limit);
     }
-    if let Some(text) = &args.sort {
-        options.sort = Some(parse_sort(text).map_err(|error| wrong(&error))?);
+    let sort = args
+        .sort
+        .as_deref()
+        .map(|text| text.strip_prefix('+').ok_or(text));
+    match sort {
+        Some(Ok(more)) => {
+            options.also_sort = Some(parse_sort(more).map_err(|error| wrong(&error))?);
+        }
+        Some(Err(text)) => options.sort = Some(parse_sort(text).map_err(|error| wrong(&error))?),
+        None => {}
     }
     if let Some(text) = &args.fields {
         options.fields = Some(parse_fields(text).map_err(|error| wrong(&error))?);
@@ -170,7 +287,17 @@ fn filter(args: &ReportArgs) -> Result<Filter, CliError> {
     })
 }
 
-fn wants_color() -> bool {
+fn pattern(text: Option<&str>) -> Result<Option<Pattern>, CliError> {
+    let pattern = text.map(Pattern::new).transpose();
+    pattern.map_err(|error| CliError::usage(error.to_string()))
+}
+
+fn wants_color(asked: Option<&str>) -> bool {
+    match asked {
+        Some("always") => return true,
+        Some("never") => return false,
+        _ => {}
+    }
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if set("CLICOLOR_FORCE") {
         return true;

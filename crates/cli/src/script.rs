@@ -14,6 +14,7 @@ use crate::args::ScriptArgs;
 use crate::error::{CliError, Failure, Outcome};
 use crate::header;
 use crate::input::{self, Input};
+use crate::selection::{Selection, Wanted};
 use crate::trace::Tracepoints;
 
 /// Runs `prof script`: one pass to find the names, one to print.
@@ -26,7 +27,9 @@ pub fn run(args: &ScriptArgs) -> Outcome {
         stage,
         names,
         namer,
+        ..
     } = input::read(&args.input)?;
+    let selection = Selection::new(&mut recording, &args.input, Wanted::default())?;
     let namer = RefCell::new(namer);
     let profile = stage.profile;
     let options = ScriptOptions {
@@ -60,6 +63,9 @@ pub fn run(args: &ScriptArgs) -> Outcome {
         let Record::Sample(sample) = &item.decoded.record else {
             return;
         };
+        if !selection.has(sample.time) {
+            return;
+        }
         let comm = stage.tracker.processes.comm_of(sample.pid, sample.tid);
         let comm_passes = || {
             let name = comm.map(|comm| stage.tracker.processes.comms.display(comm));

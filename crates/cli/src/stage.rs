@@ -7,7 +7,7 @@ use std::sync::Arc;
 use prof_event::abi::{callchain, flag, sample};
 use prof_event::{Decoded, Event, EventSet, Record, Sample, Tracker};
 use prof_model::{AddressSpace, BuildId, ChainEnd, CpuMode, DsoId, DsoTable, Pid, VirtAddr};
-use prof_profile::{EventInfo, FrameKey, Profile};
+use prof_profile::{Detail, EventInfo, FrameKey, Profile};
 use prof_symbolizer::{FileFinder, FoundFile, Symbolizer};
 use prof_unwinder::{Images, Regs, StackCopy, Unwinder};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -164,13 +164,34 @@ impl Stage {
         decoded: &Decoded<'_>,
         end: Option<ChainEnd>,
     ) -> Option<ChainEnd> {
+        self.take_in(events, decoded, end, None)
+    }
+
+    /// As [`Stage::take`], for a sample that reports may tell from others by a detail.
+    pub fn take_detailed(
+        &mut self,
+        events: &EventSet,
+        decoded: &Decoded<'_>,
+        end: Option<ChainEnd>,
+        detail: Detail,
+    ) {
+        self.take_in(events, decoded, end, Some(detail));
+    }
+
+    fn take_in(
+        &mut self,
+        events: &EventSet,
+        decoded: &Decoded<'_>,
+        end: Option<ChainEnd>,
+        detail: Option<Detail>,
+    ) -> Option<ChainEnd> {
         match &decoded.record {
             Record::Sample(sample) => {
                 let event = &events.events()[decoded.event];
                 let found = self.build_chain(event, sample);
                 let end = end.unwrap_or(found);
                 self.place(event, sample);
-                self.profile.add(&prof_profile::Sample {
+                let placed = prof_profile::Sample {
                     event: decoded.event as u16,
                     pid: sample.pid,
                     tid: sample.tid,
@@ -180,7 +201,11 @@ impl Stage {
                     period: sample.period,
                     frames: &self.frames,
                     end,
-                });
+                };
+                match detail {
+                    Some(detail) => self.profile.add_detailed(&placed, detail),
+                    None => self.profile.add(&placed),
+                }
                 self.open_hit_files(sample.pid);
                 return Some(end);
             }

@@ -21,6 +21,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * seconds).map_err(|_| good())
 }
 
+/// Reads an interval that is not empty.
+pub fn interval(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err(format!("`{text}` is no interval; try `100ms`")),
+        interval => Ok(interval),
+    }
+}
+
 /// Reads the time between two pictures: what is counted is cut into seconds.
 pub fn refresh(text: &str) -> Result<Duration, String> {
     match duration(text)? {

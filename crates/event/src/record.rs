@@ -5,7 +5,7 @@ use prof_model::{BuildId, CpuMode, FileId, Pid, Tid};
 use crate::abi::{misc, record, sample};
 use crate::attr::EventAttr;
 use crate::bytes::{Reader, Short};
-use crate::sample::Sample;
+use crate::sample::{ReadValues, Sample};
 
 /// Bytes of a record's header: type, misc and size.
 pub const HEADER_SIZE: usize = 8;
@@ -225,6 +225,15 @@ pub enum Record<'a> {
     },
     /// KSYMBOL.
     Ksymbol(Ksymbol<'a>),
+    /// READ: what a thread that ends has counted.
+    Read {
+        /// Its process.
+        pid: Pid,
+        /// The thread.
+        tid: Tid,
+        /// The counters.
+        values: ReadValues<'a>,
+    },
     /// A kind that nothing here needs.
     Other,
 }
@@ -233,7 +242,11 @@ pub enum Record<'a> {
 ///
 /// # Errors
 /// [`Short`] where a field is missing.
-pub(crate) fn decode_body<'a>(raw: RawRecord<'_>, body: &'a [u8]) -> Result<Record<'a>, Short> {
+pub(crate) fn decode_body<'a>(
+    raw: RawRecord<'_>,
+    body: &'a [u8],
+    read_format: u64,
+) -> Result<Record<'a>, Short> {
     let mut reader = Reader::new(body);
     let pid_tid = |reader: &mut Reader<'a>| -> Result<(Pid, Tid), Short> {
         Ok((Pid(reader.u32()? as i32), Tid(reader.u32()? as i32)))
@@ -264,6 +277,14 @@ pub(crate) fn decode_body<'a>(raw: RawRecord<'_>, body: &'a [u8]) -> Result<Reco
                 Record::Fork(task)
             } else {
                 Record::Exit(task)
+            }
+        }
+        record::READ => {
+            let (pid, tid) = pid_tid(&mut reader)?;
+            Record::Read {
+                pid,
+                tid,
+                values: ReadValues::decode(&mut reader, read_format)?,
             }
         }
         record::LOST => Record::Lost {
@@ -360,5 +381,5 @@ pub fn decode<'a>(raw: RawRecord<'a>, attr: &EventAttr) -> Result<(Record<'a>, S
     } else {
         (raw.body(), SampleId::default())
     };
-    Ok((decode_body(raw, body)?, id))
+    Ok((decode_body(raw, body, attr.read_format)?, id))
 }

@@ -75,7 +75,7 @@ impl<'a> ReadValues<'a> {
         })
     }
 
-    fn decode(reader: &mut Reader<'a>, format: u64) -> Result<Self, Short> {
+    pub(crate) fn decode(reader: &mut Reader<'a>, format: u64) -> Result<Self, Short> {
         let counters = if format & read_format::GROUP == 0 {
             1
         } else {

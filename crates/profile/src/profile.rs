@@ -1,8 +1,8 @@
 use prof_model::{ChainEnd, CommId, CommTable, Cpu, DsoAddr, DsoId, DsoTable, Pid, Tid};
 use rustc_hash::FxHashMap;
 
-use crate::frame::FrameTable;
 use crate::detail::DetailTable;
+use crate::frame::FrameTable;
 use crate::{Detail, DetailId, FrameId, FrameKey, StackId, StackTable};
 
 /// What is known about an event that was sampled.

@@ -99,6 +99,12 @@ impl Column {
             })
     }
 
+    /// Its key, as `--sort` takes it.
+    pub fn name(self) -> &'static str {
+        let named = KEYS.iter().find(|(_, column)| *column == self);
+        named.map_or("tid", |(name, _)| name)
+    }
+
     /// Whether rows differ by it; the others are weights.
     pub fn is_key(self) -> bool {
         !matches!(

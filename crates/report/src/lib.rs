@@ -15,6 +15,7 @@ mod flame_graph; // SVG
 mod folded; // one line per stack
 mod hierarchy; // rows as a tree
 mod hist; // samples to sorted rows
+mod json; // rows for other programs
 mod layout; // which columns, which order
 mod options; // what a report can be asked
 mod place; // frames with inlined functions, symbols in the order of their names
@@ -30,6 +31,7 @@ pub use filter::Filter;
 pub use flame_graph::{FlameGraphOptions, write_flame_graph};
 pub use folded::{CodeKind, FoldedOptions, FoldedStacks, StackWeight, fold};
 pub use hist::{Counts, Member, Row, Table};
+pub use json::{SCHEMA_VERSION, write_json_report};
 pub use options::{
     CallGraph, CallGraphError, ChainKey, ChainMode, ChainOrder, ChainValue, EventGroup, Fields,
     Pattern, PatternError, ReportOptions,

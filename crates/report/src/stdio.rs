@@ -42,7 +42,7 @@ pub fn write_report(
 }
 
 /// The events of each table: those that belong together, and each of the others by itself.
-fn groups(profile: &Profile, options: &ReportOptions) -> Vec<EventGroup> {
+pub(crate) fn groups(profile: &Profile, options: &ReportOptions) -> Vec<EventGroup> {
     let mut groups = Vec::new();
     for event in 0..profile.events.len() as u16 {
         let mut known = options.groups.iter();
@@ -242,8 +242,8 @@ impl<'t, 'a> TableText<'t, 'a> {
                 .is_none_or(|id| self.table.places().symbol(id).is_named());
         match column {
             Column::SymbolSize | Column::Cpu | Column::Socket => format!("{label:>width$}"),
-            Column::Symbol if is_last && !is_cut => label,
-            Column::Symbol if is_last => format!("{label:.width$}"),
+            Column::Symbol | Column::Trace if is_last && !is_cut => label,
+            Column::Symbol | Column::Trace if is_last => format!("{label:.width$}"),
             _ => format!("{label:<width$.width$}"),
         }
     }

@@ -1,0 +1,146 @@
+//! Which samples of a recording are read, and what is noted beside them.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use prof_event::abi::event_type;
+use prof_event::{Record, Sample};
+use prof_model::{Pid, Tid};
+use prof_perfdata::{Item, Recording, TracingData};
+use prof_profile::Detail;
+
+use crate::args::InputArgs;
+use crate::error::CliError;
+use crate::input;
+use crate::stage::Stage;
+use crate::time_slices::TimeSlices;
+use crate::trace::Tracepoints;
+
+/// What a report wants to know of each sample beyond its stack.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// In which interval of so many nanoseconds it was taken.
+    pub interval: Option<u64>,
+    /// A tracepoint's fields as text.
+    pub text: bool,
+    /// What each thread counted in all.
+    pub counters: bool,
+}
+
+/// What each thread counted, by event: told by READ records.
+pub type Counters = BTreeMap<(Pid, Tid), Vec<u64>>;
+
+/// Decides sample by sample.
+pub struct Selection {
+    ranges: Option<Vec<RangeInclusive<u64>>>,
+    wanted: Wanted,
+    tracepoints: Tracepoints,
+    /// What each thread counted.
+    pub counters: Counters,
+}
+
+impl Selection {
+    /// Looks into the recording for what the selection needs to know beforehand.
+    ///
+    /// # Errors
+    /// `--time` asks for shares of a recording without times.
+    pub fn new(
+        recording: &mut Recording,
+        args: &InputArgs,
+        wanted: Wanted,
+    ) -> Result<Self, CliError> {
+        let ranges = match &args.time {
+            Some(slices) => Some(slices.ranges(times(recording, args, slices)?)),
+            None => None,
+        };
+        let data = recording.features().tracing_data.as_ref();
+        let data = data.filter(|_| wanted.text);
+        let data = data.and_then(|data| TracingData::parse(data).ok());
+        Ok(Self {
+            ranges,
+            wanted,
+            tracepoints: Tracepoints::new(data.unwrap_or_default()),
+            counters: Counters::new(),
+        })
+    }
+
+    /// Whether a sample of that time is wanted. Without times there is nothing to choose by.
+    pub fn has(&self, time: Option<u64>) -> bool {
+        match (&self.ranges, time) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(ranges), Some(time)) => ranges.iter().any(|range| range.contains(&time)),
+        }
+    }
+
+    /// Hands a record to `stage`, unless it is a sample that is not wanted.
+    pub fn take(&mut self, stage: &mut Stage, item: &Item<'_>) {
+        match &item.decoded.record {
+            Record::Sample(sample) if !self.has(sample.time) => {}
+            Record::Sample(sample) if self.wanted.interval.is_some() || self.wanted.text => {
+                let detail = self.detail(item, sample);
+                stage.take_detailed(item.events, &item.decoded, item.chain_end, detail);
+            }
+            Record::Read { pid, tid, values } if self.wanted.counters => {
+                let counters = self.counters.entry((*pid, *tid)).or_default();
+                counters.resize(item.events.events().len(), 0);
+                for (value, id) in values.iter() {
+                    let event = id.and_then(|id| item.events.by_id(id));
+                    let event = event.unwrap_or(item.decoded.event);
+                    if let Some(counter) = counters.get_mut(event) {
+                        *counter = value;
+                    }
+                }
+            }
+            _ => {
+                stage.take(item.events, &item.decoded, item.chain_end);
+            }
+        }
+    }
+
+    fn detail(&self, item: &Item<'_>, sample: &Sample<'_>) -> Detail {
+        let attr = &item.events.events()[item.decoded.event].attr;
+        let is_trace = self.wanted.text && attr.kind == event_type::TRACEPOINT;
+        let text = match sample.raw.filter(|_| is_trace) {
+            Some(raw) => self.tracepoints.print(attr.config, raw, &|_| None),
+            None => String::new(),
+        };
+        let interval = self.wanted.interval.zip(sample.time);
+        Detail {
+            interval: interval.map_or(0, |(length, time)| time - time % length.max(1)),
+            text: Arc::from(text),
+        }
+    }
+}
+
+/// The times of the first and the last sample.
+fn times(
+    recording: &mut Recording,
+    args: &InputArgs,
+    slices: &TimeSlices,
+) -> Result<(u64, u64), CliError> {
+    if !slices.need_times() {
+        return Ok((0, u64::MAX));
+    }
+    if let Some(times) = recording.features().sample_time {
+        return Ok(times);
+    }
+    let mut times: Option<(u64, u64)> = None;
+    let name = args.input.display().to_string();
+    input::for_each(recording, &name, |item| {
+        if let Record::Sample(Sample {
+            time: Some(time), ..
+        }) = item.decoded.record
+        {
+            let (first, last) = times.unwrap_or((time, time));
+            times = Some((first.min(time), last.max(time)));
+        }
+    })?;
+    times.ok_or_else(|| {
+        CliError::usage(format!(
+            "`--time {}`: the samples of `{name}` have no times",
+            slices.text
+        ))
+    })
+}
