@@ -8,10 +8,10 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use prof_event::EventAttr;
 
 const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
-const IOC_ENABLE: libc::c_ulong = 0x2400;
-const IOC_DISABLE: libc::c_ulong = 0x2401;
-const IOC_SET_OUTPUT: libc::c_ulong = 0x2405;
-const IOC_ID: libc::c_ulong = 0x8008_2407;
+const IOC_ENABLE: libc::Ioctl = 0x2400;
+const IOC_DISABLE: libc::Ioctl = 0x2401;
+const IOC_SET_OUTPUT: libc::Ioctl = 0x2405;
+const IOC_ID: libc::Ioctl = 0x8008_2407_u32 as libc::Ioctl; // signed in musl
 
 /// The descriptor of one opened event.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl EventFd {
         owned(fd).map(|fd| Self(File::from(fd)))
     }
 
-    fn ioctl(&self, request: libc::c_ulong, argument: libc::c_ulong) -> io::Result<()> {
+    fn ioctl(&self, request: libc::Ioctl, argument: libc::c_ulong) -> io::Result<()> {
         // SAFETY: the requests passed here take an integer argument and no pointer.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), request, argument) };
         if result < 0 {
