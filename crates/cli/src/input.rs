@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::io::Read;
+use std::sync::Arc;
 
 use prof_model::{BuildId, CpuMode, DsoAddr, DsoId, DsoTable};
 use prof_perfdata::{Error, Item, Recording};
 use prof_profile::Names;
-use prof_symbolizer::{FileFinder, Request};
+use prof_symbolizer::{FileFinder, MappedFile, Request};
 
 use crate::args::InputArgs;
 use crate::error::CliError;
@@ -41,7 +42,13 @@ pub fn open(args: &InputArgs) -> Result<Recording, CliError> {
         read?;
         Recording::from_bytes(bytes)
     } else {
-        Recording::open(&args.input)
+        Recording::open(&args.input).map(|mut recording| {
+            recording.map_with(|file, offset, len| {
+                let part = MappedFile::open_part(file, offset, len)?;
+                Some(Arc::new(part))
+            });
+            recording
+        })
     };
     opened.map_err(|error| explain(&name, &error))
 }

@@ -1,6 +1,9 @@
 //! Holds the bytes of records that wait for their turn.
 
 use std::collections::VecDeque;
+use std::ops::Range;
+
+use crate::source::SharedBytes;
 
 /// Where a record lies.
 #[derive(Clone, Copy, Debug)]
@@ -11,7 +14,7 @@ pub(crate) struct Place {
 
 /// The pieces in which a file was read. A piece stays as long as a record in it waits, so records
 /// are never copied; pieces that nobody needs are used again.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Chunks {
     chunks: VecDeque<Chunk>,
     /// Number of the first in `chunks`.
@@ -19,10 +22,24 @@ pub(crate) struct Chunks {
     spare: Vec<Vec<u8>>,
 }
 
-#[derive(Debug)]
 struct Chunk {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     holders: u32,
+}
+
+/// What was read, or a part of what is mapped.
+enum Bytes {
+    Read(Vec<u8>),
+    Mapped(SharedBytes, Range<usize>),
+}
+
+impl Bytes {
+    fn get(&self) -> &[u8] {
+        match self {
+            Self::Read(bytes) => bytes,
+            Self::Mapped(bytes, range) => &(**bytes).as_ref()[range.clone()],
+        }
+    }
 }
 
 /// More would only keep memory.
@@ -36,13 +53,22 @@ impl Chunks {
 
     /// Adds a chunk, held once; returns its number.
     pub(crate) fn add(&mut self, bytes: Vec<u8>) -> u64 {
+        self.push(Bytes::Read(bytes))
+    }
+
+    /// Adds a part of what is mapped, as [`Self::add`] does.
+    pub(crate) fn add_mapped(&mut self, bytes: SharedBytes, range: Range<usize>) -> u64 {
+        self.push(Bytes::Mapped(bytes, range))
+    }
+
+    fn push(&mut self, bytes: Bytes) -> u64 {
         self.chunks.push_back(Chunk { bytes, holders: 1 });
         self.first + self.chunks.len() as u64 - 1
     }
 
     /// The bytes of a chunk that is held.
     pub(crate) fn bytes(&self, chunk: u64) -> &[u8] {
-        &self.chunks[(chunk - self.first) as usize].bytes
+        self.chunks[(chunk - self.first) as usize].bytes.get()
     }
 
     /// The bytes from a place to the end of its chunk.
@@ -60,8 +86,10 @@ impl Chunks {
         let chunk = &mut self.chunks[(chunk - self.first) as usize];
         chunk.holders -= 1;
         if chunk.holders == 0 {
-            let mut bytes = std::mem::take(&mut chunk.bytes);
-            if self.spare.len() < SPARE {
+            let bytes = std::mem::replace(&mut chunk.bytes, Bytes::Read(Vec::new()));
+            if let Bytes::Read(mut bytes) = bytes
+                && self.spare.len() < SPARE
+            {
                 bytes.clear();
                 self.spare.push(bytes);
             }

@@ -34,5 +34,6 @@ pub use pass::Item;
 pub use pipe::PipeWriter;
 pub use recording::Recording;
 pub use sink::RecordSink;
+pub use source::{MapPart, SharedBytes};
 pub use tracing_data::{TracepointField, TracepointFormat, TracingData};
 pub use writer::{Summary, Writer, WriterOptions};

@@ -105,6 +105,22 @@ where
             inflater: None,
         };
         let mut carry = Vec::new();
+        while let Some((bytes, range)) = outside.feed.window() {
+            let start = outside.feed.offset();
+            let len = range.len();
+            outside.feed.skip(len as u64)?;
+            let chunk = self.chunks.add_mapped(bytes, range);
+            let stop = self.scan(chunk, start, Some(&mut outside))?;
+            self.chunks.release(chunk);
+            match stop {
+                Stop::Rest(0) => {
+                    self.tally.torn_at = Some(start);
+                    return Ok(());
+                }
+                Stop::Rest(at) => outside.feed.back((len - at) as u64),
+                Stop::Torn => return Ok(()),
+            }
+        }
         loop {
             let start = outside.feed.offset() - carry.len() as u64;
             let mut bytes = self.chunks.buffer();

@@ -11,7 +11,7 @@ use crate::feature::{Features, bit, parse_event_names};
 use crate::header::{self, FILE_SIZE, FileHeader, Form, PIPE_SIZE, Section};
 use crate::names::StoredNames;
 use crate::pass::{Context, Item, Pass};
-use crate::source::{Feed, Source};
+use crate::source::{Feed, MapPart, Source};
 use crate::trailer::Trailer;
 use crate::{Error, attr_section, pipe};
 
@@ -67,7 +67,19 @@ impl Recording {
         Self::from_source(Source::File {
             file,
             len: metadata.len(),
+            map: None,
         })
+    }
+
+    /// Maps the parts that are read in order, rather than copying them.
+    pub fn map_with(&mut self, map_part: MapPart) {
+        if let Input::Files { main, parts, .. } = &mut self.input {
+            for source in std::iter::once(main).chain(parts) {
+                if let Source::File { map, .. } = source {
+                    *map = Some(map_part);
+                }
+            }
+        }
     }
 
     /// Reads a recording from memory.
@@ -180,7 +192,11 @@ impl Recording {
         for number in 0.. {
             let path = folder.join(format!("data.{number}"));
             match File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file))) {
-                Ok((len, file)) => parts.push(Source::File { file, len }),
+                Ok((len, file)) => parts.push(Source::File {
+                    file,
+                    len,
+                    map: None,
+                }),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => break,
                 Err(error) => return Err(Error::io(path.display().to_string(), error)),
             }
@@ -192,7 +208,11 @@ impl Recording {
         let named = |source| Error::io(path.display().to_string(), source);
         let file = File::open(path).map_err(named)?;
         let len = file.metadata().map_err(named)?.len();
-        Self::from_source(Source::File { file, len })
+        Self::from_source(Source::File {
+            file,
+            len,
+            map: None,
+        })
     }
 
     /// Without an event no record can be read.

@@ -2,15 +2,28 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use crate::Error;
 use crate::header::Section;
 
+/// Bytes that keep what they lie in, such as a mapping, alive.
+pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// Maps a part of a file: from an offset, which is a multiple of 64 KiB, so many bytes. `None` where
+/// that cannot be done; it is read instead. A file that shrinks meanwhile must not do harm.
+pub type MapPart = fn(&File, u64, usize) -> Option<SharedBytes>;
+
 /// Bytes that can be read at any offset.
 #[derive(Debug)]
 pub(crate) enum Source {
-    File { file: File, len: u64 },
+    File {
+        file: File,
+        len: u64,
+        map: Option<MapPart>,
+    },
     Bytes(Vec<u8>),
 }
 
@@ -75,6 +88,10 @@ impl Read for SourceReader<'_> {
 
 /// Bytes asked for at once.
 pub(crate) const CHUNK: usize = 512 << 10;
+/// Bytes mapped at once: few system calls, and little of the file is resident.
+const WINDOW: u64 = 8 << 20;
+/// The page size of every machine divides this.
+const WINDOW_ALIGNMENT: u64 = 64 << 10;
 
 /// Bytes that come one after the other: a part of a file, or a pipe.
 pub(crate) struct Feed<'a> {
@@ -136,6 +153,25 @@ impl<'a> Feed<'a> {
         Ok(read)
     }
 
+    /// Maps the next bytes, as many as are handy, without passing over them; `None` where only
+    /// [`Feed::fill`] can read them.
+    pub(crate) fn window(&self) -> Option<(SharedBytes, Range<usize>)> {
+        let From::Source(Source::File {
+            file,
+            map: Some(map),
+            ..
+        }) = &self.from
+        else {
+            return None;
+        };
+        let start = self.offset - self.offset % WINDOW_ALIGNMENT;
+        let end = self.end.min(start + WINDOW);
+        let bytes = map(file, start, usize::try_from(end.checked_sub(start)?).ok()?)?;
+        let skipped = (self.offset - start) as usize;
+        let len = (*bytes).as_ref().len();
+        (skipped < len).then_some((bytes, skipped..len))
+    }
+
     /// Passes over `count` bytes, or all that are left.
     pub(crate) fn skip(&mut self, count: u64) -> Result<(), Error> {
         if let From::Source(_) = self.from {
@@ -152,6 +188,11 @@ impl<'a> Feed<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Returns to bytes that were passed over, of a source.
+    pub(crate) fn back(&mut self, count: u64) {
+        self.offset -= count;
     }
 
     /// Reads `count` bytes, or all that are left.

@@ -47,7 +47,7 @@ impl MappedFile {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let len = usize::try_from(metadata.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        if let Some(mapping) = Mapping::new(file, len) {
+        if let Some(mapping) = Mapping::new(file, 0, len) {
             return Ok(Self {
                 bytes: Bytes::Mapped(mapping),
             });
@@ -55,6 +55,14 @@ impl MappedFile {
         let mut bytes = Vec::new();
         (&*file).read_to_end(&mut bytes)?;
         Ok(Self::from_bytes(bytes))
+    }
+
+    /// Maps a part of a regular file; `None` where its file system cannot map, or if `offset` is no
+    /// multiple of the page size.
+    pub fn open_part(file: &File, offset: u64, len: usize) -> Option<Self> {
+        Some(Self {
+            bytes: Bytes::Mapped(Mapping::new(file, offset, len)?),
+        })
     }
 
     /// Bytes that are in memory already.
@@ -106,10 +114,11 @@ impl fmt::Debug for MappedFile {
 }
 
 impl Mapping {
-    fn new(file: &File, len: usize) -> Option<Self> {
+    fn new(file: &File, offset: u64, len: usize) -> Option<Self> {
         if len == 0 {
             return None;
         }
+        let offset = libc::off_t::try_from(offset).ok()?;
         install_handler();
         // SAFETY: a new mapping at an address of the kernel's choice; nothing else uses it.
         let start = unsafe {
@@ -119,7 +128,7 @@ impl Mapping {
                 libc::PROT_READ,
                 libc::MAP_PRIVATE,
                 file.as_raw_fd(),
-                0,
+                offset,
             )
         };
         if start == libc::MAP_FAILED {
