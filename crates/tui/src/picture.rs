@@ -124,8 +124,8 @@ impl Picture {
         let passing = Passing::new(&history.tables, query);
         let mut sums = Sums::new(&history.tables, query);
         for slice in &history.slices {
-            let in_window = mostly_within(&slice.span, &query.window);
-            let in_before = mostly_within(&slice.span, &query.before);
+            let in_window = touches(&slice.span, &query.window);
+            let in_before = touches(&slice.span, &query.before);
             let bins = overlapping(query.bins, &slice.span);
             if !in_window && !in_before && bins.is_empty() {
                 continue;
@@ -211,21 +211,24 @@ pub(crate) fn share(part: Weight, whole: Weight) -> f64 {
     }
 }
 
-/// Whether more than half of a slice lies in a window: then all of it counts.
+/// Whether a slice counts for a window: it mostly lies in it, or is so long (on an overloaded machine,
+/// or after a pause) that the window mostly lies in the slice.
+fn touches(span: &Range<u64>, window: &Range<u64>) -> bool {
+    mostly_within(span, window) || mostly_within(window, span)
+}
+
 fn mostly_within(span: &Range<u64>, window: &Range<u64>) -> bool {
     let start = span.start.max(window.start);
     let end = span.end.min(window.end);
     end.saturating_sub(start) * 2 > span.end - span.start
 }
 
-/// The bins that a slice mostly lies in, or that mostly lie in it.
+/// The bins that a slice counts for.
 fn overlapping(borders: &[u64], span: &Range<u64>) -> Range<usize> {
     let bins = borders.windows(2);
-    let touches = |bin: &[u64]| {
-        let bin = bin[0]..bin[1];
-        mostly_within(span, &bin) || mostly_within(&bin, span)
-    };
-    let mut hits = bins.enumerate().filter(|(_, bin)| touches(bin));
+    let mut hits = bins
+        .enumerate()
+        .filter(|(_, bin)| touches(span, &(bin[0]..bin[1])));
     match hits.next() {
         None => 0..0,
         Some((first, _)) => first..hits.next_back().map_or(first, |(last, _)| last) + 1,
@@ -472,7 +475,7 @@ fn for_each_shown(
 ) {
     let slices = history.slices.iter();
     slices
-        .filter(|slice| mostly_within(&slice.span, &query.window))
+        .filter(|slice| touches(&slice.span, &query.window))
         .flat_map(|slice| of_event(slice, query.event))
         .filter(|entry| !passing.is_idle(entry) && passing.passes(entry))
         .for_each(&mut visit);

@@ -84,6 +84,7 @@ pub struct Collector {
     stage: Stage,
     to_namer: SyncSender<Message>,
     since: u64,
+    passed: [u64; 2], // when the last two rounds began: what came before the first is passed on
     records: Vec<u8>,
     ends: Vec<ChainEnd>,
     pieces: u32,
@@ -103,6 +104,7 @@ impl Collector {
             stage,
             to_namer,
             since: now,
+            passed: [now; 2],
             records: Vec::new(),
             ends: Vec::new(),
             pieces: 0,
@@ -155,6 +157,7 @@ impl Collector {
                 let also: Vec<_> = also.collect();
                 sampler.wait(left.min(LONGEST_WAIT), &also)?;
             }
+            self.passed = [self.passed[1], sampler.clock().now()];
             hurry = sampler.round(self)?;
             if let Some(command) = command.as_deref_mut()
                 && let Some(status) = command.try_wait()?
@@ -168,16 +171,16 @@ impl Collector {
                 return Ok(End::Exited);
             }
             let now = Instant::now();
-            if now >= next {
-                self.hand_over(sampler.clock().now());
+            if now >= next && self.passed[0] > self.since {
+                self.hand_over();
                 next = (next + EVERY).max(now + EVERY / 2);
             }
         }
     }
 
     /// Hands the samples so far to the thread that names them, unless that is busy.
-    fn hand_over(&mut self, now: u64) {
-        let piece = Message::Piece(Box::new(self.piece(now)));
+    fn hand_over(&mut self) {
+        let piece = Message::Piece(Box::new(self.piece(self.passed[0])));
         match self.to_namer.try_send(piece) {
             Err(TrySendError::Full(Message::Piece(piece))) => return self.take_back(*piece),
             _ => self.pieces += 1,
@@ -206,7 +209,8 @@ impl Collector {
         });
     }
 
-    fn piece(&mut self, now: u64) -> Piece {
+    /// What has come up to `until`, the time before which every record has been passed on.
+    fn piece(&mut self, until: u64) -> Piece {
         let processes = &self.stage.tracker.processes;
         if processes.dsos.len() != self.dsos.len() {
             self.dsos = Arc::new(processes.dsos.clone());
@@ -234,9 +238,9 @@ impl Collector {
         let names = names
             .into_iter()
             .filter_map(|(pid, name)| Some((pid, name?)));
-        let since = std::mem::replace(&mut self.since, now);
+        let since = std::mem::replace(&mut self.since, until);
         Piece {
-            span: since..now.max(since + 1),
+            span: since..until.max(since + 1),
             records: std::mem::take(&mut self.records),
             ends: std::mem::take(&mut self.ends),
             profile,

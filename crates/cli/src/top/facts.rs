@@ -14,10 +14,12 @@ use crate::sampling::Sampling;
 
 /// What is known before the first sample.
 pub fn at_start(sampling: &Sampling, sampler: &Sampler) -> Facts {
-    let asked_for = !sampling.options.events.is_empty();
-    // The header names the event anyway.
-    let notes = sampler.notes().iter();
-    let notes = notes.filter(|note| asked_for || !matches!(note, Note::OtherEvent { .. }));
+    let any_event = sampling.options.events.is_empty();
+    let notes = sampler.notes().iter().filter(|note| match note {
+        Note::OtherEvent { .. } => !any_event, // the header names it anyway
+        Note::Rings { .. } => false,           // if they are too small, samples are lost
+        _ => true,
+    });
     Facts {
         target: sampling.target_name(),
         container: first_task(&sampling.options.target).and_then(container),

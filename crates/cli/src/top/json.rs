@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use prof_sampler::Clock;
 use prof_tui::{Key, Picture};
 use serde::Serialize;
 
@@ -18,7 +19,7 @@ const SCHEMA_VERSION: u32 = 1;
 #[derive(Serialize)]
 struct Object<'a> {
     schema_version: u32,
-    time: f64, // seconds since 1970
+    time: f64, // of the window's end, in seconds since 1970
     target: &'a str,
     container: Option<&'a str>,
     ended: Option<&'a str>,
@@ -75,10 +76,9 @@ pub fn print(shared: &Arc<Shared>, requests: &EndRequests, args: &TopArgs) -> Re
 fn object<'a>(state: &'a State, picture: &'a Picture) -> Object<'a> {
     let facts = &state.facts;
     let event = facts.events.first();
-    let now = std::time::SystemTime::UNIX_EPOCH.elapsed();
     Object {
         schema_version: SCHEMA_VERSION,
-        time: now.map_or(0.0, |time| time.as_secs_f64()),
+        time: wall_time(picture.span.end),
         target: &facts.target,
         container: facts.container.as_deref(),
         ended: facts.ended.as_deref(),
@@ -102,6 +102,13 @@ fn object<'a>(state: &'a State, picture: &'a Picture) -> Object<'a> {
         notes: &facts.notes,
         functions: functions(picture),
     }
+}
+
+/// A time of the sampler's clock in seconds since 1970.
+fn wall_time(at: u64) -> f64 {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed();
+    let now = now.map_or(0.0, |time| time.as_secs_f64());
+    now - Clock::MONOTONIC.now().saturating_sub(at) as f64 / 1e9
 }
 
 fn functions(picture: &Picture) -> Vec<Function<'_>> {

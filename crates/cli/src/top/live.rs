@@ -29,13 +29,13 @@ pub struct Live<'a> {
 
 impl<'a> Live<'a> {
     /// What `watch` gathers.
-    pub fn new(watch: &Watch, requests: &'a EndRequests) -> Self {
+    pub fn new(watch: &Watch, requests: &'a EndRequests, stops: Option<SignalFd>) -> Self {
         Self {
             shared: Arc::clone(&watch.shared),
             to_namer: watch.to_namer.clone(),
             title: watch.title.clone(),
             requests,
-            stops: None,
+            stops,
         }
     }
 }
@@ -45,7 +45,6 @@ impl<'a> Live<'a> {
 /// # Errors
 /// The terminal is gone.
 pub fn show(mut live: Live<'_>, args: &TopArgs) -> Result<(), Failure> {
-    live.stops = Some(stop_signals().map_err(failed("could not wait for signals"))?);
     let options = Options {
         color: screens::wants_color(),
         refresh: args.delay,
@@ -54,7 +53,11 @@ pub fn show(mut live: Live<'_>, args: &TopArgs) -> Result<(), Failure> {
     Ok(shown.map_err(failed("could not use the terminal"))?)
 }
 
-fn stop_signals() -> io::Result<SignalFd> {
+/// Takes the signals that stop this process and let it go on.
+///
+/// # Errors
+/// The kernel's.
+pub fn listen_to_stops() -> io::Result<SignalFd> {
     let mut set = SigSet::empty();
     set.add(Signal::SIGTSTP);
     set.add(Signal::SIGCONT);

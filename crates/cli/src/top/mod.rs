@@ -19,7 +19,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use prof_sampler::{HeldCommand, RunningCommand};
+use prof_sampler::{HeldCommand, Options, Rate, RunningCommand, StackCapture, online_cpus};
 
 use crate::args::TopArgs;
 use crate::error::{CliError, Failure, Outcome};
@@ -55,7 +55,14 @@ pub fn run(args: &TopArgs) -> Outcome {
     let form = form(args);
     let clock = prof_sampler::Clock::MONOTONIC;
     let mut sampling = Sampling::new(&args.sampling, "top", USUAL_HZ, clock)?;
+    let ring_bytes = ring_bytes(&sampling.options);
+    sampling.options.ring_bytes.get_or_insert(ring_bytes);
+    // Before any thread starts: one that does not block a signal would take it.
     signals::block().map_err(failed("could not block signals"))?;
+    let stops = match form {
+        Form::Screens => Some(live::listen_to_stops().map_err(failed("could not block signals"))?),
+        Form::Tables | Form::Objects => None,
+    };
     let held = match form {
         Form::Screens => live::away_from_terminal(|| sampling.hold_command())?,
         Form::Tables | Form::Objects => sampling.hold_command()?,
@@ -63,7 +70,7 @@ pub fn run(args: &TopArgs) -> Outcome {
     let requests = EndRequests::listen().map_err(failed("could not wait for signals"))?;
     let watch = Watch::start(args, form, &sampling, held)?;
     let shown = match form {
-        Form::Screens => live::show(Live::new(&watch, &requests), args),
+        Form::Screens => live::show(Live::new(&watch, &requests, stops), args),
         Form::Tables => plain::print(&watch.shared, &requests, args),
         Form::Objects => json::print(&watch.shared, &requests, args),
     };
@@ -83,6 +90,24 @@ fn form(args: &TopArgs) -> Form {
         _ if args.iterations.is_some() || !screens::possible() => Form::Tables,
         _ => Form::Screens,
     }
+}
+
+/// Rings for half a second: a live view should wake up seldom, and lose nothing on a busy machine.
+fn ring_bytes(options: &Options) -> usize {
+    const MOST: usize = 64 << 20; // on all CPUs together
+    const LEAST: usize = 512 << 10;
+    let stack = match options.stacks {
+        StackCapture::Copy(bytes) => u64::from(bytes),
+        StackCapture::FramePointers | StackCapture::None => 0,
+    };
+    let hz = match options.rate {
+        Rate::Frequency(hz) => hz,
+        Rate::MaxFrequency | Rate::Period(_) => 4000,
+    };
+    let bytes = (stack + 1024).saturating_mul(hz) / 2;
+    let bytes = usize::try_from(bytes).unwrap_or(MOST);
+    let most = MOST / online_cpus().len();
+    bytes.min(most).max(LEAST).next_power_of_two()
 }
 
 fn failed(what: &'static str) -> impl Fn(io::Error) -> CliError {

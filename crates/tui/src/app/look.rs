@@ -174,7 +174,10 @@ impl App {
     pub(crate) fn sort_rows(&mut self) {
         let rows = &self.picture.rows;
         let mut order: Vec<usize> = (0..rows.len())
-            .filter(|&index| rows[index].total.samples > 0)
+            .filter(|&index| {
+                // what has just gone is a change, too
+                rows[index].total.samples > 0 || rows[index].own_before.samples > 0
+            })
             .collect();
         let changes: Vec<f64> = rows
             .iter()

@@ -117,10 +117,14 @@ fn draw_frame(app: &App, frame: &Frame, selected: bool, area: Rect, row: u16, bu
             false => Style::new().add_modifier(Modifier::REVERSED),
         };
     }
+    let fitted = |width: usize| match width {
+        0..4 => name.chars().take(width).collect(),
+        _ => shorten(name, width),
+    };
     // Without colours an edge shows where a box begins.
     let text = match app.theme.has_color() {
-        true => format!("{:width$}", shorten(name, width)),
-        false => format!("│{:rest$}", shorten(name, width - 1), rest = width - 1),
+        true => format!("{:width$}", fitted(width)),
+        false => format!("│{:rest$}", fitted(width - 1), rest = width - 1),
     };
     buf.set_stringn(area.x + frame.x, area.y + row, text, width, style);
 }

@@ -10,14 +10,14 @@ use crate::{Key, Row};
 
 /// From this width on each window of a row's history has a column of its own.
 const WIDE: u16 = 110;
-/// Below this width rows have no history.
+/// Below this width rows have no history and no module.
 const NARROW: u16 = 60;
 
 struct Columns {
     bars: usize,
     name: usize,
-    module: usize, // or process
-    kind: usize,
+    module: usize, // or process; 0 for none
+    kind: usize,   // 0 for none
     has_total: bool,
 }
 
@@ -32,11 +32,11 @@ impl Columns {
         let numbers = 6 + if has_total { 7 } else { 0 } + 8 + 1;
         let bars_with_gap = if bars > 0 { bars + 1 } else { 0 };
         let left = usize::from(width).saturating_sub(numbers + bars_with_gap);
-        let kind = if view == View::Functions { 6 } else { 0 };
-        let module = match view {
-            View::Functions => (left / 4).clamp(8, 32),
-            View::Threads => (left / 3).clamp(8, 32),
-            _ => 0,
+        let (module, kind) = match view {
+            _ if width < NARROW => (0, 0),
+            View::Functions => ((left / 4).clamp(8, 32), 6),
+            View::Threads => ((left / 3).clamp(8, 32), 0),
+            _ => (0, 0),
         };
         let gaps = usize::from(kind > 0) + usize::from(module > 0);
         Self {
