@@ -1,10 +1,7 @@
 use std::io;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use crossterm::event::{self, Event, KeyEventKind};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::app::{App, Effect};
 use crate::draw::draw;
@@ -68,7 +65,7 @@ pub fn run(source: &mut dyn Source, options: &Options) -> io::Result<()> {
             Some(drawn) if dirty => DRAW_EVERY.saturating_sub(drawn.elapsed()),
             _ => LOOK_EVERY,
         };
-        wait_for_keys(wait)?;
+        terminal.wait_for_keys(wait)?;
         // Whatever has been typed meanwhile is one drawing.
         while event::poll(Duration::ZERO)? {
             let effect = match event::read()? {
@@ -87,29 +84,6 @@ pub fn run(source: &mut dyn Source, options: &Options) -> io::Result<()> {
                 Effect::Copy(text) => terminal.copy(&text)?,
             }
         }
-    }
-}
-
-/// Waits for keys, or for a signal such as that of a resize. What the terminal library waits with
-/// never returns once the terminal is gone.
-///
-/// # Errors
-/// The terminal is gone.
-fn wait_for_keys(wait: Duration) -> io::Result<()> {
-    let stdin = io::stdin();
-    let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-    let wait = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
-    match poll(&mut fds, wait) {
-        Ok(_) | Err(Errno::EINTR) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
-    match fds[0].revents() {
-        Some(events) if events.intersects(gone) => Err(io::Error::new(
-            io::ErrorKind::BrokenPipe,
-            "the terminal is gone",
-        )),
-        _ => Ok(()),
     }
 }
 

@@ -1,12 +1,17 @@
 //! The terminal: taken, and given back whatever happens.
 
-use std::io::{self, BufWriter, Stdout, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::os::fd::AsFd;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crossterm::clipboard::CopyToClipboard;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen};
 use crossterm::{cursor, execute, terminal};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::backend::CrosstermBackend;
 
 /// Whether the terminal is ours at the moment, and has to be given back.
@@ -15,17 +20,23 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 /// The terminal while the screens are on it. Dropped, it is as it was before.
 pub(crate) struct Terminal {
     screen: ratatui::Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    keys: Option<File>, // `None`: stdin
 }
 
 impl Terminal {
     pub(crate) fn take() -> io::Result<Self> {
         restore_on_panic();
+        // A recording may come from stdin; keys come from the terminal all the same.
+        let keys = match io::stdin().is_terminal() {
+            true => None,
+            false => Some(File::open("/dev/tty")?),
+        };
         enter()?;
         // One write per drawing, also over a slow link.
         let out = BufWriter::with_capacity(64 << 10, io::stdout());
         let screen = ratatui::Terminal::new(CrosstermBackend::new(out));
         match screen {
-            Ok(screen) => Ok(Self { screen }),
+            Ok(screen) => Ok(Self { screen, keys }),
             Err(error) => {
                 restore();
                 Err(error)
@@ -36,6 +47,33 @@ impl Terminal {
     /// Draws what has changed since the last time.
     pub(crate) fn draw(&mut self, draw: impl FnOnce(&mut ratatui::Frame<'_>)) -> io::Result<()> {
         self.screen.draw(draw).map(|_| ())
+    }
+
+    /// Waits for keys, or for a signal such as that of a resize. What the terminal library waits with
+    /// never returns once the terminal is gone.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(crate) fn wait_for_keys(&self, wait: Duration) -> io::Result<()> {
+        let stdin = io::stdin();
+        let keys = match &self.keys {
+            Some(keys) => keys.as_fd(),
+            None => stdin.as_fd(),
+        };
+        let mut fds = [PollFd::new(keys, PollFlags::POLLIN)];
+        let wait = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
+        match poll(&mut fds, wait) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+        match fds[0].revents() {
+            Some(events) if events.intersects(gone) => Err(io::Error::new(
+                io::ErrorKind::BrokenPipe,
+                "the terminal is gone",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Gives the terminal back while `pause` runs.

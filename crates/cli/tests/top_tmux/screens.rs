@@ -353,6 +353,35 @@ fn whoever_lets_it_go_on_finds_the_screen_again() {
 }
 
 #[test]
+fn it_ends_with_its_terminal() {
+    if missing_tools() {
+        return;
+    }
+    let place = Place::new();
+    let (_target, tmux) = start(&place, 80, 24, "-F 99");
+    let prof = tmux.child();
+    drop(tmux); // and with it the terminal
+    let start = Instant::now();
+    while std::path::Path::new(&format!("/proc/{prof}")).exists() {
+        assert!(start.elapsed() < Duration::from_secs(60), "it still runs");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn keys_come_from_the_terminal_also_when_stdin_is_something_else() {
+    if missing_tools() {
+        return;
+    }
+    let place = Place::new();
+    let (_target, tmux) = start(&place, 80, 24, "-F 99 </dev/null");
+    tmux.press(&["Tab"]);
+    tmux.wait_for_text("TID Thread");
+    tmux.press(&["q"]);
+    tmux.wait_for_text("status=0");
+}
+
+#[test]
 fn other_sizes_fit_and_a_change_of_size_is_followed() {
     if missing_tools() {
         return;

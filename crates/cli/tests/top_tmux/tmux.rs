@@ -91,8 +91,8 @@ impl Tmux {
         self.tmux(&["capture-pane", "-p", "-e"])
     }
 
-    /// Sends a signal to the `prof` that the shell has started.
-    pub(crate) fn signal_child(&self, signal: Signal) {
+    /// The `prof` that the shell has started.
+    pub(crate) fn child(&self) -> i32 {
         let shell = self.tmux(&["display-message", "-p", "#{pane_pid}"]);
         let shell = shell.trim();
         let children = format!("/proc/{shell}/task/{shell}/children");
@@ -102,8 +102,12 @@ impl Tmux {
             name.is_ok_and(|name| name == "prof\n")
         };
         let prof = children.split_whitespace().find(is_prof).expect("prof");
-        let prof = Pid::from_raw(prof.parse().expect("a number"));
-        kill(prof, signal).expect("prof lives");
+        prof.parse().expect("a number")
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal_child(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child()), signal).expect("prof lives");
     }
 
     /// Changes the window's size.
