@@ -50,11 +50,11 @@ fn ctrl_c_and_sigterm_end_the_recording_and_finish_the_file() {
             );
             !files.is_empty()
         });
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(Duration::from_secs(1));
         send(&recorder.0, signal);
         assert!(recorder.0.wait().unwrap().success());
         assert_eq!(place.files(), ["perf.data"]);
-        assert!(place.samples("perf.data") > 20);
+        assert!(place.samples("perf.data") > 5);
     }
 }
 
@@ -67,7 +67,7 @@ fn the_end_of_the_target_ends_the_recording() {
         scope.spawn(|| place_wait(&mut target)); // or it would stay as a zombie
         place.prof(&["record", "-F", "499", "-p", &pid]).ok();
     });
-    assert!(place.samples("perf.data") > 20);
+    assert!(place.samples("perf.data") > 5);
 }
 
 fn place_wait(target: &mut Running) {

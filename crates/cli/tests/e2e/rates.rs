@@ -13,7 +13,7 @@ fn a_high_rate_loses_nothing_and_the_file_stays_small() {
     let ours = place.prof(&record).ok();
     assert!(!ours.err.contains("lost "), "{}", ours.err);
     let samples = place.samples("perf.data");
-    assert!(samples > 9_999, "{samples} samples"); // a third of what an idle machine gives
+    assert!(samples > 5_000, "{samples} samples"); // an idle machine gives twelve times as many
 
     if !has("perf") {
         return;
