@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::buildid_list::BuildidListArgs;
+use crate::diff::DiffArgs;
+use crate::evlist::EvlistArgs;
 use crate::time_slices::TimeSlices;
 use crate::units;
 
@@ -40,6 +43,12 @@ pub enum Command {
     Report(Box<ReportArgs>),
     /// Print every sample, as perf script does
     Script(Box<ScriptArgs>),
+    /// Compare two recordings: what grew, what shrank, what is noise
+    Diff(Box<DiffArgs>),
+    /// List the events of a recording
+    Evlist(EvlistArgs),
+    /// List the build-ids of a recording
+    BuildidList(BuildidListArgs),
     /// Record a small workload with a known answer and show it
     Demo(DemoArgs),
     /// Print a completion script for a shell
@@ -524,6 +533,6 @@ pub struct DemoArgs {
     pub svg: PathBuf,
 }
 
-fn time_slices(text: &str) -> Result<TimeSlices, String> {
+pub(crate) fn time_slices(text: &str) -> Result<TimeSlices, String> {
     TimeSlices::parse(text).map_err(|error| error.to_string())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 
 use prof_model::{BuildId, CpuMode, DsoAddr, DsoId, DsoTable};
@@ -34,15 +35,23 @@ pub struct Input {
 /// # Errors
 /// A message that says what the file is instead.
 pub fn open(args: &InputArgs) -> Result<Recording, CliError> {
-    let name = args.input.display().to_string();
-    let opened = if args.input.as_os_str() == "-" {
+    open_path(&args.input)
+}
+
+/// As [`open`], by its path alone.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_path(path: &Path) -> Result<Recording, CliError> {
+    let name = path.display().to_string();
+    let opened = if path.as_os_str() == "-" {
         let mut bytes = Vec::new();
         let read = std::io::stdin().lock().read_to_end(&mut bytes);
         let read = read.map_err(|error| CliError::new("could not read stdin").cause(error));
         read?;
         Recording::from_bytes(bytes)
     } else {
-        Recording::open(&args.input).map(|mut recording| {
+        Recording::open(path).map(|mut recording| {
             recording.map_with(|file, offset, len| {
                 let part = MappedFile::open_part(file, offset, len)?;
                 Some(Arc::new(part))

@@ -6,9 +6,12 @@
 #![allow(unreachable_pub)] // a program exports nothing: pub means "for other modules"
 
 mod args; // the command line
+mod buildid_list;
 mod demo; // a workload with a known answer
+mod diff; // two recordings
 mod drawing; // flame graphs and folded stacks
 mod error; // messages in three parts
+mod evlist;
 mod header; // what is known about a recording
 mod hints; // why the kernel said no, and what to do
 mod input; // a recording, read and named
@@ -51,6 +54,9 @@ fn run(cli: Cli) -> Outcome {
         Command::Top(args) => top::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Script(args) => script::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        Command::Evlist(args) => evlist::run(&args),
+        Command::BuildidList(args) => buildid_list::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Workload { seconds } => Ok(workload::run(seconds)),
         Command::Completions { shell } => {

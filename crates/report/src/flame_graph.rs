@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use inferno::flamegraph::color::{Color, PaletteMap};
@@ -85,6 +86,66 @@ pub fn write_flame_graph(
     Ok(stacks.narrow_frames(options.min_width))
 }
 
+const DIFFERENTIAL_LEGEND: &str = "width: now, red: grew, blue: shrank";
+
+/// Draws how stacks changed, as an SVG: the widths are those of `after`. A frame that takes a larger
+/// share than in `before`, with all that it calls, is red, a smaller one blue, the others are white.
+/// What is only in `before` has no width; its share stands in the subtitle. `options.reverse` and
+/// `options.weight` hold for both.
+///
+/// # Errors
+/// Those of `out`, and [`io::ErrorKind::InvalidInput`] if one of both weighs nothing.
+pub fn write_differential(
+    out: &mut dyn Write,
+    before: &FoldedStacks,
+    after: &FoldedStacks,
+    options: &FlameGraphOptions,
+) -> io::Result<()> {
+    let (before, after) = (Drawn::new(before, options), Drawn::new(after, options));
+    if before.total == 0 || after.total == 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "there are no samples to compare",
+        ));
+    }
+    let mut weights: BTreeMap<Vec<&str>, (u64, u64)> = BTreeMap::new();
+    for (stack, weight) in &before.stacks {
+        weights.entry(before.names(stack)).or_default().0 += weight;
+    }
+    for (stack, weight) in &after.stacks {
+        weights.entry(after.names(stack)).or_default().1 += weight;
+    }
+    let gone: u64 = weights
+        .values()
+        .filter(|(_, now)| *now == 0)
+        .map(|(then, _)| then)
+        .sum();
+    let gone = 100.0 * gone as f64 / before.total as f64;
+    let tree = Changes::new(&weights);
+    // Differences are told to inferno in samples, widths in such small parts of one that a frame with
+    // a difference of its own but without samples of its own has no width to speak of.
+    let parts = 1 << (after.total.leading_zeros().saturating_sub(4)).min(40);
+    let lines = tree.lines(parts, (before.total, after.total));
+    let mut drawing = Options::default();
+    drawing.title = options.title.clone();
+    let subtitle = format!("{DIFFERENTIAL_LEGEND}; gone and not drawn: {gone:.2}%");
+    drawing.subtitle = Some(match options.subtitle.as_str() {
+        "" => subtitle,
+        own => format!("{own} ({subtitle})"),
+    });
+    drawing.count_name = options.count_name.clone();
+    drawing.min_width = options.min_width;
+    drawing.direction = match options.inverted {
+        true => Direction::Inverted,
+        false => Direction::Straight,
+    };
+    drawing.text_truncate_direction = TextTruncateDirection::Left;
+    drawing.deterministic = true;
+    drawing.flame_chart = true; // for the order, as above
+    drawing.factor = 1.0 / parts as f64;
+    from_lines(&mut drawing, lines.iter().rev().map(String::as_str), out)
+}
+
 /// The stacks as they are drawn: in the order of their frames, from the bottom up.
 struct Drawn<'a> {
     folded: &'a FoldedStacks,
@@ -120,13 +181,14 @@ impl<'a> Drawn<'a> {
     fn lines(&self) -> Vec<String> {
         let lines = self.stacks.iter();
         lines
-            .map(|(stack, weight)| {
-                let mut line = self.folded.line(stack);
-                if line.starts_with("# ") {
-                    line.replace_range(1..2, "\u{a0}"); // else it would be a comment
-                }
-                format!("{line} {weight}")
-            })
+            .map(|(stack, weight)| format!("{} {weight}", line(&self.names(stack))))
+            .collect()
+    }
+
+    fn names(&self, stack: &[u32]) -> Vec<&str> {
+        let names = stack.iter();
+        names
+            .map(|&name| self.folded.names[name as usize].0.as_str())
             .collect()
     }
 
@@ -172,6 +234,80 @@ impl<'a> Drawn<'a> {
         close(&mut open, 0);
         count
     }
+}
+
+/// The frames of two sets of stacks, each before those that it calls.
+struct Changes<'a> {
+    stacks: Vec<&'a [&'a str]>,
+    frames: Vec<Change>,
+}
+
+/// What a frame weighed and weighs with all that it calls.
+struct Change {
+    stack: usize, // the first one with this frame
+    depth: usize, // of the frame in it
+    then: u64,
+    now: u64,
+    own_now: u64, // without what it calls
+}
+
+impl<'a> Changes<'a> {
+    fn new(weights: &'a BTreeMap<Vec<&'a str>, (u64, u64)>) -> Self {
+        let mut this = Self {
+            stacks: weights.keys().map(Vec::as_slice).collect(),
+            frames: Vec::new(),
+        };
+        let mut open: Vec<usize> = Vec::new(); // the frames of the last stack
+        for (index, (stack, &(then, now))) in weights.iter().enumerate() {
+            let last = index
+                .checked_sub(1)
+                .map_or(&[][..], |last| this.stacks[last]);
+            let common = last.iter().zip(stack).take_while(|(a, b)| a == b).count();
+            open.truncate(common);
+            for depth in common..stack.len() {
+                open.push(this.frames.len());
+                this.frames.push(Change {
+                    stack: index,
+                    depth,
+                    then: 0,
+                    now: 0,
+                    own_now: 0,
+                });
+            }
+            for &frame in &open {
+                this.frames[frame].then += then;
+                this.frames[frame].now += now;
+            }
+            if let Some(&innermost) = open.last() {
+                this.frames[innermost].own_now += now;
+            }
+        }
+        this
+    }
+
+    /// A line for each frame: what it weighed and weighs, of which inferno takes the difference for
+    /// its colour and the latter for its width.
+    fn lines(&self, parts: u64, (total_then, total_now): (u64, u64)) -> Vec<String> {
+        let drawn = self.frames.iter().filter(|frame| frame.now > 0);
+        let drawn = drawn.map(|frame| {
+            // as many as if there had been equally many in both
+            let then = u128::from(frame.then) * u128::from(total_now) * 2 / u128::from(total_then);
+            let grown = i128::from(frame.now) - then.div_ceil(2) as i128;
+            let now = (i128::from(frame.own_now) * i128::from(parts)).max(grown);
+            let names = &self.stacks[frame.stack][..=frame.depth];
+            format!("{} {} {now}", line(names), now - grown)
+        });
+        drawn.collect()
+    }
+}
+
+/// A stack as inferno reads it.
+fn line(names: &[&str]) -> String {
+    let mut line = crate::folded::line(names);
+    if line.starts_with("# ") {
+        line.replace_range(1..2, "\u{a0}"); // else it would be a comment
+    }
+    line
 }
 
 /// One of 32 shades of a kind's hue.
@@ -290,6 +426,41 @@ mod tests {
         };
         let (svg, _) = draw(&stacks, &options);
         assert_eq!(svg.matches("50.00%)").count(), 4);
+    }
+
+    #[test]
+    fn a_comparison_is_red_where_a_share_grew_and_blue_where_it_shrank() {
+        // shares of a;f, a;g_[k], b: 50, 40, 10 before; 20, 80, 0 after
+        let before = stacks(&[(&[0, 2], 50), (&[0, 3], 40), (&[1], 10)]);
+        let after = stacks(&[(&[0, 2], 40), (&[0, 3], 160)]);
+        let mut svg = Vec::new();
+        let options = FlameGraphOptions::default();
+        write_differential(&mut svg, &before, &after, &options).unwrap();
+        let svg = String::from_utf8(svg).unwrap();
+        let mut titles = titles(&svg);
+        titles.sort_unstable();
+        let expected = [
+            "a (200 samples, 100.00%; +10.00%)",
+            "all (200 samples, 100%)",
+            "f (40 samples, 20.00%; -30.00%)",
+            "g (160 samples, 80.00%; +40.00%)",
+        ];
+        assert_eq!(titles, expected);
+        let color_of = |name: &str| {
+            let rest = &svg[svg.find(&format!("<title>{name} (")).unwrap()..];
+            let rest = &rest[rest.find("rgb(").unwrap() + 4..];
+            let numbers = rest[..rest.find(')').unwrap()].split(',');
+            numbers
+                .map(|number| number.parse::<u32>().unwrap())
+                .collect::<Vec<_>>()
+        };
+        let (grew, shrank) = (color_of("g"), color_of("f"));
+        assert!(grew[0] == 255 && grew[2] < 255, "{grew:?}");
+        assert!(shrank[2] == 255 && shrank[0] < 255, "{shrank:?}");
+        assert!(svg.contains("gone and not drawn: 10.00%"), "{svg}");
+        let nothing = stacks(&[]);
+        let error = write_differential(&mut Vec::new(), &nothing, &after, &options).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]

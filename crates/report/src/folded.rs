@@ -130,24 +130,29 @@ impl FoldedStacks {
     }
 
     /// The names of a stack with `;` between them.
-    ///
-    /// Readers take digits at the end for a number, and two numbers for a comparison of two
-    /// recordings: a name that ends so gets `_` for its last blank.
     pub(crate) fn line(&self, stack: &[u32]) -> String {
         let names: Vec<&str> = stack
             .iter()
             .map(|&name| self.names[name as usize].0.as_str())
             .collect();
-        let mut line = names.join(";");
-        if let Some(blank) = line.rfind(' ')
-            && line[blank + 1..]
-                .bytes()
-                .all(|byte| byte.is_ascii_digit() || byte == b'.')
-        {
-            line.replace_range(blank..=blank, "_");
-        }
-        line
+        line(&names)
     }
+}
+
+/// Names with `;` between them.
+///
+/// Readers take digits at the end for a number, and two numbers for a comparison of two recordings: a
+/// name that ends so gets `_` for its last blank.
+pub(crate) fn line(names: &[&str]) -> String {
+    let mut line = names.join(";");
+    if let Some(blank) = line.rfind(' ')
+        && line[blank + 1..]
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    {
+        line.replace_range(blank..=blank, "_");
+    }
+    line
 }
 
 /// Folds the samples of one event, an index into the profile's events.

@@ -136,7 +136,7 @@ fn json_counts(counts: &Counts, member: &Member<'_>) -> JsonCounts {
 }
 
 /// A key's value under its name; a function has more to tell than its name.
-fn values(table: &Table<'_>, row: &Row, key: Column) -> Vec<(&'static str, Value)> {
+pub(crate) fn values(table: &Table<'_>, row: &Row, key: Column) -> Vec<(&'static str, Value)> {
     let text = || Value::from(table.label(row, key).trim().to_owned());
     let number = |text: &str| text.parse::<i64>().map_or(Value::Null, Value::from);
     let name = key.name();

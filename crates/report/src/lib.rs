@@ -9,6 +9,9 @@
 
 mod callgraph; // the callchains of one row as a tree
 mod column; // what a report can show and sort by
+mod diff; // two recordings, row by row
+mod diff_json;
+mod diff_text;
 mod draw; // call trees as text
 mod filter; // which samples a report is about
 mod flame_graph; // SVG
@@ -21,14 +24,18 @@ mod options; // what a report can be asked
 mod place; // frames with inlined functions, symbols in the order of their names
 mod rows; // which row counts a sample
 mod script; // one sample at a time
+mod statistics; // what is more than chance
 mod stdio; // the whole report as text
 mod summary; // the hottest functions and how far to trust them
 mod text; // names from outside, made printable
 
 pub use callgraph::{CallNode, CallTree};
 pub use column::{Column, UnknownColumn, parse_fields, parse_sort};
+pub use diff::{DiffCompute, DiffRow, DiffSide, DiffTest, EventDiff, diff, same_event};
+pub use diff_json::write_json_diff;
+pub use diff_text::{DiffOptions, diff_rows, write_diff};
 pub use filter::Filter;
-pub use flame_graph::{FlameGraphOptions, write_flame_graph};
+pub use flame_graph::{FlameGraphOptions, write_differential, write_flame_graph};
 pub use folded::{CodeKind, FoldedOptions, FoldedStacks, StackWeight, fold};
 pub use hist::{Counts, Member, Row, Table};
 pub use json::{SCHEMA_VERSION, write_json_report};

@@ -1,0 +1,5 @@
+//! The reports beside `prof report`: compared with those of stock perf, on fresh recordings.
+
+mod diff; // two recordings of programs with known shares
+mod lists; // evlist, buildid-list
+mod support;
