@@ -82,6 +82,9 @@ fn explain(name: &str, error: &Error) -> CliError {
 pub fn stage(recording: &Recording, args: &InputArgs) -> Stage {
     let finder = FileFinder::new(args.symfs.clone());
     let mut stage = Stage::new(recording.events(), Files::stored(finder), args.max_stack);
+    if let Some(names) = recording.stored_names() {
+        stage.generated.keep(names);
+    }
     let build_ids = recording.features().build_ids.iter();
     stage.build_ids = build_ids
         .filter(|stored| stored.mode != CpuMode::Kernel)
@@ -122,6 +125,13 @@ pub fn read_wanted(args: &InputArgs, wanted: Wanted) -> Result<Input, CliError> 
     let unverified: Vec<&str> = namer.unverified().collect();
     if !unverified.is_empty() {
         eprintln!("prof: {name}: {}", without_build_id(&unverified));
+    }
+    for dso in stage.generated.unordered(&stage.profile.dsos) {
+        eprintln!(
+            "prof: {name}: its times are not those of `{}`: code that shared an address with other \
+             code has no name; record with `-k mono`",
+            dso.long_name()
+        );
     }
     Ok(Input {
         recording,

@@ -12,6 +12,7 @@ mod diff; // two recordings
 mod drawing; // flame graphs and folded stacks
 mod error; // messages in three parts
 mod evlist;
+mod generated; // what JIT compilers tell about their code
 mod header; // what is known about a recording
 mod hints; // why the kernel said no, and what to do
 mod input; // a recording, read and named

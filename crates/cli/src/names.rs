@@ -41,6 +41,9 @@ impl Namer {
             ..prof_symbolizer::Options::default()
         });
         stage.files.give_to(&mut symbolizer);
+        for (id, dump) in stage.generated.dumps() {
+            symbolizer.keep(id, dump);
+        }
         Self {
             symbolizer,
             stored: recording.stored_names().cloned(),
@@ -150,7 +153,8 @@ impl Namer {
                 continue;
             }
             let found = found.next().unwrap_or_default();
-            if dso.kind == DsoKind::File && dso.build_id.is_none() && found.iter().any(is_named) {
+            let is_program = dso.kind == DsoKind::File && dso.jitdump().is_none();
+            if is_program && dso.build_id.is_none() && found.iter().any(is_named) {
                 self.unverified.insert(dso.long_name().into_owned());
             }
             answers.push(found);

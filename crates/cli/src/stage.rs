@@ -5,12 +5,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use prof_event::abi::{callchain, flag, sample};
-use prof_event::{Decoded, Event, EventSet, Record, Sample, Tracker};
-use prof_model::{AddressSpace, BuildId, ChainEnd, CpuMode, DsoId, DsoTable, Pid, VirtAddr};
+use prof_event::{Decoded, Event, EventSet, Mmap, Record, Sample, Tracker};
+use prof_model::{
+    AddressSpace, BuildId, ChainEnd, CpuMode, DsoId, DsoKind, DsoTable, Pid, VirtAddr,
+};
 use prof_profile::{Detail, EventInfo, FrameKey, Profile};
 use prof_symbolizer::{FileFinder, FoundFile, Symbolizer};
 use prof_unwinder::{Images, Regs, StackCopy, Unwinder};
 use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::generated::GeneratedCode;
 
 /// How user callers are written in the callchains of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +122,8 @@ pub struct Stage {
     pub tracker: Tracker,
     /// The files that samples hit.
     pub files: Files,
+    /// What JIT compilers tell about their code.
+    pub generated: GeneratedCode,
     /// The samples so far.
     pub profile: Profile,
     unwinder: Unwinder,
@@ -141,6 +147,10 @@ impl Stage {
     pub fn new(events: &EventSet, files: Files, max_stack: usize) -> Self {
         Self {
             tracker: Tracker::default(),
+            generated: match files.live {
+                true => GeneratedCode::live(),
+                false => GeneratedCode::stored(files.finder.clone()),
+            },
             files,
             profile: Profile::new(events.events().iter().map(event_info).collect()),
             unwinder: Unwinder::new(),
@@ -212,17 +222,18 @@ impl Stage {
             Record::Lost { lost, .. } => self.profile.losses.lost_records += lost,
             Record::LostSamples { lost } => self.profile.losses.lost_samples += lost,
             Record::Throttle { resumed: false } => self.profile.losses.throttled += 1,
-            record => self.apply(record),
+            record => self.apply(events, record),
         }
         None
     }
 
-    fn apply(&mut self, record: &Record<'_>) {
+    fn apply(&mut self, events: &EventSet, record: &Record<'_>) {
         if let Record::Comm {
             pid, exec: true, ..
         } = record
         {
             self.starting.insert(*pid);
+            self.generated.executed(*pid);
         }
         let known = self.tracker.processes.dsos.len();
         self.tracker.apply(record);
@@ -232,6 +243,26 @@ impl Stage {
             if let Some(&build_id) = self.build_ids.get(&dsos.get(id).path) {
                 dsos.set_build_id(id, build_id);
             }
+        }
+        match record {
+            Record::Mmap(mmap) => self.note_dump(events, mmap),
+            Record::Fork(task) if task.pid != task.ppid => {
+                self.generated.forked(task.ppid, task.pid);
+            }
+            _ => {}
+        }
+    }
+
+    fn note_dump(&mut self, events: &EventSet, mmap: &Mmap<'_>) {
+        if mmap.mode == CpuMode::Kernel {
+            return;
+        }
+        let processes = &self.tracker.processes;
+        let space = processes.space(mmap.pid);
+        if let Some(mapping) = space.and_then(|space| space.find(VirtAddr(mmap.addr))) {
+            let dso = processes.dsos.get(mapping.dso);
+            let monotonic = is_monotonic(events);
+            self.generated.mapped(mmap.pid, mapping, dso, monotonic);
         }
     }
 
@@ -334,12 +365,26 @@ impl Stage {
         let hidden_kernel = self.tracker.hidden_kernel();
         let processes = &self.tracker.processes;
         let space = processes.space(sample.pid).unwrap_or(&self.nowhere);
-        let frame = |mode: CpuMode, addr: u64, lookup: u64| {
+        let generated = &mut self.generated;
+        let mut frame = |mode: CpuMode, addr: u64, lookup: u64| {
             let mapping = match mode {
                 CpuMode::Kernel => self.tracker.kernel_mapping(VirtAddr(lookup)),
                 CpuMode::User | CpuMode::Unknown => space.find(VirtAddr(lookup)),
                 _ => None,
             };
+            // Code of a jitdump lies where no other file is mapped.
+            let kind = mapping.map(|mapping| processes.dsos.get(mapping.dso).kind);
+            if mode == CpuMode::User
+                && matches!(kind, None | Some(DsoKind::Jit(_) | DsoKind::Memory))
+                && let Some((dso, place)) = generated.find(sample.pid, lookup, sample.time)
+            {
+                return FrameKey {
+                    mode,
+                    dso: Some(dso),
+                    shown: place.0.wrapping_add(addr - lookup),
+                    lookup: place.0,
+                };
+            }
             match mapping {
                 None => FrameKey {
                     mode,
@@ -380,12 +425,21 @@ impl Stage {
         let processes = &self.tracker.processes;
         let space = processes.space(pid).unwrap_or(&self.nowhere);
         for dso in self.frames.iter().filter_map(|frame| frame.dso) {
-            if !self.files.opened.contains_key(&dso)
-                && processes.dsos.get(dso).kind.is_file_relative()
+            let kind = processes.dsos.get(dso).kind;
+            if let DsoKind::Jit(owner) = kind {
+                self.generated.hit(owner);
+            } else if !self.files.opened.contains_key(&dso)
+                && kind.is_file_relative()
+                && !self.generated.is_dump(dso)
             {
                 self.files.get(pid, space, &processes.dsos, dso);
             }
         }
+    }
+
+    /// A round of the rings is over: what comes from now on is newer.
+    pub fn finish_round(&mut self) {
+        self.generated.refresh();
     }
 
     /// Closes all files and forgets what was read of them; those that are hit again are opened again.
@@ -405,6 +459,12 @@ impl Stage {
         self.profile.dsos = self.tracker.processes.dsos.clone();
         self.profile.comms = self.tracker.processes.comms.clone();
     }
+}
+
+/// Whether the times of the records are of the clock that JIT compilers use.
+fn is_monotonic(events: &EventSet) -> bool {
+    let mut attrs = events.events().iter().map(|event| &event.attr);
+    attrs.all(|attr| attr.has(flag::USE_CLOCKID) && attr.clockid == libc::CLOCK_MONOTONIC)
 }
 
 fn event_info(event: &Event) -> EventInfo {

@@ -70,12 +70,29 @@ impl Dso {
         String::from_utf8_lossy(&self.path)
     }
 
+    /// Whose generated code it describes, if it has the name of a jitdump: `jit-PID.dump`, wherever it
+    /// lies.
+    pub fn jitdump(&self) -> Option<Pid> {
+        let path = self.path.strip_suffix(b" (deleted)").unwrap_or(&self.path);
+        let name = path.rsplit(|&byte| byte == b'/').next()?;
+        let pid = name.strip_prefix(b"jit-")?.strip_suffix(b".dump")?;
+        let is_number = pid.iter().all(u8::is_ascii_digit);
+        let pid = std::str::from_utf8(pid).ok().filter(|_| is_number)?;
+        pid.parse()
+            .ok()
+            .filter(|_| self.kind == DsoKind::File)
+            .map(Pid)
+    }
+
     /// What perf's `dso` column shows: the last component of the path, `[JIT] tid PID` for generated
     /// code.
     pub fn short_name(&self) -> String {
         match self.kind {
             DsoKind::Jit(pid) => format!("[JIT] tid {pid}"),
             DsoKind::File => {
+                if let Some(pid) = self.jitdump() {
+                    return format!("[JIT] tid {pid}");
+                }
                 let path = self.long_name();
                 match path.rsplit('/').next() {
                     Some(name) if !name.is_empty() => name.to_owned(),
@@ -133,5 +150,28 @@ impl DsoTable {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.dsos.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jitdump_is_known_by_its_name() {
+        let name = |path: &str| {
+            let dso = Dso {
+                path: path.as_bytes().to_vec(),
+                kind: DsoKind::File,
+                file: None,
+                build_id: None,
+            };
+            dso.short_name()
+        };
+        assert_eq!(name("/tmp/jit-17.dump"), "[JIT] tid 17");
+        assert_eq!(name("/root/jit/x/jit-1.dump (deleted)"), "[JIT] tid 1");
+        assert_eq!(name("/tmp/jit-.dump"), "jit-.dump");
+        assert_eq!(name("/tmp/jit-+1.dump"), "jit-+1.dump");
+        assert_eq!(name("/tmp/jit-1.dump/a"), "a");
     }
 }

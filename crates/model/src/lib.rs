@@ -9,6 +9,7 @@ mod build_id;
 mod callchain; // frames, and why a callchain ended
 mod dso; // what is mapped: files, kernel, vDSO, JIT memory
 mod id; // pid, tid, cpu
+mod jit_load; // generated code that came to lie somewhere
 mod mapping; // which DSO lies where in one address space
 mod process; // threads, names and address spaces, as records change them
 mod symbol; // names, inline frames, lines, or why there are none
@@ -18,6 +19,7 @@ pub use build_id::BuildId;
 pub use callchain::{ChainEnd, CpuMode, Frame};
 pub use dso::{Dso, DsoId, DsoKind, DsoTable, FileId};
 pub use id::{Cpu, Pid, Tid};
+pub use jit_load::JitLoad;
 pub use mapping::{AddressSpace, Mapping};
 pub use process::{CommId, CommTable, ProcessTable, Thread};
 pub use symbol::{InlineFrame, Reason, Resolution, SourceLine, Symbol, SymbolSource};

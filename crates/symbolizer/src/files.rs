@@ -92,6 +92,29 @@ impl FileFinder {
         }
     }
 
+    /// Opens a file that a running process has mapped at `start..end` and may still be writing.
+    pub fn open_growing_live(&self, pid: Pid, start: u64, end: u64, dso: &Dso) -> Option<File> {
+        let process = PathBuf::from(format!("/proc/{pid}"));
+        let path = Path::new(OsStr::from_bytes(without_deleted(&dso.path)));
+        let inside = path.strip_prefix("/").unwrap_or(path);
+        let candidates = [
+            process.join(format!("map_files/{start:x}-{end:x}")),
+            process.join("root").join(inside),
+            path.to_owned(),
+        ];
+        let wanted = Wanted::of(dso);
+        candidates.iter().find_map(|path| wanted.open(path))
+    }
+
+    /// As [`FileFinder::open_growing_live`], of a recording.
+    pub fn open_growing_stored(&self, dso: &Dso) -> Option<File> {
+        let path = Path::new(OsStr::from_bytes(without_deleted(&dso.path)));
+        match &self.symfs {
+            Some(symfs) => open_regular(&symfs.join(path.strip_prefix("/").unwrap_or(path))),
+            None => Wanted::of(dso).open(path),
+        }
+    }
+
     /// Opens the file of a recording that was made earlier, perhaps elsewhere: at its path, or in the
     /// caches of perf and debuginfod.
     ///
@@ -170,16 +193,23 @@ impl Wanted {
         }
     }
 
+    /// Opens what lies at `path` if it is the file.
+    fn open(&self, path: &Path) -> Option<File> {
+        open_regular(path).filter(|file| self.is_inode_of(file))
+    }
+
+    fn is_inode_of(&self, file: &File) -> bool {
+        let found = || Some(file.metadata().ok()?.ino());
+        self.file.is_none_or(|wanted| found() == Some(wanted.inode))
+    }
+
     /// A known build-id decides. Without one the inode does; the device is not compared, because
     /// overlayfs and btrfs report one number in `/proc/PID/maps` and another in `stat`.
     fn check(&self, path: &Path) -> Candidate {
         let Some(file) = open_regular(path) else {
             return Candidate::Absent;
         };
-        if self.build_id.is_none()
-            && let Some(wanted) = self.file
-            && file.metadata().map(|found| found.ino()).ok() != Some(wanted.inode)
-        {
+        if self.build_id.is_none() && !self.is_inode_of(&file) {
             return Candidate::Rejected;
         }
         let Ok(image) = MappedFile::open(&file) else {

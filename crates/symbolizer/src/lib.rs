@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 mod caches; // where perf and debuginfod keep files by build-id
+mod code_map; // generated code by address
 mod code_place; // functions around an address, as DWARF and Go's table tell them
 mod debug_file; // separate debug files
 mod demangle;
@@ -16,6 +17,7 @@ mod elf_code; // all that one ELF file says about an address
 mod elf_symbols; // symbol tables into one
 mod files; // the right file for a mapping
 mod go_pclntab; // Go's own table
+mod jit_dump; // jit-PID.dump
 mod kallsyms; // the kernel's symbols
 #[allow(unsafe_code)]
 mod mapped_file; // files as bytes: mmap, SIGBUS, the vDSO
@@ -28,6 +30,8 @@ mod symbolizer;
 
 pub use elf::read_build_id;
 pub use files::{FileFinder, FoundFile};
+pub use jit_dump::JitDump;
 pub use kallsyms::{KernelText, kernel_text, running_kernel_build_id};
 pub use mapped_file::MappedFile;
+pub use perf_map::PerfMap;
 pub use symbolizer::{Options, Request, Symbolizer};

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -7,14 +6,16 @@ use std::sync::Arc;
 
 use prof_model::Pid;
 
+use crate::code_map::CodeMap;
+
 /// The functions that a JIT compiler announced in its perf map, a text file that grows.
 #[derive(Debug)]
-pub(crate) struct PerfMap {
+pub struct PerfMap {
     file: File, // held open: the target, and with it the path into its root, may go away
     path: PathBuf,
     read: u64,     // bytes taken in
     rest: Vec<u8>, // of a line whose end was not written yet
-    code: CodeMap,
+    code: CodeMap<Arc<JitSymbol>>,
 }
 
 /// One function.
@@ -28,7 +29,7 @@ pub(crate) struct JitSymbol {
 impl PerfMap {
     /// Opens the perf map of a process: in the `/tmp` of its own mount namespace, under the pid that
     /// it has in its own pid namespace, else in ours.
-    pub(crate) fn open(pid: Pid) -> Option<Self> {
+    pub fn open(pid: Pid) -> Option<Self> {
         let inner = fs::read_to_string(format!("/proc/{pid}/status"))
             .ok()
             .and_then(|status| inner_pid(&status))
@@ -75,21 +76,25 @@ impl PerfMap {
             .map_or(0, |end| end + 1);
         for line in self.rest[..whole].split(|&byte| byte == b'\n') {
             if let Some(symbol) = parse_line(line) {
-                self.code.insert(symbol);
+                insert(&mut self.code, symbol);
             }
         }
         self.rest.drain(..whole);
         // The last line may lack its end for good. If it is only half written, the whole one replaces
         // it on a later call.
         if let Some(symbol) = parse_line(&self.rest) {
-            self.code.insert(symbol);
+            insert(&mut self.code, symbol);
         }
     }
 
     /// The function at `addr`.
     pub(crate) fn find(&self, addr: u64) -> Option<&JitSymbol> {
-        self.code.find(addr)
+        self.code.find(addr).map(|symbol| &**symbol)
     }
+}
+
+fn insert(code: &mut CodeMap<Arc<JitSymbol>>, symbol: JitSymbol) {
+    code.insert(symbol.start..symbol.start + symbol.size, Arc::new(symbol));
 }
 
 /// The pid in the innermost namespace, from `/proc/PID/status`: the last number of `NSpid`.
@@ -131,44 +136,12 @@ fn parse_line(line: &[u8]) -> Option<JitSymbol> {
     })
 }
 
-/// Functions by address. Memory is used again for other code: the latest entry counts, and of an
-/// older one what it left.
-#[derive(Debug, Default)]
-struct CodeMap {
-    parts: BTreeMap<u64, (u64, Arc<JitSymbol>)>, // start -> (end, whose)
-}
-
-impl CodeMap {
-    fn insert(&mut self, symbol: JitSymbol) {
-        let (start, end) = (symbol.start, symbol.start + symbol.size);
-        while let Some((&old_start, &(old_end, _))) = self.parts.range(..end).next_back()
-            && old_end > start
-        {
-            let Some((_, old)) = self.parts.remove(&old_start) else {
-                break;
-            };
-            if old_end > end {
-                self.parts.insert(end, (old_end, Arc::clone(&old)));
-            }
-            if old_start < start {
-                self.parts.insert(old_start, (start, old));
-            }
-        }
-        self.parts.insert(start, (end, Arc::new(symbol)));
-    }
-
-    fn find(&self, addr: u64) -> Option<&JitSymbol> {
-        let (_, (end, symbol)) = self.parts.range(..=addr).next_back()?;
-        (addr < *end).then_some(&**symbol)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Write;
 
-    fn names(map: &CodeMap, addrs: &[u64]) -> Vec<String> {
+    fn names(map: &CodeMap<Arc<JitSymbol>>, addrs: &[u64]) -> Vec<String> {
         let name = |&addr| {
             map.find(addr)
                 .map_or("-".to_owned(), |symbol| symbol.name.to_string())
@@ -176,10 +149,10 @@ mod tests {
         addrs.iter().map(name).collect()
     }
 
-    fn code(lines: &[&str]) -> CodeMap {
+    fn code(lines: &[&str]) -> CodeMap<Arc<JitSymbol>> {
         let mut map = CodeMap::default();
         let symbols = lines.iter().filter_map(|line| parse_line(line.as_bytes()));
-        symbols.for_each(|symbol| map.insert(symbol));
+        symbols.for_each(|symbol| insert(&mut map, symbol));
         map
     }
 
@@ -204,24 +177,9 @@ mod tests {
     }
 
     #[test]
-    fn later_code_replaces_what_it_overlaps_and_leaves_the_rest() {
-        let map = code(&[
-            "100 100 old",
-            "140 20 new",
-            "1f0 20 across",
-            "180 10 inside",
-        ]);
-        assert_eq!(
-            names(
-                &map,
-                &[
-                    0x100, 0x13f, 0x140, 0x15f, 0x160, 0x180, 0x190, 0x1ef, 0x1f0, 0x20f, 0x210
-                ]
-            ),
-            [
-                "old", "old", "new", "new", "old", "inside", "old", "old", "across", "across", "-"
-            ]
-        );
+    fn later_code_keeps_the_extent_of_what_it_cuts() {
+        let map = code(&["100 100 old", "1f0 20 across"]);
+        assert_eq!(names(&map, &[0x1ef, 0x1f0, 0x210]), ["old", "across", "-"]);
         assert_eq!(
             map.find(0x1ef).map(|symbol| (symbol.start, symbol.size)),
             Some((0x100, 0x100))

@@ -11,6 +11,7 @@ use crate::caches;
 use crate::elf::same_build_id;
 use crate::elf_code::ElfCode;
 use crate::files::{FileFinder, FoundFile};
+use crate::jit_dump::JitCode;
 use crate::kallsyms::{KernelSymbols, KernelText, running_kernel_build_id};
 use crate::names::Names;
 use crate::perf_map::PerfMap;
@@ -68,7 +69,7 @@ const MOST_CPUS: usize = 8;
 pub struct Symbolizer {
     source: FileSource,
     names: Names,
-    files: FxHashMap<DsoId, Result<ElfCode, Reason>>,
+    files: FxHashMap<DsoId, Result<Code, Reason>>,
     perf_maps: FxHashMap<Pid, PerfMap>,
     kernel: Option<Result<Kernel, Reason>>,
 }
@@ -92,10 +93,15 @@ impl Symbolizer {
     /// Uses `file` for a DSO instead of looking for it by its path: the recorder found it while its
     /// process was running.
     pub fn keep(&mut self, id: DsoId, file: FoundFile) {
-        if matches!(self.files.get(&id), Some(Err(_))) {
-            self.files.remove(&id);
+        if matches!(self.files.get(&id), Some(Err(_) | Ok(Code::Jit(_)))) {
+            self.files.remove(&id); // it was not there, or has grown
         }
         self.source.kept.insert(id, file);
+    }
+
+    /// Uses `map` for the generated code of a process: it was opened while that was running.
+    pub fn use_perf_map(&mut self, pid: Pid, map: PerfMap) {
+        self.perf_maps.insert(pid, map);
     }
 
     /// Opens the perf map of a process that may exit before its names are asked for, or takes in what
@@ -263,6 +269,22 @@ impl Symbolizer {
     }
 }
 
+/// What names the addresses of a file.
+#[derive(Debug)]
+enum Code {
+    Elf(Box<ElfCode>),
+    Jit(JitCode),
+}
+
+impl Code {
+    fn load(file: FoundFile, dso: &Dso, symfs: Option<&Path>) -> Self {
+        if JitCode::is_dump(&file.image) {
+            return Self::Jit(JitCode::load(&file.image));
+        }
+        Self::Elf(Box::new(ElfCode::load(file, dso, symfs)))
+    }
+}
+
 /// Where files come from, and what is wanted of them.
 #[derive(Debug, Default)]
 struct FileSource {
@@ -275,7 +297,7 @@ struct FileSource {
 struct FileJob<'a> {
     index: usize, // among the requests
     request: Request<'a>,
-    code: Option<Result<ElfCode, Reason>>, // what is known of it, before and after
+    code: Option<Result<Code, Reason>>, // what is known of it, before and after
     answers: Vec<Resolution>,
 }
 
@@ -292,19 +314,19 @@ impl FileJob<'_> {
                 Some(file) => Ok(file.clone()),
                 None => finder.open_stored(dso),
             };
-            found.map(|file| ElfCode::load(file, dso, options.symfs.as_deref()))
+            found.map(|file| Code::load(file, dso, options.symfs.as_deref()))
         });
-        let code = match code {
-            Ok(code) => code,
-            Err(reason) => {
-                self.answers = unresolved(addrs, *reason);
-                return;
+        let resolve: &mut dyn FnMut(u64) -> Resolution = match code {
+            Ok(Code::Elf(code)) => {
+                code.prepare(addrs.iter().map(|addr| addr.0));
+                let with_lines = options.inline || options.lines;
+                &mut move |addr| code.resolve(addr, with_lines, names)
             }
+            Ok(Code::Jit(code)) => &mut |addr| code.resolve(addr, names),
+            Err(reason) => &mut |_| Resolution::Unresolved(*reason),
         };
-        code.prepare(addrs.iter().map(|addr| addr.0));
-        let with_lines = options.inline || options.lines;
         let resolve = |addr: &DsoAddr| {
-            let mut resolution = code.resolve(addr.0, with_lines, names);
+            let mut resolution = resolve(addr.0);
             if let Resolution::Named {
                 inlined, location, ..
             } = &mut resolution

@@ -119,7 +119,7 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
 
     progress.say("finding names ...");
     recorder.stage.finish();
-    let (names, stored) = names(&recorder);
+    let (names, stored) = names(&mut recorder);
     progress.clear();
     let mut done = Done {
         samples: recorder.samples(),
@@ -249,20 +249,34 @@ fn end_command(
 }
 
 /// Names every address that samples hit, once.
-fn names(recorder: &Recorder) -> (Names, StoredNames) {
-    let profile = &recorder.stage.profile;
+fn names(recorder: &mut Recorder) -> (Names, StoredNames) {
     let mut symbolizer = Symbolizer::new(prof_symbolizer::Options::default());
     recorder.stage.files.give_to(&mut symbolizer);
+    let generated = &mut recorder.stage.generated;
+    generated.refresh();
+    for (id, dump) in generated.dumps() {
+        symbolizer.keep(id, dump);
+    }
+    for (pid, map) in generated.take_maps() {
+        symbolizer.use_perf_map(pid, map);
+    }
     let mut stored = StoredNames::default();
     stored.callers_are_call_sites = true;
     stored.ends = recorder.ends.clone();
     stored.counters = recorder.counters();
+    let Stage {
+        profile, generated, ..
+    } = &mut recorder.stage;
+    let dsos = &profile.dsos;
     let names = Names::build_at_once(profile, |hits| {
-        let requests = input::requests(hits, &profile.dsos);
-        let answers = symbolizer.resolve_all(&requests);
+        let requests = input::requests(hits, dsos);
+        let mut answers = symbolizer.resolve_all(&requests);
         for (request, answers) in requests.iter().zip(&answers) {
-            stored.add(request.dso, request.addrs, answers);
+            if !generated.is_dump(request.id) {
+                stored.add(request.dso, request.addrs, answers);
+            }
         }
+        generated.settle(&requests, &mut answers, dsos, &mut symbolizer, &mut stored);
         answers
     });
     (names, stored)

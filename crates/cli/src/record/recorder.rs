@@ -109,6 +109,7 @@ impl Sink for Recorder {
     }
 
     fn finish_round(&mut self) -> io::Result<()> {
+        self.stage.finish_round();
         self.output.as_mut().map_or(Ok(()), Output::finish_round)
     }
 }

@@ -14,7 +14,7 @@ use prof_event::{EventSet, RawRecord, Record, encode_sample};
 use prof_model::{ChainEnd, CommTable, DsoId, DsoTable, Pid, Tid};
 use prof_profile::Profile;
 use prof_sampler::{RunningCommand, Sampler, Sink};
-use prof_symbolizer::FoundFile;
+use prof_symbolizer::{FoundFile, PerfMap};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::record::file_events;
@@ -58,6 +58,8 @@ pub struct Piece {
     pub processes: FxHashMap<Pid, String>,
     /// Files that were opened since the last piece.
     pub files: Vec<(DsoId, FoundFile)>,
+    /// Perf maps that were opened since the last piece.
+    pub perf_maps: Vec<(Pid, PerfMap)>,
     /// Whether all files that were opened before are to be closed.
     pub files_are_new: bool,
     /// That there is nothing more to come, and why.
@@ -218,7 +220,7 @@ impl Collector {
         if processes.comms.len() != self.comms.len() {
             self.comms = Arc::new(processes.comms.clone());
         }
-        let files: Vec<_> = self
+        let mut files: Vec<_> = self
             .stage
             .files
             .opened()
@@ -226,6 +228,7 @@ impl Collector {
             .map(|(id, file)| (id, file.clone()))
             .collect();
         self.handed.extend(files.iter().map(|(id, _)| *id));
+        files.extend(self.stage.generated.dumps()); // each time: they grow
         let empty = Profile::new(self.stage.profile.events.clone());
         let profile = std::mem::replace(&mut self.stage.profile, empty);
         let mut names = FxHashMap::default();
@@ -248,6 +251,7 @@ impl Collector {
             comms: Arc::clone(&self.comms),
             processes: names.collect(),
             files,
+            perf_maps: self.stage.generated.take_maps(),
             files_are_new: std::mem::take(&mut self.files_are_new),
             end: None,
         }
@@ -295,6 +299,7 @@ impl Sink for Collector {
     }
 
     fn finish_round(&mut self) -> io::Result<()> {
+        self.stage.finish_round();
         Ok(())
     }
 }

@@ -131,6 +131,9 @@ impl Namer {
             self.build_ids.extend(file.build_id.map(|it| (id, it)));
             self.symbolizer.keep(id, file);
         }
+        for (pid, map) in piece.perf_maps.drain(..) {
+            self.symbolizer.use_perf_map(pid, map);
+        }
         if let Some(kept) = &mut self.kept {
             kept.push(&mut piece);
         }

@@ -23,6 +23,8 @@ pub(crate) struct Row {
     pub(crate) attach: bool,
     /// More arguments of `prof record`.
     pub(crate) record: Vec<String>,
+    /// More arguments of `perf record`.
+    pub(crate) perf: Vec<String>,
     pub(crate) shares: Vec<Share>,
     pub(crate) chains: Vec<Chain>,
     /// Names that are in no stack.
@@ -82,6 +84,7 @@ impl Row {
             run: "./target $CYCLES".to_owned(),
             attach: false,
             record: Vec::new(),
+            perf: Vec::new(),
             shares: Vec::new(),
             chains: Vec::new(),
             never: Vec::new(),
@@ -98,6 +101,7 @@ impl Row {
             "run" => self.run = value.to_owned(),
             "attach" => self.attach = true,
             "record" => self.record.extend(words()),
+            "perf" => self.perf.extend(words()),
             "share" => self.shares.push(share(value)),
             "chain" => self.chains.push(Chain(words().collect())),
             "never" => self.never.extend(words()),

@@ -101,7 +101,7 @@ fn record_with_perf(row: &Row, folder: &Path, file: &Path) -> Result<(), String>
         "-e",
         "cpu-clock",
     ]);
-    perf.args(["-m", "16M", "-o"]).arg(file);
+    perf.args(["-m", "16M", "-o"]).arg(file).args(&row.perf);
     run_recorder(row, folder, perf, STOCK_CYCLES, &[])
 }
 

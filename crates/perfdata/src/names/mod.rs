@@ -9,7 +9,7 @@ pub use counters::Counters;
 
 use std::collections::HashMap;
 
-use prof_model::{Dso, DsoAddr, FileId, Resolution};
+use prof_model::{Dso, DsoAddr, FileId, JitLoad, Resolution};
 
 /// What `prof record` knows and perf's format has no place for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,6 +30,8 @@ struct NamedDso {
     dso: Dso,
     /// By address.
     addresses: Vec<(DsoAddr, Resolution)>,
+    /// Of a jitdump: what it says about the code that samples hit.
+    loads: Vec<JitLoad>,
 }
 
 impl StoredNames {
@@ -44,7 +46,32 @@ impl StoredNames {
         self.push(NamedDso {
             dso: dso.clone(),
             addresses,
+            loads: Vec::new(),
         });
+    }
+
+    /// Adds what a jitdump says about the code that samples hit.
+    pub fn add_loads(&mut self, dso: &Dso, loads: Vec<JitLoad>) {
+        self.push(NamedDso {
+            dso: dso.clone(),
+            addresses: Vec::new(),
+            loads,
+        });
+    }
+
+    /// What was kept of a jitdump.
+    pub fn loads(&self, dso: &Dso) -> Option<&[JitLoad]> {
+        let mut same = self.same(dso).map(|named| &named.loads[..]);
+        same.find(|loads| !loads.is_empty())
+    }
+
+    /// All that was kept of jitdumps, without names.
+    pub fn only_loads(&self) -> Self {
+        let mut loads = Self::default();
+        for named in self.dsos.iter().filter(|named| !named.loads.is_empty()) {
+            loads.add_loads(&named.dso, named.loads.clone());
+        }
+        loads
     }
 
     fn push(&mut self, named: NamedDso) {
@@ -55,17 +82,19 @@ impl StoredNames {
 
     /// What is known about an address; `None` if it was not stored.
     pub fn resolve(&self, dso: &Dso, addr: DsoAddr) -> Option<Resolution> {
-        let same_path = self.by_path.get(&dso.path)?;
+        self.same(dso).find_map(|named| {
+            let at = named
+                .addresses
+                .binary_search_by_key(&addr, |(addr, _)| *addr);
+            at.ok().map(|at| named.addresses[at].1.clone())
+        })
+    }
+
+    fn same(&self, dso: &Dso) -> impl Iterator<Item = &NamedDso> {
+        let same_path = self.by_path.get(&dso.path).into_iter().flatten();
         same_path
-            .iter()
             .map(|&index| &self.dsos[index])
-            .filter(|named| is_same(&named.dso, dso))
-            .find_map(|named| {
-                let at = named
-                    .addresses
-                    .binary_search_by_key(&addr, |(addr, _)| *addr);
-                at.ok().map(|at| named.addresses[at].1.clone())
-            })
+            .filter(move |named| is_same(&named.dso, dso))
     }
 
     /// The DSOs for which something is stored.

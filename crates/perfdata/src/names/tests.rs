@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use prof_model::{
-    BuildId, ChainEnd, Dso, DsoAddr, DsoKind, FileId, InlineFrame, Pid, Reason, Resolution,
-    SourceLine, Symbol, SymbolSource,
+    BuildId, ChainEnd, Dso, DsoAddr, DsoKind, FileId, InlineFrame, JitLoad, Pid, Reason,
+    Resolution, SourceLine, Symbol, SymbolSource,
 };
 
 use super::StoredNames;
@@ -115,6 +115,26 @@ fn a_payload_that_is_cut_or_of_another_version_is_an_error() {
     trailer.version += 1;
     assert_eq!(
         StoredNames::from_trailer(&trailer).unwrap_err().to_string(),
-        "the stored names at offset 0x0: they have version 2, this program reads version 1"
+        "the stored names at offset 0x0: they have version 3, this program reads version 2"
     );
+}
+
+#[test]
+fn what_a_jitdump_says_is_kept_apart_from_names() {
+    let load = |time| JitLoad {
+        time,
+        start: 0x7f00_0000_0000,
+        size: 0x40,
+        offset: time * 100,
+    };
+    let dump = file(7, 0, None);
+    let mut names = example();
+    names.add_loads(&dump, vec![load(1), load(2)]);
+    let read = StoredNames::from_trailer(&names.to_trailer()).unwrap();
+    assert_eq!(read, names);
+    assert_eq!(read.loads(&dump), Some(&[load(1), load(2)][..]));
+    assert_eq!(read.loads(&file(5, 1, Some(1))), None);
+    let only = read.only_loads();
+    assert_eq!(only.loads(&dump), read.loads(&dump));
+    assert!(only.is_empty());
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use prof_model::{
-    BuildId, ChainEnd, Dso, DsoAddr, DsoKind, FileId, InlineFrame, Pid, Reason, Resolution,
-    SourceLine, Symbol, SymbolSource,
+    BuildId, ChainEnd, Dso, DsoAddr, DsoKind, FileId, InlineFrame, JitLoad, Pid, Reason,
+    Resolution, SourceLine, Symbol, SymbolSource,
 };
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ use crate::Error;
 use crate::trailer::Trailer;
 
 /// Counts up whenever the form changes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Wire {
@@ -39,6 +39,8 @@ struct WireDso {
     file: Option<(u32, u32, u64, u64)>,
     symbols: Vec<WireSymbol>,
     addresses: Vec<WireAddress>,
+    /// Time, start, size, offset.
+    loads: Vec<(u64, u64, u64, u64)>,
 }
 
 #[derive(Serialize, Deserialize, PartialEq, Eq, Hash, Clone, Copy)]
@@ -231,6 +233,8 @@ impl WireDso {
             });
             previous = addr.0;
         }
+        let loads = named.loads.iter();
+        let loads = loads.map(|load| (load.time, load.start, load.size, load.offset));
         Self {
             path: dso.path.clone(),
             kind,
@@ -239,6 +243,7 @@ impl WireDso {
             file: dso.file.map(|f| (f.major, f.minor, f.inode, f.generation)),
             symbols,
             addresses,
+            loads: loads.collect(),
         }
     }
 
@@ -272,7 +277,18 @@ impl WireDso {
                 answer.into_resolution(&symbols, strings)?,
             ));
         }
-        Some(NamedDso { dso, addresses })
+        let loads = self.loads.into_iter();
+        let loads = loads.map(|(time, start, size, offset)| JitLoad {
+            time,
+            start,
+            size,
+            offset,
+        });
+        Some(NamedDso {
+            dso,
+            addresses,
+            loads: loads.collect(),
+        })
     }
 }
 

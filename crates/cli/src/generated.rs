@@ -1,0 +1,265 @@
+//! What JIT compilers tell about their code: perf maps and jitdumps.
+//!
+//! A perf map says which name an address has; it is asked when names are wanted. A jitdump says from
+//! when on: its code is placed while samples are, each in its own part of the dump, so that memory
+//! which is used again for other code does not mix up the two.
+
+use std::fs::File;
+
+use prof_model::{
+    Dso, DsoAddr, DsoId, DsoKind, DsoTable, JitLoad, Mapping, Pid, Reason, Resolution,
+};
+use prof_perfdata::StoredNames;
+use prof_symbolizer::{FileFinder, FoundFile, JitDump, PerfMap, Request, Symbolizer};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+/// The generated code of the processes that samples hit.
+pub struct GeneratedCode {
+    finder: FileFinder,
+    live: bool,
+    kept: StoredNames, // what a recording kept of jitdumps
+    dumps: FxHashMap<DsoId, JitDump>,
+    /// The dumps of each process, and up to when they are its own: a fork has its parent's code.
+    of_process: FxHashMap<Pid, Vec<(DsoId, u64)>>,
+    maps: FxHashMap<Pid, Option<PerfMap>>, // `None`: not there yet
+    maps_taken: FxHashSet<Pid>,
+    now: u64, // the time of the last sample
+}
+
+impl GeneratedCode {
+    /// Of running processes.
+    pub fn live() -> Self {
+        Self::new(FileFinder::default(), true)
+    }
+
+    /// Of a recording.
+    pub fn stored(finder: FileFinder) -> Self {
+        Self::new(finder, false)
+    }
+
+    fn new(finder: FileFinder, live: bool) -> Self {
+        Self {
+            finder,
+            live,
+            kept: StoredNames::default(),
+            dumps: FxHashMap::default(),
+            of_process: FxHashMap::default(),
+            maps: FxHashMap::default(),
+            maps_taken: FxHashSet::default(),
+            now: 0,
+        }
+    }
+
+    /// Uses what the recorder kept of jitdumps rather than the files, which may be gone.
+    pub fn keep(&mut self, names: &StoredNames) {
+        self.kept = names.only_loads();
+    }
+
+    /// A process has mapped a file: its jitdump, if it has the name of one. `monotonic` says whether
+    /// times are of `CLOCK_MONOTONIC`.
+    pub fn mapped(&mut self, pid: Pid, mapping: &Mapping, dso: &Dso, monotonic: bool) {
+        if dso.jitdump().is_none() {
+            return;
+        }
+        let id = mapping.dso;
+        if !self.dumps.contains_key(&id) {
+            let Some(dump) = self.open(pid, mapping, dso, monotonic) else {
+                return;
+            };
+            self.dumps.insert(id, dump);
+        }
+        let own = self.of_process.entry(pid).or_default();
+        own.retain(|&(known, _)| known != id);
+        own.push((id, u64::MAX));
+    }
+
+    fn open(&self, pid: Pid, mapping: &Mapping, dso: &Dso, monotonic: bool) -> Option<JitDump> {
+        if let Some(loads) = self.kept.loads(dso) {
+            return Some(JitDump::from_loads(loads.to_vec(), monotonic));
+        }
+        let (start, end) = (mapping.start, mapping.end);
+        let file: Option<File> = match self.live {
+            true => self.finder.open_growing_live(pid, start, end, dso),
+            false => self.finder.open_growing_stored(dso),
+        };
+        Some(JitDump::new(file?, monotonic))
+    }
+
+    /// A process has forked: its child has the same code.
+    pub fn forked(&mut self, parent: Pid, child: Pid) {
+        match self.of_process.get(&parent) {
+            Some(dumps) => {
+                let until = |&(id, until): &(DsoId, u64)| (id, until.min(self.now));
+                let dumps = dumps.iter().map(until).collect();
+                self.of_process.insert(child, dumps);
+            }
+            None => drop(self.of_process.remove(&child)),
+        }
+    }
+
+    /// A process runs another program.
+    pub fn executed(&mut self, pid: Pid) {
+        self.of_process.remove(&pid);
+    }
+
+    /// Where in a jitdump the code lies that was at `addr` at a time.
+    pub fn find(&mut self, pid: Pid, addr: u64, time: Option<u64>) -> Option<(DsoId, DsoAddr)> {
+        let own = self.of_process.get(&pid)?;
+        let time = time.unwrap_or(u64::MAX);
+        if time != u64::MAX {
+            self.now = self.now.max(time);
+        }
+        own.iter().find_map(|(id, until)| {
+            let load = self.dumps.get_mut(id)?.find(addr, time)?;
+            (load.time <= *until).then(|| (*id, load.place(addr)))
+        })
+    }
+
+    /// Samples hit generated code of a running process: its perf map is opened before it may be gone.
+    pub fn hit(&mut self, pid: Pid) {
+        if self.live && !self.maps_taken.contains(&pid) {
+            self.maps.entry(pid).or_insert_with(|| PerfMap::open(pid));
+        }
+    }
+
+    /// Takes in what was told since the last call.
+    pub fn refresh(&mut self) {
+        for dump in self.dumps.values_mut() {
+            dump.refresh();
+        }
+        for (&pid, map) in &mut self.maps {
+            if map.is_none() {
+                *map = PerfMap::open(pid); // some are written only when somebody asks
+            }
+        }
+    }
+
+    /// The perf maps that were opened since the last call, to be read when names are wanted.
+    pub fn take_maps(&mut self) -> Vec<(Pid, PerfMap)> {
+        let mut taken = Vec::new();
+        self.maps.retain(|&pid, map| {
+            taken.extend(map.take().map(|map| (pid, map)));
+            taken.last().is_none_or(|(last, _)| *last != pid)
+        });
+        self.maps_taken.extend(taken.iter().map(|(pid, _)| *pid));
+        taken
+    }
+
+    /// The jitdumps, as files to look up names in.
+    pub fn dumps(&self) -> impl Iterator<Item = (DsoId, FoundFile)> {
+        let dumps = self.dumps.iter();
+        dumps.filter_map(|(&id, dump)| Some((id, dump.found()?)))
+    }
+
+    /// Whether that is a jitdump.
+    pub fn is_dump(&self, id: DsoId) -> bool {
+        self.dumps.contains_key(&id)
+    }
+
+    /// The jitdumps whose times cannot be compared with those of the samples.
+    pub fn unordered<'a>(&'a self, dsos: &'a DsoTable) -> impl Iterator<Item = &'a Dso> {
+        let dumps = self.dumps.iter().filter(|(_, dump)| !dump.is_ordered());
+        dumps.map(|(id, _)| dsos.get(*id))
+    }
+
+    /// What a live recording found, seen from its end: many compilers write their dump late. Names
+    /// what is certain by now, takes back what is not, and stores what a reader needs to tell all.
+    pub fn settle(
+        &mut self,
+        requests: &[Request<'_>],
+        answers: &mut [Vec<Resolution>],
+        dsos: &DsoTable,
+        symbolizer: &mut Symbolizer,
+        stored: &mut StoredNames,
+    ) {
+        let ids: FxHashSet<DsoId> = self.dumps.keys().copied().collect();
+        for id in ids {
+            let hit = self.hit_addresses(id, requests);
+            let dump = &self.dumps[&id];
+            let mut loads = Vec::new();
+            let mut places = Vec::new();
+            for load in dump.loads() {
+                let range = load.range();
+                let first = hit.partition_point(|&addr| addr < range.start);
+                let covered = hit[first..].iter().take_while(|&&addr| addr < range.end);
+                let before = places.len();
+                places.extend(covered.map(|&addr| load.place(addr)));
+                if places.len() > before {
+                    loads.push(*load);
+                }
+            }
+            places.sort_unstable();
+            places.dedup();
+            if !loads.is_empty() {
+                let found = symbolizer.resolve(id, dsos.get(id), &places);
+                stored.add(dsos.get(id), &places, &found);
+                stored.add_loads(dsos.get(id), loads);
+            }
+        }
+        for (request, answers) in requests.iter().zip(answers) {
+            for (&addr, answer) in request.addrs.iter().zip(answers) {
+                match (request.dso.kind, &answer) {
+                    (DsoKind::Jit(pid), Resolution::Unresolved(_)) => {
+                        if let Some(name) = self.only_name(pid, addr.0, dsos, symbolizer) {
+                            *answer = name;
+                        }
+                    }
+                    (DsoKind::File, _) => {
+                        let dump = self.dumps.get(&request.id);
+                        if dump.is_some_and(|dump| dump.is_doubtful(addr)) {
+                            *answer = Resolution::Unresolved(Reason::NoPerfMap);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// The addresses at which samples hit code that a dump may have announced, ascending.
+    fn hit_addresses(&self, id: DsoId, requests: &[Request<'_>]) -> Vec<u64> {
+        let loads = self.dumps[&id].loads();
+        let mut hit = Vec::new();
+        for request in requests {
+            let owns = |pid: Pid| {
+                let own = self.of_process.get(&pid).into_iter().flatten();
+                own.into_iter().any(|(own, _)| *own == id)
+            };
+            match request.dso.kind {
+                DsoKind::Jit(pid) if owns(pid) => {
+                    hit.extend(request.addrs.iter().map(|addr| addr.0));
+                }
+                _ if request.id == id => {
+                    let of = |load: &JitLoad| {
+                        let addrs = request.addrs.iter();
+                        addrs
+                            .filter_map(|&addr| load.address(addr))
+                            .collect::<Vec<_>>()
+                    };
+                    hit.extend(loads.iter().flat_map(of));
+                }
+                _ => {}
+            }
+        }
+        hit.sort_unstable();
+        hit.dedup();
+        hit
+    }
+
+    fn only_name(
+        &mut self,
+        pid: Pid,
+        addr: u64,
+        dsos: &DsoTable,
+        symbolizer: &mut Symbolizer,
+    ) -> Option<Resolution> {
+        let own = self.of_process.get(&pid)?;
+        let mut found = own.iter().filter_map(|(id, _)| {
+            let load = self.dumps.get_mut(id)?.only(addr)?;
+            symbolizer
+                .resolve(*id, dsos.get(*id), &[load.place(addr)])
+                .pop()
+        });
+        found.next()
+    }
+}
