@@ -289,8 +289,9 @@ pub struct InputArgs {
     #[arg(long, overrides_with = "inline")]
     pub no_inline: bool,
 
-    /// Show inlined functions (the default)
-    #[arg(long, hide = true)]
+    /// Show inlined functions also in callchains that the kernel walked; in those that were unwound
+    /// they are shown anyway
+    #[arg(long)]
     pub inline: bool,
 
     /// Names as the symbol table has them

@@ -182,10 +182,11 @@ pub fn run(args: &DiffArgs) -> Outcome {
     let keys = report.sort.iter().flatten();
     let wanted = Wanted {
         text: keys.clone().any(|&key| key == Column::Trace),
+        lines: report.needs_lines(),
         ..Wanted::default()
     };
     let read = |path: &Path| {
-        let input = input::read_wanted(&input_args(args, path), wanted)?;
+        let input = input::read(&input_args(args, path), wanted)?;
         if input.stage.profile.is_empty() {
             let name = path.display();
             return Err(CliError::new(format!(

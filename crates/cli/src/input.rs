@@ -12,7 +12,7 @@ use prof_symbolizer::{FileFinder, MappedFile, Request};
 
 use crate::args::InputArgs;
 use crate::error::CliError;
-use crate::names::Namer;
+use crate::names::{self, Namer};
 use crate::selection::{Counters, Selection, Wanted};
 use crate::stage::{Files, Stage};
 
@@ -93,20 +93,13 @@ pub fn stage(recording: &Recording, args: &InputArgs) -> Stage {
     stage
 }
 
-/// Reads all of a recording and names what its samples hit.
+/// Reads all of a recording and names what its samples hit; with what a report wants beyond stacks.
 ///
 /// # Errors
 /// A message.
-pub fn read(args: &InputArgs) -> Result<Input, CliError> {
-    read_wanted(args, Wanted::default())
-}
-
-/// As [`read`], with what a report wants beyond stacks.
-///
-/// # Errors
-/// A message.
-pub fn read_wanted(args: &InputArgs, wanted: Wanted) -> Result<Input, CliError> {
+pub fn read(args: &InputArgs, wanted: Wanted) -> Result<Input, CliError> {
     let mut recording = open(args)?;
+    let kernel = names::expected_kernel(&recording, args);
     let mut selection = Selection::new(&mut recording, args, wanted)?;
     let mut stage = stage(&recording, args);
     let name = args.input.display().to_string();
@@ -118,7 +111,7 @@ pub fn read_wanted(args: &InputArgs, wanted: Wanted) -> Result<Input, CliError> 
     for warning in recording.warnings() {
         eprintln!("prof: {name}: {warning}");
     }
-    let mut namer = Namer::new(&recording, &stage, args);
+    let mut namer = Namer::new(&recording, &stage, args, wanted.lines, kernel);
     let names = Names::build_at_once(&stage.profile, |hits| {
         namer.resolve_all(&requests(hits, &stage.profile.dsos))
     });

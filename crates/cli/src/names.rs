@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use prof_event::Event;
+use prof_event::abi::{flag, sample};
 use prof_model::{
     BuildId, CpuMode, Dso, DsoAddr, DsoId, DsoKind, Reason, Resolution, SymbolSource, VirtAddr,
 };
 use prof_perfdata::{Features, Recording, StoredNames};
-use prof_symbolizer::{KernelText, Request, Symbolizer};
+use prof_symbolizer::{KernelText, Request, RunningKernel, Symbolizer};
 
 use crate::args::InputArgs;
-use crate::stage::Stage;
+use crate::stage::{Callers, Stage};
 
 /// Names addresses of one recording.
 pub struct Namer {
@@ -26,23 +28,32 @@ pub struct Namer {
 }
 
 impl Namer {
-    /// For a recording that was read into `stage`.
-    pub fn new(recording: &Recording, stage: &Stage, args: &InputArgs) -> Self {
+    /// For a recording that was read into `stage`; with source lines if `lines`.
+    pub fn new(
+        recording: &Recording,
+        stage: &Stage,
+        args: &InputArgs,
+        lines: bool,
+        kernel: Option<RunningKernel>,
+    ) -> Self {
         let features = recording.features();
         let given = args.vmlinux.clone().or_else(|| args.kallsyms.clone());
         let build_id = kernel_build_id(features);
         let mut symbolizer = Symbolizer::new(prof_symbolizer::Options {
-            inline: !args.no_inline,
+            inline: looks_for_inlined(recording, args),
+            lines,
             demangle: !args.no_demangle,
             symfs: args.symfs.clone(),
             kernel_build_id: build_id,
             kernel_text: kernel_text(stage),
             kallsyms: given.clone(),
-            ..prof_symbolizer::Options::default()
         });
         stage.files.give_to(&mut symbolizer);
         for (id, dump) in stage.generated.dumps() {
             symbolizer.keep(id, dump);
+        }
+        if let Some(kernel) = kernel {
+            symbolizer.expect_kernel(kernel);
         }
         Self {
             symbolizer,
@@ -161,6 +172,25 @@ impl Namer {
         }
         answers
     }
+}
+
+/// Begins to read the running kernel's symbols if the recording seems to need them.
+pub fn expected_kernel(recording: &Recording, args: &InputArgs) -> Option<RunningKernel> {
+    let given = args.vmlinux.is_some() || args.kallsyms.is_some();
+    let mut events = recording.events().events().iter();
+    let samples_kernel = events.any(|event| !event.attr.has(flag::EXCLUDE_KERNEL));
+    let is_needed = !given && samples_kernel && recording.stored_names().is_none();
+    is_needed.then(RunningKernel::read)
+}
+
+/// Whether debug info is asked for inlined functions. As in perf, not for callchains that the kernel
+/// walked along frame pointers, unless `--inline` wants it.
+fn looks_for_inlined(recording: &Recording, args: &InputArgs) -> bool {
+    let is_unwound = |event: &Event| {
+        event.attr.sample_type & sample::STACK_USER != 0 || Callers::of(event) == Callers::CallSites
+    };
+    let mut events = recording.events().events().iter();
+    !args.no_inline && (args.inline || recording.stored_names().is_some() || events.any(is_unwound))
 }
 
 /// Whether it has a name that is more than the name of its module.

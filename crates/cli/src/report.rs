@@ -27,7 +27,7 @@ pub fn run(args: &ReportArgs) -> Outcome {
         let recording = input::open(&args.input)?;
         return print_lines(&header_lines(args, &recording));
     }
-    let input = input::read_wanted(&args.input, wanted(args, &options))?;
+    let input = input::read(&args.input, wanted(args, &options))?;
     let features = input.recording.features();
     let topology = features.cpu_topology.iter();
     let cpus = topology.flat_map(|topology| &topology.cpus);
@@ -47,6 +47,7 @@ pub fn run(args: &ReportArgs) -> Outcome {
     if args.verbose {
         verbose(&input);
     }
+    std::mem::forget(input); // the process ends: tables of all sizes need no taking apart
     Ok(0)
 }
 
@@ -66,8 +67,10 @@ fn wanted(args: &ReportArgs, options: &ReportOptions) -> Wanted {
     let is_usual = options.sort.is_none() && !matches!(options.fields, Some(Fields::Only(_)));
     Wanted {
         interval: has(Column::Time).then_some(args.time_quantum.as_nanos() as u64),
-        text: has(Column::Trace) || is_usual,
+        text: has(Column::Trace),
+        usual_text: is_usual,
         counters: args.threads,
+        lines: options.needs_lines(),
     }
 }
 

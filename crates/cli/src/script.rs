@@ -28,7 +28,7 @@ pub fn run(args: &ScriptArgs) -> Outcome {
         names,
         namer,
         ..
-    } = input::read(&args.input)?;
+    } = input::read(&args.input, wanted(args))?;
     let selection = Selection::new(&mut recording, &args.input, Wanted::default())?;
     let namer = RefCell::new(namer);
     let profile = stage.profile;
@@ -106,6 +106,15 @@ pub fn run(args: &ScriptArgs) -> Outcome {
     result?;
     out.flush()?;
     Ok(0)
+}
+
+/// Source lines are what only debug info has.
+fn wanted(args: &ScriptArgs) -> Wanted {
+    let fields = args.fields.as_deref().unwrap_or_default();
+    Wanted {
+        lines: fields.contains("srcline"),
+        ..Wanted::default()
+    }
 }
 
 /// Changes the usual fields of the first event that has samples.

@@ -24,8 +24,12 @@ pub struct Wanted {
     pub interval: Option<u64>,
     /// A tracepoint's fields as text.
     pub text: bool,
+    /// The same, if the recording has tracepoints at all.
+    pub usual_text: bool,
     /// What each thread counted in all.
     pub counters: bool,
+    /// Source lines.
+    pub lines: bool,
 }
 
 /// What each thread counted, by event: told by READ records.
@@ -50,6 +54,12 @@ impl Selection {
         args: &InputArgs,
         wanted: Wanted,
     ) -> Result<Self, CliError> {
+        let mut events = recording.events().events().iter();
+        let has_tracepoints = events.any(|event| event.attr.kind == event_type::TRACEPOINT);
+        let wanted = Wanted {
+            text: wanted.text || wanted.usual_text && has_tracepoints,
+            ..wanted
+        };
         let ranges = match &args.time {
             Some(slices) => Some(slices.ranges(times(recording, args, slices)?)),
             None => None,

@@ -171,7 +171,8 @@ type Rows = BTreeMap<Vec<String>, (Weight, BTreeMap<&'static str, Value>)>;
 fn rows_of(table: &Table<'_>, keys: &[Column]) -> Rows {
     let mut rows = Rows::new();
     for row in table.rows() {
-        let labels = keys.iter().map(|&key| table.label(row, key)).collect();
+        let labels = keys.iter().map(|&key| table.label(row, key).into_owned());
+        let labels = labels.collect();
         let values = || {
             let values = keys.iter();
             let mut values: BTreeMap<_, _> = values

@@ -1,6 +1,7 @@
 use std::io::{self, Write};
 
 use crate::hist::{Row, Table};
+use crate::text::push_percent;
 use crate::{
     CallNode, CallTree, ChainKey, ChainMode, ChainValue, Column, Fields, PlaceId, SymbolKind,
 };
@@ -10,6 +11,9 @@ const MARGIN: &str = "            "; // 12 columns, as perf has them
 /// Writes the callchains of `row` below it: nothing if none is heavy enough.
 pub(crate) fn write_call_tree(out: &mut dyn Write, table: &Table<'_>, row: &Row) -> io::Result<()> {
     let tree = table.call_tree(row);
+    if tree.roots.is_empty() {
+        return Ok(());
+    }
     let drawing = Drawing {
         table,
         tree: &tree,
@@ -25,12 +29,22 @@ pub(crate) fn write_call_tree(out: &mut dyn Write, table: &Table<'_>, row: &Row)
 }
 
 /// Colours a share as perf does: red from 5%, green above 0.5%.
-pub(crate) fn colored(text: &str, percent: f64, color: bool) -> String {
-    match percent {
-        _ if !color => text.to_owned(),
-        5.0.. => format!("\x1b[31m{text}\x1b[m"),
-        percent if percent > 0.5 => format!("\x1b[32m{text}\x1b[m"),
-        _ => text.to_owned(),
+pub(crate) fn push_colored(
+    text: &mut String,
+    percent: f64,
+    color: bool,
+    push: impl FnOnce(&mut String),
+) {
+    let start = match percent {
+        _ if !color => "",
+        5.0.. => "\x1b[31m",
+        percent if percent > 0.5 => "\x1b[32m",
+        _ => "",
+    };
+    text.push_str(start);
+    push(text);
+    if !start.is_empty() {
+        text.push_str("\x1b[m");
     }
 }
 
@@ -79,8 +93,12 @@ impl Drawing<'_> {
                     0 => 0.0,
                     whole => period as f64 * 100.0 / whole as f64,
                 };
+                let mut text = String::new();
                 let color = self.table.options().color;
-                colored(&format!("{percent:.2}%"), percent, color)
+                push_colored(&mut text, percent, color, |text| {
+                    push_percent(text, percent, 0)
+                });
+                text
             }
         }
     }

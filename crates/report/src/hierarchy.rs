@@ -1,8 +1,11 @@
+use std::borrow::Cow;
 use std::io::{self, Write};
+
+use smallvec::SmallVec;
 
 use crate::draw::write_call_tree;
 use crate::hist::{Counts, Row, Table};
-use crate::stdio::{natural_width, weight_cell, weight_width, write_events};
+use crate::stdio::{natural_width, push_weights, weight_width, write_events};
 use crate::{Column, EventGroup};
 
 /// Columns by which each level is moved to the right.
@@ -12,7 +15,7 @@ const STEP: usize = 3;
 struct Node<'t> {
     /// One of its rows: it has the keys, but not the counts.
     row: &'t Row,
-    counts: Vec<Counts>,
+    counts: SmallVec<[Counts; 1]>,
     children: Vec<Node<'t>>,
 }
 
@@ -136,23 +139,26 @@ impl<'t, 'a> HierarchyText<'t, 'a> {
             counts: node.counts.clone(),
             ..node.row.clone()
         };
-        let weights = self
-            .weights
-            .iter()
-            .map(|&column| weight_cell(self.table, &row, column, weight_width(self.table, column)));
-        let weights: Vec<String> = weights.collect();
+        let mut weights = String::new();
+        for (index, &column) in self.weights.iter().enumerate() {
+            if index > 0 {
+                weights.push_str("  ");
+            }
+            let width = weight_width(self.table, column);
+            push_weights(&mut weights, self.table, &row, column, width);
+        }
         let label = self.table.label(&row, column);
         let label = match column {
             Column::Symbol => label,
-            _ => format!("{label:<width$}"),
+            _ => Cow::Owned(format!("{label:<width$}")),
         };
         let margin = " ".repeat(2 + STEP * depth);
         let gap = " ".repeat(self.indent() + 2);
-        writeln!(out, "{margin}{}{gap}{label}", weights.join("  "))
+        writeln!(out, "{margin}{weights}{gap}{label}")
     }
 }
 
-fn sum(rows: &[&Row]) -> Vec<Counts> {
+fn sum(rows: &[&Row]) -> SmallVec<[Counts; 1]> {
     let mut sums = rows[0].counts.clone();
     for row in &rows[1..] {
         for (sum, counts) in sums.iter_mut().zip(&row.counts) {

@@ -1,17 +1,19 @@
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use prof_model::{CommId, Cpu, Pid, Tid};
-use prof_profile::{DetailId, EventInfo, FrameId, Profile, SampleKey, StackId, Weight};
+use prof_profile::{DetailId, EventInfo, Profile, SampleKey, StackId, Weight};
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use crate::callgraph::{Chain, Limit};
+use crate::chains::Chains;
 use crate::filter::comm_label;
 use crate::layout::Layout;
 use crate::place::file_of;
-use crate::rows::RowBuilder;
-use crate::{CallTree, ChainKey, ChainOrder, Column, PlaceId, Places, ReportOptions, SymbolId};
+use crate::rows::{Keys, Occurrences, RowBuilder};
+use crate::{CallTree, ChainOrder, Column, Places, ReportOptions, SymbolId};
 
 /// Samples of one thread and stack; apart by their detail where rows can differ by it.
 #[derive(Clone, Copy, Debug)]
@@ -30,14 +32,6 @@ pub(crate) struct Group {
     pub(crate) entry: Entry,
 }
 
-/// Where a row's function stands in a group's callchain: the chain from `start` on is the row's.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Occurrence {
-    pub(crate) row: u32,
-    pub(crate) group: u32,
-    pub(crate) start: u32,
-}
-
 /// What a row counts of one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Counts {
@@ -54,15 +48,19 @@ pub struct Counts {
 /// One line of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// By event, the table's first one first.
-    pub counts: Vec<Counts>,
-    pub(crate) keys: Vec<u64>, // ranks: they compare as what they stand for
+    pub(crate) counts: SmallVec<[Counts; 1]>,
+    pub(crate) keys: Keys,
     pub(crate) thread: (Pid, Tid),
     pub(crate) depth: usize, // of the deepest callchain
     pub(crate) index: u32,   // before sorting
 }
 
 impl Row {
+    /// What it counts, by event, the table's first one first.
+    pub fn counts(&self) -> &[Counts] {
+        &self.counts
+    }
+
     /// What it counts of the table's first event.
     pub fn first(&self) -> &Counts {
         &self.counts[0]
@@ -89,34 +87,13 @@ pub struct Table<'a> {
     rows: Vec<Row>,
     pub(crate) groups: Vec<Group>,
     pub(crate) chains: Chains,
-    occurrences: Vec<Occurrence>, // by row, as Row::index has it
+    occurrences: Occurrences,
     comms: Vec<String>,
     comm_ranks: FxHashMap<(Option<CommId>, Tid), u64>,
     pid_comms: BTreeMap<Pid, String>,
     tid_comms: BTreeMap<Tid, String>,
     /// Tracepoint texts, ascending.
     texts: Vec<std::sync::Arc<str>>,
-    /// Names of the functions that match the parent's pattern, ascending.
-    parents: Vec<std::sync::Arc<str>>,
-}
-
-/// The callchains of all stacks, each once, one after the other in the order of traversal.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Chains {
-    pub(crate) places: Vec<PlaceId>,
-    labels: Vec<u32>,
-    pub(crate) of_stack: FxHashMap<StackId, StackChain>,
-}
-
-/// One of them.
-#[derive(Clone, Debug)]
-pub(crate) struct StackChain {
-    /// In [`Chains::places`].
-    pub(crate) range: Range<usize>,
-    /// The function whose own samples these are.
-    pub(crate) own: FrameId,
-    /// The innermost function that matches the parent's pattern.
-    pub(crate) parent: Option<SymbolId>,
 }
 
 impl<'a> Table<'a> {
@@ -150,13 +127,12 @@ impl<'a> Table<'a> {
             rows: Vec::new(),
             groups: Vec::new(),
             chains: Chains::default(),
-            occurrences: Vec::new(),
+            occurrences: Occurrences::default(),
             comms: Vec::new(),
             comm_ranks: FxHashMap::default(),
             pid_comms: BTreeMap::new(),
             tid_comms: BTreeMap::new(),
             texts: Vec::new(),
-            parents: Vec::new(),
         };
         let mut entries = Vec::new();
         for &event in events {
@@ -172,7 +148,8 @@ impl<'a> Table<'a> {
         }
         table.name_threads(entries.iter().flatten());
         table.rank_texts(entries.iter().flatten());
-        table.lay_out_chains(entries.iter().flatten());
+        let stacks = entries.iter().flatten().map(|entry| entry.sample.stack);
+        table.chains = Chains::lay_out(profile, places, options, &table.layout, stacks);
         for (member, entries) in entries.into_iter().enumerate() {
             table.group(member, entries);
         }
@@ -320,41 +297,56 @@ impl<'a> Table<'a> {
     }
 
     /// The text of a key column; empty for a column that is no key of the table.
-    pub fn label(&self, row: &Row, column: Column) -> String {
-        let Some(rank) = self.key(row, column) else {
-            return String::new();
-        };
+    pub fn label(&self, row: &Row, column: Column) -> Cow<'_, str> {
+        match self.key(row, column) {
+            Some(rank) => self.label_of(column, rank),
+            None => Cow::Borrowed(""),
+        }
+    }
+
+    /// The text of a value of a key column.
+    pub(crate) fn label_of(&self, column: Column, rank: u64) -> Cow<'_, str> {
         let index = rank as usize;
         let id = rank as i64 + i64::from(i32::MIN);
         let thread = |comms: &str| format!("{id:>7}:{comms}");
-        match column {
-            Column::Pid => thread(&self.pid_comms[&Pid(id as i32)]),
-            Column::Tid => thread(&self.tid_comms[&Tid(id as i32)]),
-            Column::Comm => self.comms[index].clone(),
-            Column::Dso => self.places.dso_name_by_rank(index).to_owned(),
-            Column::Symbol => self.places.symbol(SymbolId(index as u32)).in_column(),
-            Column::Cpu if rank == 0 => "-001".to_owned(),
-            Column::Cpu => format!("{:03}", rank - 1),
-            Column::SourceLine => self.places.line_by_rank(index).to_owned(),
-            Column::SourceFile => file_of(self.places.line_by_rank(index)).to_owned(),
-            Column::SymbolSize => rank.to_string(),
-            Column::Socket if rank == 0 => "-01".to_owned(),
-            Column::Socket => format!("{:03}", rank - 1),
-            Column::Time => format!("{}.{:06}", rank / 1_000_000_000, rank / 1000 % 1_000_000),
-            Column::Trace => self.texts[index].to_string(),
-            Column::Parent => match self.parents.get(index) {
-                Some(name) => name.to_string(),
-                None => "[other]".to_owned(),
+        let borrowed = match column {
+            Column::Comm => &*self.comms[index],
+            Column::Dso => self.places.dso_name_by_rank(index),
+            Column::Cpu if rank == 0 => "-001",
+            Column::SourceLine => self.places.line_by_rank(index),
+            Column::SourceFile => file_of(self.places.line_by_rank(index)),
+            Column::Socket if rank == 0 => "-01",
+            Column::Trace => &*self.texts[index],
+            Column::Parent => match self.chains.parents.get(index) {
+                Some(name) => &**name,
+                None => "[other]",
             },
-            _ => String::new(),
-        }
+            _ => {
+                return Cow::Owned(match column {
+                    Column::Pid => thread(&self.pid_comms[&Pid(id as i32)]),
+                    Column::Tid => thread(&self.tid_comms[&Tid(id as i32)]),
+                    Column::Symbol => self.places.symbol(SymbolId(index as u32)).in_column(),
+                    Column::Cpu | Column::Socket => format!("{:03}", rank - 1),
+                    Column::SymbolSize => rank.to_string(),
+                    Column::Time => {
+                        format!("{}.{:06}", rank / 1_000_000_000, rank / 1000 % 1_000_000)
+                    }
+                    _ => String::new(),
+                });
+            }
+        };
+        Cow::Borrowed(borrowed)
     }
 
     /// Gives every thread name its rank, and every process and thread the name that stands for it:
     /// that of the main thread where it was sampled.
     fn name_threads<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
         let mut names: FxHashMap<(Option<CommId>, Tid), String> = FxHashMap::default();
+        let mut last = None;
         for Entry { sample: key, .. } in entries {
+            if last.replace((key.pid, key.tid, key.comm)) == Some((key.pid, key.tid, key.comm)) {
+                continue; // entries come by thread
+            }
             let name = names
                 .entry(comm_key(key))
                 .or_insert_with(|| comm_label(self.profile, key));
@@ -392,109 +384,45 @@ impl<'a> Table<'a> {
         let has = |column| self.layout.keys.contains(&column);
         let (pid, tid) = (has(Column::Pid), has(Column::Tid));
         let (comm, cpu) = (has(Column::Comm), has(Column::Cpu) || has(Column::Socket));
-        type Projection = (
+        type Shared = (
             Option<u64>,
             Option<Pid>,
             Option<Tid>,
             Option<Cpu>,
             Option<DetailId>,
-            StackId,
         );
-        let mut index: FxHashMap<Projection, usize> = FxHashMap::default();
+        let mut numbers: FxHashMap<Shared, u32> = FxHashMap::default();
+        let mut last: Option<(Shared, u32)> = None;
+        let mut index: FxHashMap<(u32, StackId), u32> = FxHashMap::default();
         for entry in entries {
             let sample = &entry.sample;
-            let has_parent = || self.chains.of_stack[&sample.stack].parent.is_some();
-            if self.options.exclude_other && !has_parent() {
+            let chain = self.chains.of(sample.stack);
+            if self.options.exclude_other && chain.is_none_or(|chain| chain.parent.is_none()) {
                 continue;
             }
-            let projection = (
-                comm.then(|| self.comm_ranks[&comm_key(sample)]),
+            let shared = (
+                comm.then(|| self.comm_rank(sample)),
                 pid.then_some(sample.pid),
                 tid.then_some(sample.tid),
                 sample.cpu.filter(|_| cpu),
                 entry.detail,
-                sample.stack,
             );
-            let next = self.groups.len();
-            let at = *index.entry(projection).or_insert(next);
+            let number = match last {
+                Some((last, number)) if last == shared => number,
+                _ => {
+                    let next = numbers.len() as u32;
+                    *numbers.entry(shared).or_insert(next)
+                }
+            };
+            last = Some((shared, number));
+            let next = self.groups.len() as u32;
+            let at = *index.entry((number, sample.stack)).or_insert(next);
             if at == next {
                 self.groups.push(Group { member, entry });
             } else {
-                self.groups[at].entry.weight += entry.weight;
+                self.groups[at as usize].entry.weight += entry.weight;
             }
         }
-    }
-
-    /// Writes down the chain of every stack, cut to the wanted depth.
-    fn lay_out_chains<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
-        let labels = self.labels();
-        let ignored = self.matching(self.options.ignore_callees.as_ref());
-        let parents = self.matching(self.options.parent_pattern(&self.layout.keys));
-        let mut frames = Vec::new();
-        for entry in entries {
-            let stack = entry.sample.stack;
-            if self.chains.of_stack.contains_key(&stack) {
-                continue;
-            }
-            frames.clear();
-            frames.extend(self.profile.stacks().frames(stack)); // innermost first
-            let is_ignored = |frame: &FrameId| self.is_in(&ignored, *frame);
-            if let Some(outermost) = frames.iter().rposition(is_ignored) {
-                frames.drain(..outermost); // what it called counts for it
-            }
-            let Some(&own) = frames.first() else {
-                continue; // Profile::add never makes such a stack
-            };
-            let parent = frames.iter().find(|frame| self.is_in(&parents, **frame));
-            let parent = parent.map(|&frame| self.places.get(self.places.physical(frame)).symbol);
-            let callers_first = self.layout.chain_order == ChainOrder::Caller;
-            if callers_first {
-                frames.reverse();
-            }
-            frames.truncate(self.options.max_stack);
-            let start = self.chains.places.len();
-            for &frame in &frames {
-                let places = self.places.of_frame(frame);
-                let at = self.chains.places.len();
-                self.chains.places.extend(places.filter(|&place| {
-                    !self.options.hide_unresolved || self.places.symbol_at(place).is_named()
-                }));
-                if callers_first {
-                    self.chains.places[at..].reverse();
-                }
-            }
-            let chain = start..self.chains.places.len();
-            let places = &self.chains.places[chain.clone()];
-            let chain_labels = places.iter().map(|place| labels[place.index()]);
-            self.chains.labels.extend(chain_labels);
-            let chain = StackChain {
-                range: chain,
-                own,
-                parent,
-            };
-            self.chains.of_stack.insert(stack, chain);
-        }
-        let matching = self.places.symbols().iter().zip(&parents);
-        let matching = matching.filter(|(_, matches)| **matches);
-        self.parents = matching.map(|(symbol, _)| symbol.name.clone()).collect();
-        self.parents.sort_unstable();
-        self.parents.dedup();
-    }
-
-    /// For each function whether it matches a pattern.
-    fn matching(&self, pattern: Option<&crate::Pattern>) -> Vec<bool> {
-        let symbols = self.places.symbols().iter();
-        let matches = |pattern: &crate::Pattern| {
-            symbols
-                .map(|symbol| symbol.is_named() && pattern.matches(&symbol.name))
-                .collect()
-        };
-        pattern.map(matches).unwrap_or_default()
-    }
-
-    fn is_in(&self, matching: &[bool], frame: FrameId) -> bool {
-        let symbol = self.places.get(self.places.physical(frame)).symbol;
-        matching.get(symbol.0 as usize).is_some_and(|&it| it)
     }
 
     /// The place of a thread's name among all names.
@@ -512,96 +440,92 @@ impl<'a> Table<'a> {
     pub(crate) fn parent_rank(&self, parent: Option<SymbolId>) -> u64 {
         let rank = |symbol| {
             let name = &self.places.symbol(symbol).name;
-            self.parents.partition_point(|other| other < name)
+            self.chains.parents.partition_point(|other| other < name)
         };
-        parent.map_or(self.parents.len(), rank) as u64
-    }
-
-    /// For each place a number that equal nodes share. Numbers ascend as branches of equal weight
-    /// are drawn: by descending address, as perf's are within a module.
-    fn labels(&self) -> Vec<u32> {
-        let key = |id: usize| {
-            let place = &self.places.all()[id];
-            let symbol = self.places.symbol(place.symbol);
-            let by_function = (symbol.dso, symbol.start, place.symbol.0);
-            match self.options.call_graph.key {
-                ChainKey::Function => (by_function, 0),
-                ChainKey::Address => {
-                    let shown = self.profile.frame(place.frame).shown;
-                    ((symbol.dso, shown, place.symbol.0), 0)
-                }
-                ChainKey::SourceLine => (by_function, place.line),
-            }
-        };
-        let mut order: Vec<_> = (0..self.places.all().len())
-            .map(|id| (key(id), id))
-            .collect();
-        order.sort_unstable_by(|left, right| right.cmp(left));
-        let mut labels = vec![0; order.len()];
-        let groups = order.chunk_by(|left, right| left.0 == right.0);
-        for (label, group) in groups.enumerate() {
-            for &(_, place) in group {
-                labels[place] = label as u32;
-            }
-        }
-        labels
+        parent.map_or(self.chains.parents.len(), rank) as u64
     }
 
     fn fill_rows(&mut self) {
-        let (rows, mut occurrences) = RowBuilder::rows_of(self);
-        occurrences.sort_by_key(|occurrence| occurrence.row); // stable: by group within a row
-        self.rows = rows;
-        self.occurrences = occurrences;
+        (self.rows, self.occurrences) = RowBuilder::rows_of(self);
     }
 
     fn sort_rows(&mut self) {
-        let mut rows = std::mem::take(&mut self.rows);
-        let threads = self.thread_order(&rows);
-        let callers_first = self.layout.chain_order == ChainOrder::Caller;
-        let caller_first = |row: &Row| match threads.get(&(row.first().total.period, row.thread)) {
-            Some(&rank) if callers_first => (rank, -(row.depth as i64)),
-            Some(&rank) => (rank, row.depth as i64),
-            None => (0, 0),
-        };
-        rows.sort_by(|left, right| {
-            let by_column = self.layout.order.iter().map(|&column| match column {
-                Column::Children => descending(left, right, |it| it.total.period)
-                    .then_with(|| caller_first(left).cmp(&caller_first(right))),
-                Column::Overhead => descending(left, right, |it| it.own.period),
-                Column::OverheadSys => descending(left, right, |it| it.own_kernel),
-                Column::OverheadUser => descending(left, right, |it| it.own_user),
-                Column::Samples => descending(left, right, |it| it.own.samples),
-                Column::Period => descending(left, right, |it| it.own.period),
-                key => self.key(left, key).cmp(&self.key(right, key)),
+        let rows = std::mem::take(&mut self.rows);
+        let callers = self.callers_first(&rows);
+        let order: Vec<Order> = self.layout.order.iter().map(|&it| self.order(it)).collect();
+        let compare = |left: &u32, right: &u32| {
+            let (left, right) = (*left as usize, *right as usize);
+            let (one, other) = (&rows[left], &rows[right]);
+            let by_column = order.iter().map(|order| match order {
+                Order::Children => descending(one, other, |it| it.total.period)
+                    .then_with(|| callers[left].cmp(&callers[right])),
+                Order::Counts(value) => descending(one, other, value),
+                Order::Key(index) => one.keys[*index].cmp(&other.keys[*index]),
             });
             by_column
                 .fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
-                .then_with(|| left.keys.cmp(&right.keys))
-        });
-        self.rows = rows;
+                .then_with(|| one.keys.cmp(&other.keys))
+        };
+        let mut indices: Vec<u32> = (0..rows.len() as u32).collect();
+        indices.sort_by(compare);
+        let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
+        let in_order = indices.into_iter();
+        self.rows = in_order
+            .filter_map(|index| rows[index as usize].take())
+            .collect();
+    }
+
+    fn order(&self, column: Column) -> Order {
+        match column {
+            Column::Children => Order::Children,
+            Column::Overhead | Column::Period => Order::Counts(|it| it.own.period),
+            Column::OverheadSys => Order::Counts(|it| it.own_kernel),
+            Column::OverheadUser => Order::Counts(|it| it.own_user),
+            Column::Samples => Order::Counts(|it| it.own.samples),
+            key => {
+                let index = self.layout.keys.iter().position(|&it| it == key);
+                Order::Key(index.expect("what orders rows and counts nothing is a key of theirs"))
+            }
+        }
     }
 
     /// Of rows with the same total in one thread the callers come first. Those of another thread
     /// come before or after all of these, so that the order has no circles: perf compares rows of
     /// two threads by other columns, and what then comes first depends on the order of insertion.
     ///
-    /// Returns the rank of each total and thread; empty if the table has no callchains.
-    fn thread_order(&self, rows: &[Row]) -> FxHashMap<(u64, (Pid, Tid)), usize> {
+    /// Returns for each row what such rows are compared by; all the same if the table has no
+    /// callchains.
+    fn callers_first(&self, rows: &[Row]) -> Vec<(u32, i64)> {
         if !self.layout.chains {
-            return FxHashMap::default();
+            return vec![(0, 0); rows.len()];
         }
-        let mut best = FxHashMap::default();
-        for row in rows {
-            let first = row.first();
-            let candidate = (Reverse(first.own.period), &row.keys[..]);
-            let lead = best.entry((first.total.period, row.thread));
-            let lead = lead.or_insert(candidate);
-            *lead = candidate.min(*lead);
+        let key = |row: &Row| (row.first().total.period, row.thread);
+        let lead = |row: &Row| Reverse(row.first().own.period);
+        let mut order: Vec<&Row> = rows.iter().collect();
+        order.sort_unstable_by(|left, right| {
+            let by_lead = || lead(left).cmp(&lead(right));
+            let by_keys = || left.keys.cmp(&right.keys);
+            let by_key = key(left).cmp(&key(right));
+            by_key.then_with(by_lead).then_with(by_keys)
+        });
+        // The first row of each total and thread stands for it.
+        let groups = order.chunk_by(|left, right| key(left) == key(right));
+        let mut groups: Vec<&[&Row]> = groups.collect();
+        groups.sort_unstable_by(|left, right| {
+            let (left, right) = (left[0], right[0]);
+            let by_keys = || left.keys.cmp(&right.keys);
+            lead(left).cmp(&lead(right)).then_with(by_keys)
+        });
+        let callers_first = self.layout.chain_order == ChainOrder::Caller;
+        let mut ranks = vec![(0, 0); rows.len()];
+        for (rank, group) in groups.into_iter().enumerate() {
+            for row in group {
+                let depth = row.depth as i64;
+                let depth = if callers_first { -depth } else { depth };
+                ranks[row.index as usize] = (rank as u32, depth);
+            }
         }
-        let mut order: Vec<_> = best.into_iter().map(|(key, lead)| (lead, key)).collect();
-        order.sort_unstable();
-        let ranks = order.into_iter().enumerate();
-        ranks.map(|(rank, (_, key))| (key, rank)).collect()
+        ranks
     }
 
     /// Which branches of a call tree are kept.
@@ -627,22 +551,25 @@ impl<'a> Table<'a> {
         if !self.layout.chains || self.main_weight(row).period < self.min_chain_period() {
             return CallTree::default();
         }
-        let first = self.occurrences.partition_point(|it| it.row < row.index);
-        let chains = self.occurrences[first..]
-            .iter()
-            .take_while(|it| it.row == row.index)
-            .map(|it| {
-                let group = &self.groups[it.group as usize];
-                let chain = &self.chains.of_stack[&group.entry.sample.stack].range;
-                let range = chain.start + it.start as usize..chain.end;
-                Chain {
-                    labels: &self.chains.labels[range.clone()],
-                    places: &self.chains.places[range],
-                    weight: group.entry.weight,
-                }
-            });
+        let occurrences = self.occurrences.of(row.index).iter();
+        let chains = occurrences.filter_map(|it| {
+            let entry = &self.groups[it.group as usize].entry;
+            let chain = self.chains.of(entry.sample.stack)?;
+            Some(Chain {
+                labels: &self.chains.labels(chain)[it.start as usize..],
+                places: &self.chains.places(chain)[it.start as usize..],
+                weight: entry.weight,
+            })
+        });
         CallTree::build(chains.collect(), self.chain_limit())
     }
+}
+
+/// What rows are compared by.
+enum Order {
+    Children,
+    Counts(fn(&Counts) -> u64),
+    Key(usize), // in Row::keys
 }
 
 /// A thread without a name is named after its id, one with a name only by that.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::stdio::groups;
-use crate::{Column, Counts, Member, Places, ReportOptions, Row, SymbolKind, Table};
+use crate::{Column, Counts, Member, ReportOptions, Row, SymbolKind, Table};
 
 /// Counts up when a field changes its meaning or goes away; new fields may come at any time.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -71,7 +71,7 @@ pub fn write_json_report(
     names: &Names,
     options: &ReportOptions,
 ) -> io::Result<bool> {
-    let places = Places::new(profile, names, options.inline);
+    let places = options.places(profile, names);
     let groups = groups(profile, options);
     let tables = groups
         .iter()

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod callgraph; // the callchains of one row as a tree
+mod chains; // the callchains of all stacks, written down once
 mod column; // what a report can show and sort by
 mod diff; // two recordings, row by row
 mod diff_json;

@@ -1,4 +1,6 @@
-use crate::{Column, Filter};
+use prof_profile::{Names, Profile};
+
+use crate::{Column, Filter, Places};
 
 /// A regular expression that function names are tried against.
 #[derive(Clone, Debug)]
@@ -295,6 +297,26 @@ impl Default for ReportOptions {
 const USUAL_PARENT: &str = "^sys_|^do_page_fault";
 
 impl ReportOptions {
+    /// Whether the report shows source lines, which cost the parsing of debug info.
+    pub fn needs_lines(&self) -> bool {
+        let fields = match &self.fields {
+            Some(Fields::Only(fields) | Fields::Also(fields)) => &fields[..],
+            None => &[],
+        };
+        let keys = self.sort.iter().chain(&self.also_sort).flatten();
+        let is_line = |column: &Column| matches!(column, Column::SourceLine | Column::SourceFile);
+        keys.chain(fields).any(is_line) || self.call_graph.key != ChainKey::Function
+    }
+
+    /// The names as this report needs them.
+    pub(crate) fn places(&self, profile: &Profile, names: &Names) -> Places {
+        let places = Places::new(profile, names, self.inline);
+        match self.needs_lines() {
+            true => places.with_lines(profile, names, self.inline),
+            false => places,
+        }
+    }
+
     /// What to look for among callers, if `keys` or an option ask for it.
     pub(crate) fn parent_pattern(&self, keys: &[Column]) -> Option<&Pattern> {
         static USUAL: std::sync::LazyLock<Option<Pattern>> =

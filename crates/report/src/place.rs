@@ -1,8 +1,10 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use prof_model::{CpuMode, DsoId, InlineFrame, Reason, Resolution, SourceLine};
 use prof_profile::{FrameId, FrameKey, Names, Profile};
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use crate::text::{base_name, printable};
 
@@ -108,6 +110,16 @@ pub struct Place {
     pub(crate) line: u32, // into Places::lines
 }
 
+impl Place {
+    fn new(frame: FrameId, symbol: SymbolId) -> Self {
+        Self {
+            frame,
+            symbol,
+            line: 0,
+        }
+    }
+}
+
 /// The names of a profile, arranged for reports: strings are compared here once, so that rows and
 /// trees are made of numbers.
 #[derive(Clone, Debug, Default)]
@@ -120,78 +132,75 @@ pub struct Places {
     file_of_line: Vec<u32>, // the first line with the same file
 }
 
-/// What makes two functions one: perf, too, compares modules by their short names.
-type Identity = (u32, SymbolKind, u64, u64, Arc<str>);
-
 impl Places {
     /// Arranges the names of all frames, with the functions inlined there if `inline`.
     pub fn new(profile: &Profile, names: &Names, inline: bool) -> Self {
         let (dso_names, dso_name_of) = dso_names(profile);
+        let unknown = dso_names.len() as u32 - 1;
         let mut places = Self {
             dso_names,
             ..Self::default()
         };
-        let unknown = places.dso_names.len() as u32 - 1;
-        let mut ids: FxHashMap<Identity, SymbolId> = FxHashMap::default();
-        let mut lines: FxHashMap<String, u32> = FxHashMap::default();
+        let mut ids = SymbolIds::default();
         for (frame, key) in profile.frames() {
             places.first_place.push(places.places.len() as u32);
             let resolution = names.get(frame);
-            let inlined: &[InlineFrame] = match resolution {
-                Resolution::Named { inlined, .. } if inline => inlined,
-                _ => &[],
-            };
             let dso_name = match key.dso {
                 Some(dso) => dso_name_of[dso.0 as usize],
                 None => unknown,
             };
-            let copies = inlined.iter().map(|copy| {
+            for copy in inlined_in(resolution, inline) {
                 let symbol = symbol(key, dso_name, SymbolKind::Inlined, &copy.name, 0, 0);
-                let line = line_of(key, &symbol, copy.location.as_ref());
-                (symbol, line)
-            });
-            let physical = std::iter::once_with(|| physical(key, dso_name, resolution));
-            for (symbol, line) in copies.chain(physical) {
-                let identity = (
-                    symbol.dso_name,
-                    symbol.kind,
-                    symbol.start,
-                    symbol.size,
-                    Arc::clone(&symbol.name),
-                );
-                let symbol = *ids.entry(identity).or_insert_with(|| {
-                    places.symbols.push(symbol);
-                    SymbolId(places.symbols.len() as u32 - 1)
-                });
-                let next = lines.len() as u32;
-                let line = *lines.entry(line).or_insert(next);
-                places.places.push(Place {
-                    frame,
-                    symbol,
-                    line,
-                });
+                let symbol = ids.find_or_add(&mut places.symbols, symbol);
+                places.places.push(Place::new(frame, symbol));
             }
+            let symbol = ids.find_or_add(&mut places.symbols, physical(key, dso_name, resolution));
+            places.places.push(Place::new(frame, symbol));
         }
         places.first_place.push(places.places.len() as u32);
         places.sort_symbols();
-        places.sort_lines(lines);
         places
+    }
+
+    /// Finds the source lines, too: only reports that show them need them. `inline` as before.
+    #[must_use]
+    pub fn with_lines(mut self, profile: &Profile, names: &Names, inline: bool) -> Self {
+        let mut numbers: FxHashMap<String, u32> = FxHashMap::default();
+        for (frame, key) in profile.frames() {
+            let resolution = names.get(frame);
+            let physical = match resolution {
+                Resolution::Named { location, .. } => location.as_ref(),
+                Resolution::Unresolved(_) => None,
+            };
+            let copies = inlined_in(resolution, inline).iter();
+            let locations = copies.map(|copy| copy.location.as_ref()).chain([physical]);
+            for (place, location) in self.of_frame(frame).zip(locations) {
+                let line = line_of(key, self.symbol_at(place), location);
+                let next = numbers.len() as u32;
+                self.places[place.index()].line = *numbers.entry(line).or_insert(next);
+            }
+        }
+        self.sort_lines(numbers);
+        self
     }
 
     /// Renumbers the symbols into the order of their ids.
     fn sort_symbols(&mut self) {
-        let key = |symbol: &SymbolInfo| {
+        fn key(symbol: &SymbolInfo) -> impl Ord + '_ {
             let by_address = (!symbol.is_named()).then_some(symbol.start);
             (
                 by_address, // None, for a name, comes first
-                Arc::clone(&symbol.name),
+                &*symbol.name,
                 symbol.dso_name,
                 symbol.start,
                 symbol.kind,
             )
-        };
-        let mut order: Vec<u32> = (0..self.symbols.len() as u32).collect();
-        order.sort_by_cached_key(|&index| key(&self.symbols[index as usize]));
+        }
+        let symbols = &self.symbols;
+        let mut order: Vec<u32> = (0..symbols.len() as u32).collect();
+        order.sort_by(|&left, &right| {
+            key(&symbols[left as usize]).cmp(&key(&symbols[right as usize]))
+        });
         let mut rank = vec![0; order.len()];
         for (new, &old) in order.iter().enumerate() {
             rank[old as usize] = new as u32;
@@ -264,13 +273,14 @@ impl Places {
         &self.dso_names[rank]
     }
 
+    /// Empty without [`Places::with_lines`].
     pub(crate) fn line_by_rank(&self, rank: usize) -> &str {
-        &self.lines[rank]
+        self.lines.get(rank).map_or("", String::as_str)
     }
 
     /// The first line that lies in the same file: it stands for the file.
     pub(crate) fn first_line_of_file(&self, rank: u32) -> u64 {
-        u64::from(self.file_of_line[rank as usize])
+        u64::from(self.file_of_line.get(rank as usize).copied().unwrap_or(0))
     }
 
     pub(crate) fn all(&self) -> &[Place] {
@@ -296,16 +306,56 @@ fn dso_names(profile: &Profile) -> (Vec<String>, Vec<u32>) {
     (names, ranks)
 }
 
+/// The functions so far. perf, too, compares modules by their short names.
+#[derive(Default)]
+struct SymbolIds {
+    by_extent: FxHashMap<(u32, SymbolKind, u64, u64), SmallVec<[SymbolId; 1]>>,
+    inlined: FxHashMap<(u32, Arc<str>), SymbolId>,
+}
+
+impl SymbolIds {
+    fn find_or_add(&mut self, symbols: &mut Vec<SymbolInfo>, symbol: SymbolInfo) -> SymbolId {
+        let next = SymbolId(symbols.len() as u32);
+        if symbol.kind == SymbolKind::Inlined {
+            let key = (symbol.dso_name, Arc::clone(&symbol.name));
+            let id = *self.inlined.entry(key).or_insert(next);
+            if id == next {
+                symbols.push(symbol);
+            }
+            return id;
+        }
+        let extent = (symbol.dso_name, symbol.kind, symbol.start, symbol.size);
+        let with_extent = self.by_extent.entry(extent).or_default();
+        let is_same = |id: &&SymbolId| symbols[id.0 as usize].name == symbol.name;
+        if let Some(&id) = with_extent.iter().find(is_same) {
+            return id;
+        }
+        with_extent.push(next);
+        symbols.push(symbol);
+        next
+    }
+}
+
+fn inlined_in(resolution: &Resolution, inline: bool) -> &[InlineFrame] {
+    match resolution {
+        Resolution::Named { inlined, .. } if inline => inlined,
+        _ => &[],
+    }
+}
+
 fn symbol(
     key: &FrameKey,
     dso_name: u32,
     kind: SymbolKind,
-    name: &str,
+    name: &Arc<str>,
     start: u64,
     size: u64,
 ) -> SymbolInfo {
     SymbolInfo {
-        name: Arc::from(printable(name)),
+        name: match printable(name) {
+            Cow::Borrowed(_) => Arc::clone(name),
+            Cow::Owned(changed) => Arc::from(changed),
+        },
         kind,
         dso: key.dso,
         start,
@@ -315,28 +365,24 @@ fn symbol(
     }
 }
 
-fn physical(key: &FrameKey, dso_name: u32, resolution: &Resolution) -> (SymbolInfo, String) {
+fn physical(key: &FrameKey, dso_name: u32, resolution: &Resolution) -> SymbolInfo {
     match resolution {
-        Resolution::Named {
-            symbol: named,
-            location,
-            ..
-        } => {
+        Resolution::Named { symbol: named, .. } => {
             let kind = SymbolKind::Function;
-            let symbol = symbol(key, dso_name, kind, &named.name, named.start, named.size);
-            let line = line_of(key, &symbol, location.as_ref());
-            (symbol, line)
+            symbol(key, dso_name, kind, &named.name, named.start, named.size)
         }
-        Resolution::Unresolved(reason) => {
-            let kind = SymbolKind::Unresolved(*reason);
-            let start = match reason {
+        Resolution::Unresolved(reason) => SymbolInfo {
+            name: Arc::default(),
+            kind: SymbolKind::Unresolved(*reason),
+            dso: key.dso,
+            start: match reason {
                 Reason::KernelRestricted => 0, // its functions cannot be told apart
                 _ => key.shown,
-            };
-            let symbol = symbol(key, dso_name, kind, "", start, 0);
-            let line = line_of(key, &symbol, None);
-            (symbol, line)
-        }
+            },
+            size: 0,
+            mode: key.mode,
+            dso_name,
+        },
     }
 }
 

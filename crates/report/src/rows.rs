@@ -1,46 +1,87 @@
 use prof_model::CpuMode;
 use prof_profile::Weight;
 use rustc_hash::FxHashMap;
+use smallvec::{SmallVec, smallvec};
 
-use crate::hist::{Counts, Entry, Group, Occurrence, Row, StackChain, Table};
+use crate::chains::StackChain;
+use crate::hist::{Counts, Entry, Group, Row, Table};
 use crate::{Column, PlaceId};
+
+/// The ranks of a row's keys: they compare as what they stand for.
+pub(crate) type Keys = SmallVec<[u64; 3]>;
+
+/// Where a row's function stands in a group's callchain: the chain from `start` on is the row's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Occurrence {
+    pub(crate) group: u32,
+    pub(crate) start: u32,
+}
+
+/// Where the functions of rows stand in callchains.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Occurrences {
+    all: Vec<Occurrence>, // by row, then by group
+    first: Vec<u32>,      // of each row, and the end
+}
+
+impl Occurrences {
+    /// Those of a row, by its index before sorting.
+    pub(crate) fn of(&self, row: u32) -> &[Occurrence] {
+        match self.first.get(row as usize..row as usize + 2) {
+            Some(&[start, end]) => &self.all[start as usize..end as usize],
+            _ => &[],
+        }
+    }
+}
+
+/// No row: its function was counted for the group already.
+const COUNTED: u32 = u32::MAX;
 
 /// The rows so far, while groups are added.
 pub(crate) struct RowBuilder<'t, 'a> {
     table: &'t Table<'a>,
-    ids: FxHashMap<Box<[u64]>, u32>,
     rows: Vec<Row>,
-    last_group: Vec<usize>, // by row: a recursive function counts once per sample
-    occurrences: Vec<Occurrence>,
-    scratch: Vec<u64>,
+    last_group: Vec<u32>, // by row: a recursive function counts once per sample
+    ids: FxHashMap<Keys, u32>,
+    /// Rows by what is the same for all frames of a group, and by frame: the short way to `ids`.
+    known: FxHashMap<(u32, PlaceId), u32>,
+    stems: FxHashMap<Keys, u32>,
+    last_stem: (Keys, u32),
+    /// For each group the row of its own function, and of each frame of its chain.
+    passed: Vec<u32>,
 }
 
 impl<'t, 'a> RowBuilder<'t, 'a> {
     /// The rows that the table's groups fill, and where in callchains they stand.
-    pub(crate) fn rows_of(table: &'t Table<'a>) -> (Vec<Row>, Vec<Occurrence>) {
+    pub(crate) fn rows_of(table: &'t Table<'a>) -> (Vec<Row>, Occurrences) {
         let mut this = Self {
             table,
-            ids: FxHashMap::default(),
             rows: Vec::new(),
             last_group: Vec::new(),
-            occurrences: Vec::new(),
-            scratch: Vec::new(),
+            ids: FxHashMap::default(),
+            known: FxHashMap::default(),
+            stems: FxHashMap::default(),
+            last_stem: (Keys::new(), 0),
+            passed: Vec::new(),
         };
         for group in 0..table.groups.len() {
             this.add_group(group);
         }
-        (this.rows, this.occurrences)
+        let occurrences = this.occurrences();
+        (this.rows, occurrences)
     }
 
     fn add_group(&mut self, index: usize) {
         let table = self.table;
         let Group { member, entry } = table.groups[index];
-        let Some(chain) = table.chains.of_stack.get(&entry.sample.stack) else {
+        let Some(chain) = table.chains.of(entry.sample.stack) else {
             return; // Profile::add never makes such a stack
         };
-        let depth = chain.range.len();
-        let place = table.places.physical(chain.own);
-        let own = self.row(index, &entry, chain, place);
+        let group = index as u32;
+        let depth = chain.depth();
+        let stem = self.stem(&entry, chain);
+        let own = self.row(stem, table.places.physical(chain.own), &entry);
+        self.last_group[own as usize] = group;
         let counts = self.counts(own, member, depth);
         counts.own += entry.weight;
         counts.total += entry.weight;
@@ -49,21 +90,24 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
             CpuMode::User | CpuMode::GuestUser => add(&mut counts.own_user, entry.weight),
             CpuMode::Hypervisor | CpuMode::Unknown => {}
         }
-        self.note(own, index, 0);
-
+        // The callchains of a row are those of the first event.
+        let is_noted = table.layout.chains && member == 0;
+        if is_noted {
+            self.passed.push(own);
+        }
         if !table.layout.children {
             return;
         }
-        let places = &table.chains.places[chain.range.clone()];
-        for (start, &place) in places.iter().enumerate() {
-            let before = self.rows.len();
-            let id = self.row_id(&entry, chain, place);
-            if id as usize != before && self.last_group[id as usize] == index {
-                continue;
+        for (start, &place) in table.chains.places(chain).iter().enumerate() {
+            let row = self.row(stem, place, &entry);
+            let is_counted = self.last_group[row as usize] == group;
+            if !is_counted {
+                self.last_group[row as usize] = group;
+                self.counts(row, member, depth - start).total += entry.weight;
             }
-            self.last_group[id as usize] = index;
-            self.counts(id, member, depth - start).total += entry.weight;
-            self.note(id, index, start as u32);
+            if is_noted {
+                self.passed.push(if is_counted { COUNTED } else { row });
+            }
         }
     }
 
@@ -74,55 +118,52 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
         &mut row.counts[member]
     }
 
-    /// The row of a group's own function, which then is not counted again as its caller.
-    fn row(&mut self, group: usize, entry: &Entry, chain: &StackChain, place: PlaceId) -> u32 {
-        let id = self.row_id(entry, chain, place);
-        self.last_group[id as usize] = group;
-        id
+    /// A number for what all frames of a group have in common.
+    fn stem(&mut self, entry: &Entry, chain: &StackChain) -> u32 {
+        let keys = self.table.layout.keys.iter();
+        let stem: Keys = keys
+            .map(|&column| self.common_rank(column, entry, chain))
+            .collect();
+        if self.last_stem.0 == stem {
+            return self.last_stem.1;
+        }
+        let next = self.stems.len() as u32;
+        let number = *self.stems.entry(stem.clone()).or_insert(next);
+        self.last_stem = (stem, number);
+        number
     }
 
-    fn note(&mut self, row: u32, group: usize, start: u32) {
-        // The callchains of a row are those of the first event.
-        if self.table.layout.chains && self.table.groups[group].member == 0 {
-            self.occurrences.push(Occurrence {
-                row,
-                group: group as u32,
-                start,
-            });
+    /// The row of a frame of a group; `self.last_stem` is the group's.
+    fn row(&mut self, stem: u32, place: PlaceId, entry: &Entry) -> u32 {
+        if let Some(&row) = self.known.get(&(stem, place)) {
+            return row;
         }
-    }
-
-    fn row_id(&mut self, entry: &Entry, chain: &StackChain, place: PlaceId) -> u32 {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        for &column in &self.table.layout.keys {
-            scratch.push(self.rank(column, entry, chain, place));
-        }
-        let id = match self.ids.get(&scratch[..]) {
-            Some(&id) => id,
-            None => {
-                let id = self.rows.len() as u32;
-                self.ids.insert(scratch.clone().into_boxed_slice(), id);
-                self.last_group.push(usize::MAX);
-                self.rows.push(Row {
-                    counts: vec![Counts::default(); self.table.members().len()],
-                    keys: scratch.clone(),
-                    thread: (entry.sample.pid, entry.sample.tid),
-                    depth: 0,
-                    index: id,
-                });
-                id
+        let mut keys = self.last_stem.0.clone();
+        for (key, &column) in keys.iter_mut().zip(&self.table.layout.keys) {
+            if let Some(rank) = self.place_rank(column, place) {
+                *key = rank;
             }
-        };
-        self.scratch = scratch;
-        id
+        }
+        let next = self.rows.len() as u32;
+        let row = *self.ids.entry(keys).or_insert_with_key(|keys| {
+            self.last_group.push(u32::MAX);
+            self.rows.push(Row {
+                counts: smallvec![Counts::default(); self.table.members().len()],
+                keys: keys.clone(),
+                thread: (entry.sample.pid, entry.sample.tid),
+                depth: 0,
+                index: next,
+            });
+            next
+        });
+        self.known.insert((stem, place), row);
+        row
     }
 
-    /// A key's value as a number that compares as the value does.
-    fn rank(&self, column: Column, entry: &Entry, chain: &StackChain, place: PlaceId) -> u64 {
+    /// A key's value as a number that compares as the value does; 0 if it is the frame's.
+    fn common_rank(&self, column: Column, entry: &Entry, chain: &StackChain) -> u64 {
         let table = self.table;
         let id_rank = |id: i32| (i64::from(id) - i64::from(i32::MIN)) as u64;
-        let place = table.places.get(place);
         let sample = &entry.sample;
         match column {
             Column::Pid => id_rank(sample.pid.0),
@@ -134,24 +175,80 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
                 let socket = sample.cpu.and_then(|cpu| sockets.get(cpu.0 as usize));
                 socket.map_or(0, |&socket| u64::from(socket) + 1)
             }
-            Column::Symbol => u64::from(place.symbol.0),
-            Column::Dso => u64::from(table.places.symbol(place.symbol).dso_name),
-            Column::SymbolSize => table.places.symbol(place.symbol).size,
-            Column::SourceLine => u64::from(place.line),
-            Column::SourceFile => table.places.first_line_of_file(place.line),
             Column::Parent => table.parent_rank(chain.parent),
             Column::Time => {
                 let detail = entry.detail.map(|detail| table.profile.detail(detail));
                 detail.map_or(0, |detail| detail.interval)
             }
             Column::Trace => entry.detail.map_or(0, |detail| table.text_rank(detail)),
-            Column::Children
-            | Column::Overhead
-            | Column::OverheadSys
-            | Column::OverheadUser
-            | Column::Samples
-            | Column::Period => 0,
+            _ => 0,
         }
+    }
+
+    /// The value of a key that a frame decides; `None` for the others.
+    fn place_rank(&self, column: Column, place: PlaceId) -> Option<u64> {
+        let places = self.table.places;
+        let place = places.get(place);
+        let symbol = || places.symbol(place.symbol);
+        Some(match column {
+            Column::Symbol => u64::from(place.symbol.0),
+            Column::Dso => u64::from(symbol().dso_name),
+            Column::SymbolSize => symbol().size,
+            Column::SourceLine => u64::from(place.line),
+            Column::SourceFile => places.first_line_of_file(place.line),
+            _ => return None,
+        })
+    }
+
+    /// Sorts the places that were passed by row; only for rows that are heavy enough for a call tree.
+    fn occurrences(&self) -> Occurrences {
+        let table = self.table;
+        if self.passed.is_empty() {
+            return Occurrences::default();
+        }
+        let least = table.min_chain_period();
+        let heavy = self.rows.iter();
+        let heavy: Vec<bool> = heavy
+            .map(|row| table.main_weight(row).period >= least)
+            .collect();
+        let is_heavy = |row: u32| heavy.get(row as usize).is_some_and(|&it| it);
+        let mut first = vec![0; self.rows.len() + 1];
+        for &row in self.passed.iter().filter(|row| is_heavy(**row)) {
+            first[row as usize + 1] += 1;
+        }
+        for row in 1..first.len() {
+            first[row] += first[row - 1];
+        }
+        let end = first[first.len() - 1] as usize;
+        let mut next = first.clone();
+        let mut all = vec![Occurrence { group: 0, start: 0 }; end];
+        let mut note = |row: u32, group: usize, start: usize| {
+            if is_heavy(row) {
+                all[next[row as usize] as usize] = Occurrence {
+                    group: group as u32,
+                    start: start as u32,
+                };
+                next[row as usize] += 1;
+            }
+        };
+        let mut passed = self.passed.iter();
+        for (index, group) in table.groups.iter().enumerate() {
+            let chain = table.chains.of(group.entry.sample.stack);
+            let Some(chain) = chain.filter(|_| group.member == 0) else {
+                continue;
+            };
+            let frames = match table.layout.children {
+                true => chain.depth(),
+                false => 0,
+            };
+            if let Some(&own) = passed.next() {
+                note(own, index, 0);
+            }
+            for (start, &row) in passed.by_ref().take(frames).enumerate() {
+                note(row, index, start);
+            }
+        }
+        Occurrences { all, first }
     }
 }
 

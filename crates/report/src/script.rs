@@ -162,9 +162,10 @@ impl<'a> ScriptWriter<'a> {
     /// A writer for samples of `profile`, whose frames and names it looks up.
     pub fn new(profile: &'a Profile, names: &Names, options: ScriptOptions) -> Self {
         let widths = profile.events.iter().map(|event| event.name.len());
+        let places = Places::new(profile, names, options.inline);
         Self {
             profile,
-            places: Places::new(profile, names, options.inline),
+            places: places.with_lines(profile, names, options.inline),
             options,
             event_width: widths.max().unwrap_or(0),
         }

@@ -1,12 +1,14 @@
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use prof_profile::{Names, Profile, Weight};
 
-use crate::draw::{colored, write_call_tree};
+use crate::draw::{push_colored, write_call_tree};
 use crate::hierarchy::HierarchyText;
 use crate::hist::{Row, Table};
-use crate::text::width;
-use crate::{Column, EventGroup, Places, ReportOptions};
+use crate::text::{push_percent, width};
+use crate::{Column, EventGroup, ReportOptions};
 
 const WIDTH_OF_UNRESOLVED: usize = 16; // the digits of an address
 
@@ -22,7 +24,7 @@ pub fn write_report(
     names: &Names,
     options: &ReportOptions,
 ) -> io::Result<bool> {
-    let places = Places::new(profile, names, options.inline);
+    let places = options.places(profile, names);
     let mut any = false;
     for group in groups(profile, options) {
         let Some(table) = Table::of_events(profile, &places, options, &group.events) else {
@@ -178,10 +180,13 @@ impl<'t, 'a> TableText<'t, 'a> {
             self.write_header(out)?;
         }
         let rows = self.table.rows().iter();
+        let mut text = String::new();
         for row in rows.filter(|&row| {
             self.table.percent(self.table.main_weight(row).period) >= options.percent_limit
         }) {
-            self.write_row(out, row)?;
+            self.push_row(&mut text, row);
+            out.write_all(text.as_bytes())?;
+            text.clear();
             write_call_tree(out, self.table, row)?;
         }
         write!(out, "\n\n")
@@ -210,68 +215,74 @@ impl<'t, 'a> TableText<'t, 'a> {
         cells.join(self.separator.unwrap_or("  "))
     }
 
-    fn write_row(&self, out: &mut dyn Write, row: &Row) -> io::Result<()> {
+    fn push_row(&self, text: &mut String, row: &Row) {
         if self.separator.is_none() {
-            write!(out, "  ")?;
+            text.push_str("  ");
         }
         let last = self.columns.len().saturating_sub(1);
-        let cells = self
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(index, &(column, width))| self.cell(row, column, width, index == last));
-        writeln!(out, "{}", self.join(cells))
+        for (index, &(column, width)) in self.columns.iter().enumerate() {
+            if index > 0 {
+                text.push_str(self.separator.unwrap_or("  "));
+            }
+            if column.is_key() {
+                self.push_key(text, row, column, width, index == last);
+            } else {
+                push_weights(text, self.table, row, column, width);
+            }
+        }
+        text.push('\n');
     }
 
-    fn cell(&self, row: &Row, column: Column, width: usize, is_last: bool) -> String {
-        if column.is_key() {
-            return self.key_cell(row, column, width, is_last);
-        }
-        weight_cell(self.table, row, column, width)
-    }
-
-    fn key_cell(&self, row: &Row, column: Column, width: usize, is_last: bool) -> String {
-        let mut label = self.table.label(row, column);
-        if let Some(separator) = self.separator.filter(|it| !it.is_empty()) {
-            label = label.replace(separator, ".");
-        }
+    fn push_key(&self, text: &mut String, row: &Row, column: Column, width: usize, is_last: bool) {
+        let label = self.table.label(row, column);
+        let label = match self.separator.filter(|it| !it.is_empty()) {
+            Some(separator) => Cow::Owned(label.replace(separator, ".")),
+            None => label,
+        };
         let is_cut = !self.table.options().widths.is_empty()
             && self
                 .table
                 .symbol(row)
                 .is_none_or(|id| self.table.places().symbol(id).is_named());
-        match column {
-            Column::SymbolSize | Column::Cpu | Column::Socket => format!("{label:>width$}"),
-            Column::Symbol | Column::Trace if is_last && !is_cut => label,
-            Column::Symbol | Column::Trace if is_last => format!("{label:.width$}"),
-            _ => format!("{label:<width$.width$}"),
-        }
+        let _ = match column {
+            Column::SymbolSize | Column::Cpu | Column::Socket => write!(text, "{label:>width$}"),
+            Column::Symbol | Column::Trace if is_last && !is_cut => text.write_str(&label),
+            Column::Symbol | Column::Trace if is_last => write!(text, "{label:.width$}"),
+            _ => write!(text, "{label:<width$.width$}"),
+        };
     }
 }
 
 /// What a row counts of each event, side by side.
-pub(crate) fn weight_cell(table: &Table<'_>, row: &Row, column: Column, width: usize) -> String {
+pub(crate) fn push_weights(
+    text: &mut String,
+    table: &Table<'_>,
+    row: &Row,
+    column: Column,
+    width: usize,
+) {
     let options = table.options();
     let members = table.members().len();
     let each = width / members;
     // with a separator numbers are not aligned, but keep the blank before them
     let narrow = options.separator.is_some();
-    let mut text = String::new();
+    let start = text.len();
     for member in 0..members {
         let value = table.value(row, member, column).unwrap_or_default();
         if column.is_percentage() {
             let digits = if narrow { 1 } else { each.saturating_sub(2) };
-            let cell = format!(" {value:digits$.2}%");
-            text.push_str(&colored(&cell, value, options.color));
+            push_colored(text, value, options.color, |text| {
+                text.push(' ');
+                push_percent(text, value, digits);
+            });
         } else {
             let digits = if narrow { 1 } else { each.saturating_sub(1) };
-            text.push_str(&format!(" {value:digits$.0}"));
+            let _ = write!(text, " {value:digits$.0}");
         }
     }
     if narrow {
-        format!("{text:<width$}")
-    } else {
-        text
+        let missing = width.saturating_sub(crate::text::width(&text[start..]));
+        text.extend(std::iter::repeat_n(' ', missing));
     }
 }
 
@@ -291,10 +302,15 @@ pub(crate) fn natural_width(table: &Table<'_>, column: Column, is_last: bool) ->
     let widest = match column {
         _ if !column.is_key() => weight_width(table, column),
         Column::Symbol if is_last => rows.map(|row| symbol_width(table, row)).max().unwrap_or(0),
-        _ => rows
-            .map(|row| width(&table.label(row, column)))
-            .max()
-            .unwrap_or(0),
+        _ => {
+            let mut ranks: Vec<u64> = rows.filter_map(|row| table.key(row, column)).collect();
+            ranks.sort_unstable();
+            ranks.dedup();
+            let widths = ranks
+                .into_iter()
+                .map(|it| width(&table.label_of(column, it)));
+            widths.max().unwrap_or(0)
+        }
     };
     let least = match column {
         Column::Dso if has_room_for_addresses(table) => WIDTH_OF_UNRESOLVED,

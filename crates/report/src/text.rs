@@ -1,9 +1,14 @@
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// A name from outside without control characters, which could move a terminal's cursor or break
 /// a line format. Each becomes `?`.
 pub(crate) fn printable(name: &str) -> Cow<'_, str> {
-    if name.chars().any(char::is_control) {
+    let is_plain = match name.is_ascii() {
+        true => !name.bytes().any(|byte| byte.is_ascii_control()),
+        false => !name.chars().any(char::is_control),
+    };
+    if !is_plain {
         Cow::Owned(name.replace(char::is_control, "?"))
     } else {
         Cow::Borrowed(name)
@@ -27,6 +32,37 @@ pub(crate) fn width(text: &str) -> usize {
     }
 }
 
+/// Appends a share in percent with two decimals, as `{percent:width$.2}%`.
+pub(crate) fn push_percent(text: &mut String, percent: f64, width: usize) {
+    let hundredths = percent * 100.0;
+    let down = hundredths.floor();
+    let rest = hundredths - down;
+    // Where the product's own error could decide the last digit, the long way is taken.
+    let is_certain = (0.0..1e9).contains(&hundredths) && (rest - 0.5).abs() > 1e-5;
+    if !is_certain {
+        let _ = write!(text, "{percent:width$.2}%");
+        return;
+    }
+    let mut number = down as u32 + u32::from(rest > 0.5);
+    let mut digits = [b' '; 12];
+    let mut at = digits.len();
+    let mut count = 0;
+    while number > 0 || count < 3 {
+        if count == 2 {
+            at -= 1;
+            digits[at] = b'.';
+        }
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        count += 1;
+    }
+    let missing = width.saturating_sub(digits.len() - at);
+    text.extend(std::iter::repeat_n(' ', missing));
+    text.extend(digits[at..].iter().map(|&digit| char::from(digit)));
+    text.push('%');
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,6 +71,30 @@ mod tests {
     fn a_name_cannot_carry_an_escape_sequence() {
         assert_eq!(printable("a\x1b[2J\nb"), "a?[2J?b");
         assert!(matches!(printable("plain::name"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_share_is_written_as_the_standard_library_writes_it() {
+        let shares = (0..20_000).map(|n| f64::from(n) * 100.0 / 7_919.0);
+        let special = [
+            0.0,
+            0.005,
+            0.125,
+            1.005,
+            99.995,
+            100.0,
+            1e7,
+            1e12,
+            f64::NAN,
+            -1.0,
+        ];
+        for share in shares.chain(special) {
+            for width in [0, 6, 9] {
+                let mut text = String::new();
+                push_percent(&mut text, share, width);
+                assert_eq!(text, format!("{share:width$.2}%"));
+            }
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(crate) struct ElfCode {
     map: AddressMap,
     symbols: Symbols,
     has_symtab: bool,
+    has_locals: bool, // the symbol table lists local functions, too
     debug_file: Option<Option<FoundFile>>,
     dwarf: Option<Option<Dwarf>>,
     go: Option<Option<GoTable>>,
@@ -50,15 +51,20 @@ impl ElfCode {
             file,
             symbols: Symbols::Around(SymbolTable::default(), 0),
             has_symtab: false,
+            has_locals: false,
             debug_file: None,
             dwarf: None,
             go: None,
         };
         let image = Arc::clone(&code.file.image);
         code.has_symtab = elf_symbols::has_symtab(&image);
-        if !code.has_symtab {
-            let debug = code.debug_file();
-            code.has_symtab = debug.is_some_and(|debug| elf_symbols::has_symtab(&debug.image));
+        let table = match code.has_symtab {
+            true => Some(Arc::clone(&image)),
+            false => code.debug_file().map(|debug| Arc::clone(&debug.image)),
+        };
+        if let Some(table) = table.filter(|table| elf_symbols::has_symtab(table)) {
+            code.has_symtab = true;
+            code.has_locals = elf_symbols::has_local_functions(&table);
         }
         if let Ok(object) = object::File::parse((*image).as_ref()) {
             code.map = AddressMap::new(&object);
@@ -148,9 +154,11 @@ impl ElfCode {
         address: u64,
         names: &mut Names,
     ) -> Option<(PlaceFunction, SymbolSource)> {
-        let dwarf = self
-            .dwarf()
-            .and_then(|dwarf| dwarf.function(address, names));
+        let dwarf = match self.has_locals {
+            true => None,
+            false => self.dwarf(),
+        };
+        let dwarf = dwarf.and_then(|dwarf| dwarf.function(address, names));
         if let Some(function) = dwarf {
             return Some((function, SymbolSource::Dwarf));
         }

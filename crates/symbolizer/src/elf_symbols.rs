@@ -155,6 +155,16 @@ pub(crate) fn has_symtab(image: &MappedFile) -> bool {
     object::File::parse(bytes).is_ok_and(|object| object.symbols().next().is_some())
 }
 
+/// Whether the full table still has the functions that only their own file calls, which `strip -x`
+/// leaves out: debug info then names nothing that the table does not.
+pub(crate) fn has_local_functions(image: &MappedFile) -> bool {
+    let bytes: &[u8] = image.as_ref();
+    let is_local = |symbol: object::Symbol<'_, '_>| {
+        symbol.is_local() && symbol.kind() == object::SymbolKind::Text
+    };
+    object::File::parse(bytes).is_ok_and(|object| object.symbols().any(is_local))
+}
+
 /// Where the symbols of one image go.
 struct Tables<'a> {
     table: &'a mut SymbolTable,

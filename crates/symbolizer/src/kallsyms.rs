@@ -1,4 +1,6 @@
-use std::fs;
+use std::cmp::Reverse;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 
 use prof_model::{BuildId, Reason};
@@ -35,17 +37,19 @@ pub fn running_kernel_build_id() -> Option<BuildId> {
 /// The functions of a kernel and its modules by address.
 #[derive(Debug, Default)]
 pub(crate) struct KernelSymbols {
-    text: String,
-    entries: Vec<Entry>, // by address, one for each
+    names: String,
+    entries: Vec<Entry>, // by address, in the order of the table where several have one
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     addr: u64,
-    name: u32, // offset in `text`
-    len: u32,
+    name: u32, // offset in `names`
+    len: u16,
     kind: u8, // the type letter of nm
 }
+
+const _: () = assert!(size_of::<Entry>() == 16); // a kernel has some 100,000
 
 /// One function of the kernel: its size reaches to the next symbol.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,73 +67,32 @@ impl KernelSymbols {
 
     /// Those in a copy of `/proc/kallsyms`.
     pub(crate) fn read(path: &Path) -> Result<Self, Reason> {
-        match fs::read(path) {
-            Ok(text) => Self::parse(String::from_utf8_lossy(&text).into_owned()),
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                Err(Reason::KernelRestricted)
-            }
-            Err(_) => Err(Reason::NoSymbolTable),
-        }
+        let table = File::open(path).map_err(|error| unreadable(&error))?;
+        Self::parse(table)
     }
 
-    fn parse(text: String) -> Result<Self, Reason> {
-        let mut entries = Vec::new();
-        let mut hidden = false;
-        let base = text.as_ptr() as usize;
-        for line in text.lines() {
-            // "ffffffff81000000 T name\t[module]"
-            let mut words = line.split_ascii_whitespace();
-            let (Some(addr), Some(kind), Some(name)) = (words.next(), words.next(), words.next())
-            else {
-                continue;
-            };
-            let (Ok(addr), [kind @ (b'T' | b't' | b'W' | b'w')]) =
-                (u64::from_str_radix(addr, 16), kind.as_bytes())
-            else {
-                continue;
-            };
-            if addr == 0 {
-                hidden = true;
-                continue;
+    /// Reads the table piece by piece: most of it are not functions.
+    fn parse(mut table: impl Read) -> Result<Self, Reason> {
+        let mut parser = Parser::default();
+        let mut buffer = vec![0; 1 << 16];
+        let mut filled = 0;
+        loop {
+            if filled == buffer.len() {
+                filled = 0; // a line as long as this is no symbol
             }
-            let offset = name.as_ptr() as usize - base;
-            let (Ok(offset), Ok(len)) = (u32::try_from(offset), u32::try_from(name.len())) else {
-                break; // no kernel has 4 GiB of names
-            };
-            entries.push(Entry {
-                addr,
-                name: offset,
-                len,
-                kind: *kind,
-            });
+            match table.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(unreadable(&error)),
+            }
+            let lines = memchr::memrchr(b'\n', &buffer[..filled]).map_or(0, |end| end + 1);
+            parser.take_lines(&buffer[..lines]);
+            buffer.copy_within(lines..filled, 0);
+            filled -= lines;
         }
-        if entries.is_empty() {
-            return Err(if hidden {
-                Reason::KernelRestricted
-            } else {
-                Reason::NoSymbolTable
-            });
-        }
-        let mut symbols = Self {
-            text,
-            entries: Vec::new(),
-        };
-        entries.sort_by_cached_key(|entry| {
-            let name = symbols.name(entry);
-            let underscores = name.bytes().take_while(|&byte| byte == b'_').count();
-            let weak = entry.kind.eq_ignore_ascii_case(&b'w');
-            let local = entry.kind.is_ascii_lowercase();
-            (
-                entry.addr,
-                weak,
-                local,
-                name.contains("__ia32_"), // the entry for 32-bit programs, where it is the same code
-                underscores,
-                usize::MAX - name.len(),
-            )
-        });
-        symbols.entries = entries;
-        Ok(symbols)
+        parser.take_lines(&buffer[..filled]);
+        parser.finish()
     }
 
     /// The function that covers `addr`.
@@ -141,11 +104,26 @@ impl KernelSymbols {
             Some(next) => next.addr,
             None => (last.addr | 0xfff).saturating_add(1 + 0x1000),
         };
+        let aliases = self.entries[first..after].iter();
+        let best = aliases.min_by_key(|entry| self.preference(entry))?;
         (addr < end).then(|| KernelSymbol {
-            name: self.name(&self.entries[first]),
+            name: self.name(best),
             start: last.addr,
             size: end - last.addr,
         })
+    }
+
+    /// Of several names for one address the one with the least is printed.
+    fn preference(&self, entry: &Entry) -> impl Ord + use<> {
+        let name = self.name(entry);
+        let underscores = name.bytes().take_while(|&byte| byte == b'_').count();
+        (
+            entry.kind.eq_ignore_ascii_case(&b'w'),
+            entry.kind.is_ascii_lowercase(),
+            name.contains("__ia32_"), // the entry for 32-bit programs, where it is the same code
+            underscores,
+            Reverse(name.len()),
+        )
     }
 
     /// The address of the symbol with this name.
@@ -170,8 +148,84 @@ impl KernelSymbols {
 
     fn name(&self, entry: &Entry) -> &str {
         let start = entry.name as usize;
-        &self.text[start..start + entry.len as usize]
+        &self.names[start..start + usize::from(entry.len)]
     }
+}
+
+fn unreadable(error: &io::Error) -> Reason {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Reason::KernelRestricted,
+        _ => Reason::NoSymbolTable,
+    }
+}
+
+/// What was read of a table so far.
+#[derive(Default)]
+struct Parser {
+    symbols: KernelSymbols,
+    hides: bool, // there are functions at address 0
+    unsorted: bool,
+}
+
+impl Parser {
+    fn take_lines(&mut self, lines: &[u8]) {
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', lines).chain([lines.len()]) {
+            self.take_line(&lines[start..end]);
+            start = end + 1;
+        }
+    }
+
+    /// `ffffffff81000000 T name\t[module]`
+    fn take_line(&mut self, line: &[u8]) -> Option<()> {
+        let digits = line.iter().position(|&byte| byte == b' ')?;
+        let [b' ', kind @ (b'T' | b't' | b'W' | b'w'), b' ', name @ ..] = &line[digits..] else {
+            return None;
+        };
+        let addr = address(&line[..digits])?;
+        if addr == 0 {
+            self.hides = true;
+            return None;
+        }
+        let ends = |byte: &u8| byte.is_ascii_whitespace();
+        let name = &name[..name.iter().position(ends).unwrap_or(name.len())];
+        let name = String::from_utf8_lossy(name);
+        let KernelSymbols { names, entries } = &mut self.symbols;
+        self.unsorted |= entries.last().is_some_and(|last| addr < last.addr);
+        entries.push(Entry {
+            addr,
+            name: u32::try_from(names.len()).ok()?, // no kernel has 4 GiB of names
+            len: u16::try_from(name.len()).ok()?,
+            kind: *kind,
+        });
+        names.push_str(&name);
+        Some(())
+    }
+
+    fn finish(self) -> Result<KernelSymbols, Reason> {
+        let mut symbols = self.symbols;
+        if symbols.entries.is_empty() {
+            return Err(match self.hides {
+                true => Reason::KernelRestricted,
+                false => Reason::NoSymbolTable,
+            });
+        }
+        if self.unsorted {
+            symbols.entries.sort_by_key(|entry| entry.addr); // stable
+        }
+        Ok(symbols)
+    }
+}
+
+/// A number of up to 16 hexadecimal digits.
+fn address(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || digits.len() > 16 {
+        return None;
+    }
+    digits.iter().try_fold(0, |value, &digit| {
+        let digit = char::from(digit).to_digit(16)?;
+        Some(value << 4 | u64::from(digit))
+    })
 }
 
 /// Notes are {name size, descriptor size, type} as three 32-bit words, then name and descriptor, each
@@ -212,7 +266,7 @@ ffffffffc0200000 t mod_fn\t[mymod]
 ";
 
     fn parse(text: &str) -> KernelSymbols {
-        KernelSymbols::parse(text.to_owned()).unwrap()
+        KernelSymbols::parse(text.as_bytes()).unwrap()
     }
 
     #[test]
@@ -240,11 +294,11 @@ ffffffffc0200000 t mod_fn\t[mymod]
     fn a_table_of_zeros_is_a_restricted_kernel() {
         let zeros = "0000000000000000 T _text\n0000000000000000 T do_work\n";
         assert_eq!(
-            KernelSymbols::parse(zeros.to_owned()).unwrap_err(),
+            KernelSymbols::parse(zeros.as_bytes()).unwrap_err(),
             Reason::KernelRestricted
         );
         assert_eq!(
-            KernelSymbols::parse(String::new()).unwrap_err(),
+            KernelSymbols::parse(&b""[..]).unwrap_err(),
             Reason::NoSymbolTable
         );
     }

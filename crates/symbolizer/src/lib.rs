@@ -34,4 +34,4 @@ pub use jit_dump::JitDump;
 pub use kallsyms::{KernelText, kernel_text, running_kernel_build_id};
 pub use mapped_file::MappedFile;
 pub use perf_map::PerfMap;
-pub use symbolizer::{Options, Request, Symbolizer};
+pub use symbolizer::{Options, Request, RunningKernel, Symbolizer};

@@ -1,6 +1,7 @@
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 use prof_model::{
     BuildId, Dso, DsoAddr, DsoId, DsoKind, Pid, Reason, Resolution, Symbol, SymbolSource,
@@ -71,7 +72,24 @@ pub struct Symbolizer {
     names: Names,
     files: FxHashMap<DsoId, Result<Code, Reason>>,
     perf_maps: FxHashMap<Pid, PerfMap>,
+    running_kernel: Option<RunningKernel>,
     kernel: Option<Result<Kernel, Reason>>,
+}
+
+/// The running kernel's symbols, read by a thread of their own: the kernel takes its time to print
+/// them, in which a recording can be read.
+#[derive(Debug)]
+pub struct RunningKernel(JoinHandle<Result<KernelSymbols, Reason>>);
+
+impl RunningKernel {
+    /// Begins to read.
+    pub fn read() -> Self {
+        Self(std::thread::spawn(KernelSymbols::running))
+    }
+
+    fn finish(self) -> Result<KernelSymbols, Reason> {
+        self.0.join().unwrap_or(Err(Reason::NoSymbolTable))
+    }
 }
 
 impl Symbolizer {
@@ -86,8 +104,14 @@ impl Symbolizer {
             },
             files: FxHashMap::default(),
             perf_maps: FxHashMap::default(),
+            running_kernel: None,
             kernel: None,
         }
+    }
+
+    /// Uses these symbols if the running kernel's are asked for, instead of reading them then.
+    pub fn expect_kernel(&mut self, symbols: RunningKernel) {
+        self.running_kernel = Some(symbols);
     }
 
     /// Uses `file` for a DSO instead of looking for it by its path: the recorder found it while its
@@ -221,7 +245,8 @@ impl Symbolizer {
     }
 
     fn resolve_kernel(&mut self, dso: &Dso, addrs: &[DsoAddr]) -> Vec<Resolution> {
-        let kernel = match load_kernel(&mut self.kernel, &self.source.options, dso) {
+        let running = &mut self.running_kernel;
+        let kernel = match load_kernel(&mut self.kernel, running, &self.source.options, dso) {
             Ok(kernel) => kernel,
             Err(reason) => return unresolved(addrs, reason),
         };
@@ -256,7 +281,8 @@ impl Symbolizer {
     /// otherwise its start is 0 and its size covers everything.
     fn kernel_symbol(&mut self, dso: &Dso) -> Symbol {
         let name = self.names.plain(&dso.long_name());
-        let loaded = load_kernel(&mut self.kernel, &self.source.options, dso)
+        let running = &mut self.running_kernel;
+        let loaded = load_kernel(&mut self.kernel, running, &self.source.options, dso)
             .ok()
             .and_then(|kernel| kernel.symbols.find(kernel.symbols.address(&name)?));
         Symbol {
@@ -358,15 +384,14 @@ struct Kernel {
 
 fn load_kernel<'a>(
     slot: &'a mut Option<Result<Kernel, Reason>>,
+    running: &mut Option<RunningKernel>,
     options: &Options,
     dso: &Dso,
 ) -> Result<&'a Kernel, Reason> {
     let kernel = slot.get_or_insert_with(|| {
         let own_id = dso.build_id.filter(|_| dso.kind == DsoKind::Kernel);
-        let symbols = kernel_symbols(
-            options.kallsyms.as_deref(),
-            options.kernel_build_id.or(own_id),
-        )?;
+        let recorded = options.kernel_build_id.or(own_id);
+        let symbols = kernel_symbols(options.kallsyms.as_deref(), recorded, running)?;
         let moved_by = options.kernel_text.as_ref().and_then(|recorded| {
             let now = symbols.address(&recorded.reference)?;
             Some(now.wrapping_sub(recorded.start))
@@ -382,6 +407,7 @@ fn load_kernel<'a>(
 fn kernel_symbols(
     kallsyms: Option<&Path>,
     recorded: Option<BuildId>,
+    running_kernel: &mut Option<RunningKernel>,
 ) -> Result<KernelSymbols, Reason> {
     if let Some(path) = kallsyms {
         return KernelSymbols::read(path);
@@ -393,7 +419,10 @@ fn kernel_symbols(
             let cached = caches::kallsyms(recorded).ok_or(Reason::OtherKernel)?;
             KernelSymbols::read(&cached).map_err(|_| Reason::OtherKernel)
         }
-        _ => KernelSymbols::running(),
+        _ => match running_kernel.take() {
+            Some(symbols) => symbols.finish(),
+            None => KernelSymbols::running(),
+        },
     }
 }
 

@@ -1,0 +1,208 @@
+use std::ops::Range;
+use std::sync::Arc;
+
+use prof_profile::{FrameId, Profile, StackId};
+
+use crate::layout::Layout;
+use crate::{ChainKey, ChainOrder, Pattern, PlaceId, Places, ReportOptions, SymbolId};
+
+/// The callchains of all stacks of a table, each once, one after the other in the order of traversal.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chains {
+    places: Vec<PlaceId>,
+    labels: Vec<u32>, // of `places`: equal where call trees have one node
+    chains: Vec<StackChain>,
+    of_stack: Vec<u32>, // by stack: in `chains`, or NONE
+    /// Names of the functions that match the parent's pattern, ascending.
+    pub(crate) parents: Vec<Arc<str>>,
+}
+
+const NONE: u32 = u32::MAX;
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(crate) struct StackChain {
+    range: Range<usize>, // in Chains::places
+    /// The function whose own samples these are.
+    pub(crate) own: FrameId,
+    /// The innermost function that matches the parent's pattern.
+    pub(crate) parent: Option<SymbolId>,
+}
+
+impl StackChain {
+    /// The number of its frames, inlined ones too.
+    pub(crate) fn depth(&self) -> usize {
+        self.range.len()
+    }
+}
+
+impl Chains {
+    /// Writes down the chains of these stacks, cut to the wanted depth.
+    pub(crate) fn lay_out(
+        profile: &Profile,
+        places: &Places,
+        options: &ReportOptions,
+        layout: &Layout,
+        stacks: impl Iterator<Item = StackId>,
+    ) -> Self {
+        let parents = matching(places, options.parent_pattern(&layout.keys));
+        let mut builder = Builder {
+            profile,
+            places,
+            options,
+            labels: labels(profile, places, options.call_graph.key),
+            ignored: matching(places, options.ignore_callees.as_ref()),
+            callers_first: layout.chain_order == ChainOrder::Caller,
+            frames: Vec::new(),
+            chains: Self {
+                of_stack: vec![NONE; profile.stacks().len()],
+                parents: names(places, &parents),
+                ..Self::default()
+            },
+            parents,
+        };
+        for stack in stacks {
+            builder.add(stack);
+        }
+        builder.chains
+    }
+
+    /// The chain of a stack that was laid out.
+    pub(crate) fn of(&self, stack: StackId) -> Option<&StackChain> {
+        let &index = self.of_stack.get(stack.index())?;
+        self.chains.get(index as usize)
+    }
+
+    /// The frames of a chain, in the order of traversal.
+    pub(crate) fn places(&self, chain: &StackChain) -> &[PlaceId] {
+        &self.places[chain.range.clone()]
+    }
+
+    /// What call trees tell the frames of a chain apart by.
+    pub(crate) fn labels(&self, chain: &StackChain) -> &[u32] {
+        &self.labels[chain.range.clone()]
+    }
+}
+
+struct Builder<'a> {
+    profile: &'a Profile,
+    places: &'a Places,
+    options: &'a ReportOptions,
+    labels: Vec<u32>,   // by place
+    ignored: Vec<bool>, // by function, as `parents`
+    parents: Vec<bool>,
+    callers_first: bool,
+    frames: Vec<FrameId>, // of one stack
+    chains: Chains,
+}
+
+impl Builder<'_> {
+    fn add(&mut self, stack: StackId) {
+        if self.chains.of_stack[stack.index()] != NONE {
+            return;
+        }
+        let mut frames = std::mem::take(&mut self.frames);
+        frames.clear();
+        frames.extend(self.profile.stacks().frames(stack)); // innermost first
+        if !self.ignored.is_empty() {
+            let is_ignored = |frame: &FrameId| self.ignored[self.function(*frame)];
+            if let Some(outermost) = frames.iter().rposition(is_ignored) {
+                frames.drain(..outermost); // what it called counts for it
+            }
+        }
+        // Profile::add never makes a stack without frames
+        if let Some(&own) = frames.first() {
+            self.lay_out(stack, &mut frames, own);
+        }
+        self.frames = frames;
+    }
+
+    fn lay_out(&mut self, stack: StackId, frames: &mut Vec<FrameId>, own: FrameId) {
+        let parent = match self.parents.is_empty() {
+            true => None,
+            false => frames
+                .iter()
+                .find(|frame| self.parents[self.function(**frame)]),
+        };
+        let parent = parent.map(|&frame| self.places.get(self.places.physical(frame)).symbol);
+        if self.callers_first {
+            frames.reverse();
+        }
+        frames.truncate(self.options.max_stack);
+        let places = &mut self.chains.places;
+        let start = places.len();
+        for &frame in &*frames {
+            let of_frame = self.places.of_frame(frame);
+            let at = places.len();
+            places.extend(of_frame.filter(|&place| {
+                !self.options.hide_unresolved || self.places.symbol_at(place).is_named()
+            }));
+            if self.callers_first {
+                places[at..].reverse();
+            }
+        }
+        let labels = places[start..].iter().map(|it| self.labels[it.index()]);
+        self.chains.labels.extend(labels);
+        self.chains.of_stack[stack.index()] = self.chains.chains.len() as u32;
+        self.chains.chains.push(StackChain {
+            range: start..self.chains.places.len(),
+            own,
+            parent,
+        });
+    }
+
+    /// The number of a frame's physical function.
+    fn function(&self, frame: FrameId) -> usize {
+        self.places.get(self.places.physical(frame)).symbol.0 as usize
+    }
+}
+
+/// For each function whether it matches a pattern; empty without a pattern.
+fn matching(places: &Places, pattern: Option<&Pattern>) -> Vec<bool> {
+    let symbols = places.symbols().iter();
+    let matches = |pattern: &Pattern| {
+        symbols
+            .map(|symbol| symbol.is_named() && pattern.matches(&symbol.name))
+            .collect()
+    };
+    pattern.map(matches).unwrap_or_default()
+}
+
+/// The names of the functions that match, ascending.
+fn names(places: &Places, matching: &[bool]) -> Vec<Arc<str>> {
+    let both = places.symbols().iter().zip(matching);
+    let named = both.filter(|(_, matches)| **matches);
+    let mut names: Vec<_> = named.map(|(symbol, _)| symbol.name.clone()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// For each place a number that equal nodes share. Numbers ascend as branches of equal weight are
+/// drawn: by descending address, as perf's are within a module.
+fn labels(profile: &Profile, places: &Places, chain_key: ChainKey) -> Vec<u32> {
+    let key = |id: usize| {
+        let place = &places.all()[id];
+        let symbol = places.symbol(place.symbol);
+        let by_function = (symbol.dso, symbol.start, place.symbol.0);
+        match chain_key {
+            ChainKey::Function => (by_function, 0),
+            ChainKey::Address => {
+                let shown = profile.frame(place.frame).shown;
+                ((symbol.dso, shown, place.symbol.0), 0)
+            }
+            ChainKey::SourceLine => (by_function, place.line),
+        }
+    };
+    let all = 0..places.all().len();
+    let mut order: Vec<_> = all.map(|id| (key(id), id as u32)).collect();
+    order.sort_unstable_by(|left, right| right.cmp(left));
+    let mut labels = vec![0; order.len()];
+    let groups = order.chunk_by(|left, right| left.0 == right.0);
+    for (label, group) in groups.enumerate() {
+        for &(_, place) in group {
+            labels[place as usize] = label as u32;
+        }
+    }
+    labels
+}
