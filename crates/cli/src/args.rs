@@ -330,6 +330,7 @@ pub struct InputArgs {
 /// `prof report`.
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "Examples:\n  \
+    prof report                              on a terminal: screens with keys, ? shows them\n  \
     prof report --stdio                      rows and call trees\n  \
     prof report --no-children -g none        just the functions, hottest first\n  \
     prof report --sort dso,sym -n            by library, with sample counts\n  \
@@ -342,9 +343,13 @@ pub struct ReportArgs {
     #[command(flatten)]
     pub drawing: DrawingArgs,
 
-    /// Print to the terminal or a pipe: the only way there is so far
+    /// Print the table, also on a terminal
     #[arg(long)]
     pub stdio: bool,
+
+    /// Show the screens of prof top; so it is on a terminal without options for the table
+    #[arg(long)]
+    pub tui: bool,
 
     /// Rows for callers too, with what they called (the default)
     #[arg(long, overrides_with = "no_children", hide = true)]

@@ -93,7 +93,8 @@ pub fn lines(recording: &Recording, path: &Path, details: bool) -> Vec<String> {
 }
 
 /// When the file was finished; where there is no file, when the recording began.
-fn captured(path: &Path, features: &Features) -> Option<String> {
+/// When a recording was made, in local time.
+pub fn captured(path: &Path, features: &Features) -> Option<String> {
     let inner = path.join("data"); // of a folder
     let modified = std::fs::metadata(&inner).or_else(|_| std::fs::metadata(path));
     let modified = modified.and_then(|metadata| metadata.modified()).ok();

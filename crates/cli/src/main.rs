@@ -6,6 +6,7 @@
 #![allow(unreachable_pub)] // a program exports nothing: pub means "for other modules"
 
 mod args; // the command line
+mod browse; // report on a terminal
 mod buildid_list;
 mod demo; // a workload with a known answer
 mod diff; // two recordings

@@ -10,6 +10,7 @@ use prof_report::{
 };
 
 use crate::args::{InputArgs, ReportArgs};
+use crate::browse;
 use crate::drawing::{self, Facts};
 use crate::error::{CliError, Failure, Outcome};
 use crate::header;
@@ -26,6 +27,13 @@ pub fn run(args: &ReportArgs) -> Outcome {
     if args.header_only {
         let recording = input::open(&args.input)?;
         return print_lines(&header_lines(args, &recording));
+    }
+    if browse::wanted(args)? {
+        let input = input::read(&args.input, browse::details())?;
+        if input.stage.profile.is_empty() {
+            return Err(no_samples(&args.input).into());
+        }
+        return browse::run(args, input, &options.filter);
     }
     let input = input::read(&args.input, wanted(args, &options))?;
     let features = input.recording.features();
@@ -67,6 +75,7 @@ fn wanted(args: &ReportArgs, options: &ReportOptions) -> Wanted {
     let is_usual = options.sort.is_none() && !matches!(options.fields, Some(Fields::Only(_)));
     Wanted {
         interval: has(Column::Time).then_some(args.time_quantum.as_nanos() as u64),
+        slices: None,
         text: has(Column::Trace),
         usual_text: is_usual,
         counters: args.threads,

@@ -1,12 +1,19 @@
 //! What `top` and `report` have in common where they show screens.
 
+use std::io;
 use std::path::Path;
 
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
+use prof_event::abi::event_type;
+use prof_event::{Event, EventSet};
 use prof_profile::Weight;
 use prof_report::{CodeKind, FlameGraphOptions, FoldedStacks, StackWeight, write_flame_graph};
-use prof_tui::{Facts, Kind, Window};
+use prof_tui::{EventFacts, Facts, Kind, Request, Window};
 
 use crate::record::write_whole;
+use crate::signals::EndRequests;
 
 /// Whether colours are wanted.
 pub fn wants_color() -> bool {
@@ -18,6 +25,82 @@ pub fn possible() -> bool {
     use std::io::IsTerminal;
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
     !dumb && std::io::stdout().is_terminal()
+}
+
+/// The names and rates of events.
+pub fn events(events: &EventSet) -> Vec<EventFacts> {
+    let of = |event: &Event| EventFacts {
+        name: event.name.clone(),
+        rate: match event.attr.frequency() {
+            Some(hz) => format!("{hz} Hz"),
+            None => format!("every {}", event.attr.sample_period_or_freq),
+        },
+        is_time: is_time(event),
+    };
+    events.events().iter().map(of).collect()
+}
+
+/// Whether an event's periods are nanoseconds on a CPU: cpu-clock, task-clock.
+pub fn is_time(event: &Event) -> bool {
+    event.attr.kind == event_type::SOFTWARE && event.attr.config <= 1
+}
+
+/// Takes the signals that stop this process and let it go on.
+///
+/// # Errors
+/// The kernel's.
+pub fn listen_to_stops() -> io::Result<SignalFd> {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGTSTP);
+    set.add(Signal::SIGCONT);
+    set.thread_block()?;
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    Ok(SignalFd::with_flags(&set, flags)?)
+}
+
+/// What is asked of the screens by signals.
+pub struct Signals<'a> {
+    ends: &'a EndRequests,
+    stops: Option<SignalFd>, // SIGTSTP and SIGCONT
+}
+
+impl<'a> Signals<'a> {
+    /// All of them, or only those that ask for the end.
+    pub fn new(ends: &'a EndRequests, stops: Option<SignalFd>) -> Self {
+        Self { ends, stops }
+    }
+
+    /// What was asked for since the last call.
+    pub fn request(&self) -> Option<Request> {
+        if self.ends.count() > 0 {
+            return Some(Request::Quit);
+        }
+        let signal = self.stops.as_ref()?.read_signal().ok()??;
+        match Signal::try_from(signal.ssi_signo as i32) {
+            Ok(Signal::SIGTSTP) => Some(Request::Suspend),
+            Ok(Signal::SIGCONT) => Some(Request::Resumed),
+            _ => None,
+        }
+    }
+
+    /// Stops this process until somebody lets it go on.
+    pub fn stop(&self) {
+        // SIGTSTP is blocked here; this one has the same effect on the shell.
+        let _ = kill(Pid::this(), Signal::SIGSTOP);
+    }
+}
+
+/// Whether a file of this name is to be a picture.
+pub fn is_picture(path: &Path) -> bool {
+    path.extension().is_some_and(|it| it == "svg")
+}
+
+/// What a message about written samples adds where less than them is on the screen.
+pub fn without_filters(window: &Window<'_>) -> &'static str {
+    match window.filters {
+        "" => "",
+        _ => ", also those that the filters hide",
+    }
 }
 
 /// `NAME.svg`, or with a number behind the name if there is such a file.

@@ -22,6 +22,8 @@ use crate::trace::Tracepoints;
 pub struct Wanted {
     /// In which interval of so many nanoseconds it was taken.
     pub interval: Option<u64>,
+    /// In which of about so many parts of the recording.
+    pub slices: Option<u64>,
     /// A tracepoint's fields as text.
     pub text: bool,
     /// The same, if the recording has tracepoints at all.
@@ -31,6 +33,9 @@ pub struct Wanted {
     /// Source lines.
     pub lines: bool,
 }
+
+/// The length of a slice, in nanoseconds, where only the last sample tells how long the recording is.
+const UNKNOWN_SLICE: u64 = 10_000_000;
 
 /// What each thread counted, by event: told by READ records.
 pub type Counters = BTreeMap<(Pid, Tid), Vec<u64>>;
@@ -56,8 +61,14 @@ impl Selection {
     ) -> Result<Self, CliError> {
         let mut events = recording.events().events().iter();
         let has_tracepoints = events.any(|event| event.attr.kind == event_type::TRACEPOINT);
+        let slice = wanted.slices.map(|slices| {
+            let times = recording.features().sample_time;
+            let length = times.map(|(first, last)| last.saturating_sub(first) / slices.max(1) + 1);
+            length.unwrap_or(UNKNOWN_SLICE)
+        });
         let wanted = Wanted {
             text: wanted.text || wanted.usual_text && has_tracepoints,
+            interval: wanted.interval.or(slice),
             ..wanted
         };
         let ranges = match &args.time {

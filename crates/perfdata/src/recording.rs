@@ -347,7 +347,11 @@ impl Recording {
         let context = Context {
             events: &mut self.events,
             features: &mut self.features,
-            ends: self.names.as_ref().map(|names| &names.ends),
+            ends: self
+                .names
+                .as_ref()
+                .map(|names| &names.ends)
+                .filter(|ends| ends.samples() > 0),
             is_pipe: !matches!(self.input, Input::Files { .. }),
             known_until,
             unfinished: self.unfinished,

@@ -1,5 +1,5 @@
 use prof_model::{Cpu, Pid, Tid};
-use prof_profile::{Profile, SampleKey};
+use prof_profile::{Names, Profile, SampleKey};
 
 use crate::{Places, SymbolKind};
 
@@ -27,6 +27,22 @@ impl Filter {
     /// Whether every sample passes.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// What tells whether a sample passes. `inline` as in [`Places::new`].
+    pub fn test<'a>(
+        &'a self,
+        profile: &'a Profile,
+        names: &Names,
+        inline: bool,
+    ) -> impl Fn(&SampleKey) -> bool + 'a {
+        let compiled =
+            (!self.is_empty()).then(|| self.compile(profile, &Places::new(profile, names, inline)));
+        move |key| {
+            compiled
+                .as_ref()
+                .is_none_or(|filter| filter.passes(profile, key))
+        }
     }
 
     /// Looks up the lists' words once, so that a sample costs no string comparison.

@@ -9,8 +9,10 @@ pub struct Facts {
     pub container: Option<String>,
     /// That the target has ended, and how; shown until the end.
     pub ended: Option<String>,
-    /// CPU time used.
+    /// CPU time used, of a live target.
     pub cpu: Option<CpuUse>,
+    /// CPUs of the machine that a recording was made on.
+    pub machine_cpus: Option<u32>,
     /// What is sampled, in the profile's order.
     pub events: Vec<EventFacts>,
     /// Samples that were lost, all in all.
@@ -43,6 +45,8 @@ pub struct EventFacts {
     pub name: String,
     /// `99 Hz`, `every 1000`
     pub rate: String,
+    /// Its periods are nanoseconds on a CPU.
+    pub is_time: bool,
 }
 
 /// What the profiler itself uses.

@@ -105,6 +105,12 @@ impl History {
         Some(self.slices.front()?.span.start..self.slices.back()?.span.end)
     }
 
+    /// The length of the longest slice: nothing shorter can be told apart.
+    pub(crate) fn grain(&self) -> u64 {
+        let lengths = self.slices.iter().map(|it| it.span.end - it.span.start);
+        lengths.max().unwrap_or(1)
+    }
+
     /// How many slices there are, and how many entries they have together.
     pub fn size(&self) -> (usize, usize) {
         let entries = self.slices.iter().map(|slice| slice.entries.len()).sum();

@@ -22,6 +22,8 @@ pub struct Samples<'a> {
     pub dsos: &'a DsoTable,
     /// What [`SampleKey::comm`] refers to.
     pub comms: &'a CommTable,
+    /// Whether inlined functions count as functions.
+    pub inline: bool,
     /// The name of a process.
     pub process_name: &'a dyn Fn(Pid) -> Option<String>,
 }
@@ -190,7 +192,12 @@ impl<'a> Intake<'a> {
     }
 
     fn translate(&mut self, frame: FrameId) -> Place {
-        let Samples { profile, names, .. } = self.samples;
+        let Samples {
+            profile,
+            names,
+            inline,
+            ..
+        } = self.samples;
         let key = *profile.frame(frame);
         let module = self.module(key.dso);
         let mut functions = Vec::new();
@@ -204,7 +211,7 @@ impl<'a> Intake<'a> {
             } => {
                 let locations = inlined.iter().map(|copy| copy.location.as_ref());
                 found = locations.chain([location.as_ref()]).next().flatten();
-                for copy in inlined {
+                for copy in inlined.iter().filter(|_| inline) {
                     functions.push((printable(&copy.name), Kind::Inlined));
                 }
                 let kind = self.kind(&key, &symbol.name, symbol.source);

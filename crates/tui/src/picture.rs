@@ -97,6 +97,64 @@ pub struct Picture {
     pub paths: Paths,
 }
 
+/// How much was going on over a whole history: periods of the samples that pass the filters.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Load {
+    sums: Vec<f64>, // up to the end of each of equally long parts
+}
+
+/// Parts of a [`Load`]: more than a terminal has columns.
+const LOAD_PARTS: usize = 1000;
+
+impl Load {
+    pub(crate) fn new(history: &History, query: &Query<'_>) -> Self {
+        let Some(span) = history.span() else {
+            return Self::default();
+        };
+        let passing = Passing::new(&history.tables, query);
+        let length = (span.end - span.start).max(1) as f64;
+        let mut parts = vec![0.0; LOAD_PARTS];
+        for slice in &history.slices {
+            let entries = of_event(slice, query.event).iter();
+            let passing = entries.filter(|it| !passing.is_idle(it) && passing.passes(it));
+            let period: f64 = passing.map(|entry| entry.period as f64).sum();
+            let part = |at: u64| (at - span.start) as f64 / length * LOAD_PARTS as f64;
+            let (from, to) = (part(slice.span.start), part(slice.span.end));
+            let last = (to.ceil() as usize).min(LOAD_PARTS);
+            for (index, sum) in parts.iter_mut().enumerate().take(last).skip(from as usize) {
+                let inside = to.min(index as f64 + 1.0) - from.max(index as f64);
+                *sum += period * inside / (to - from).max(f64::MIN_POSITIVE);
+            }
+        }
+        let mut sum = 0.0;
+        let sums = parts.into_iter().map(|part| {
+            sum += part;
+            sum
+        });
+        Self {
+            sums: sums.collect(),
+        }
+    }
+
+    /// The load in each of so many columns, of which the fullest has 1.
+    pub(crate) fn columns(&self, count: usize) -> Vec<f32> {
+        let until = |column: usize| {
+            let at = column as f64 / count as f64 * self.sums.len() as f64;
+            let whole = at as usize;
+            let before = |index: usize| match index {
+                0 => 0.0,
+                index => self.sums.get(index - 1).copied().unwrap_or_default(),
+            };
+            let next = self.sums.get(whole).copied().unwrap_or(before(whole));
+            before(whole) + (next - before(whole)) * at.fract()
+        };
+        let columns: Vec<f64> = (0..count).map(|it| until(it + 1) - until(it)).collect();
+        let most = columns.iter().copied().fold(0.0, f64::max);
+        let share = |column: f64| if most > 0.0 { column / most } else { 0.0 };
+        columns.into_iter().map(|it| share(it) as f32).collect()
+    }
+}
+
 /// Who calls a function, whom it calls, and where its time goes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Detail {

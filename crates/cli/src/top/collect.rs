@@ -36,8 +36,8 @@ const MAX_WAITING: usize = 16 << 20;
 pub enum Message {
     /// Take these samples.
     Piece(Box<Piece>),
-    /// Write the samples of a window to a file.
-    Write(PathBuf, Range<u64>),
+    /// Write the samples of a window to a file, and say so with this remark.
+    Write(PathBuf, Range<u64>, &'static str),
 }
 
 /// What a second has brought.

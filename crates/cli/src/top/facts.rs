@@ -4,13 +4,13 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
-use prof_event::EventSet;
 use prof_sampler::{Note, Sampler, Target, online_cpus, page_size, parse_cpu_list, proc};
-use prof_tui::{Cost, CpuUse, EventFacts, Facts};
+use prof_tui::{Cost, CpuUse, Facts};
 
 use super::cgroup::Cgroup;
 use super::collect::Piece;
 use crate::sampling::Sampling;
+use crate::screens;
 
 /// What is known before the first sample.
 pub fn at_start(sampling: &Sampling, sampler: &Sampler) -> Facts {
@@ -23,22 +23,10 @@ pub fn at_start(sampling: &Sampling, sampler: &Sampler) -> Facts {
     Facts {
         target: sampling.target_name(),
         container: first_task(&sampling.options.target).and_then(container),
-        events: events(sampler.events()),
+        events: screens::events(sampler.events()),
         notes: notes.map(ToString::to_string).collect(),
         ..Facts::default()
     }
-}
-
-/// The names and rates of events.
-pub fn events(events: &EventSet) -> Vec<EventFacts> {
-    let of = |event: &prof_event::Event| EventFacts {
-        name: event.name.clone(),
-        rate: match event.attr.frequency() {
-            Some(hz) => format!("{hz} Hz"),
-            None => format!("every {}", event.attr.sample_period_or_freq),
-        },
-    };
-    events.events().iter().map(of).collect()
 }
 
 fn first_task(target: &Target) -> Option<i32> {
@@ -105,10 +93,7 @@ impl Meters {
                 .and_then(allowed_cpus)
                 .unwrap_or_else(|| online_cpus().len()) as f64,
             cgroup: task.and_then(Cgroup::of),
-            time_is_sampled: event.is_some_and(|event| {
-                use prof_event::abi::event_type;
-                event.attr.kind == event_type::SOFTWARE && event.attr.config <= 1
-            }),
+            time_is_sampled: event.is_some_and(screens::is_time),
             target,
             before: Reading::default(),
         };

@@ -5,9 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
-use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::Pid;
+use nix::sys::signalfd::SignalFd;
 use prof_tui::{Facts, History, Options, Request, Source, Window};
 
 use super::collect::Message;
@@ -15,7 +13,7 @@ use super::namer::Shared;
 use super::{Watch, failed};
 use crate::args::TopArgs;
 use crate::error::{CliError, Failure};
-use crate::screens;
+use crate::screens::{self, Signals};
 use crate::signals::EndRequests;
 
 /// A target that is being sampled.
@@ -23,8 +21,7 @@ pub struct Live<'a> {
     shared: Arc<Shared>,
     to_namer: SyncSender<Message>,
     title: String,
-    requests: &'a EndRequests,
-    stops: Option<SignalFd>, // SIGTSTP and SIGCONT
+    signals: Signals<'a>,
 }
 
 impl<'a> Live<'a> {
@@ -34,8 +31,7 @@ impl<'a> Live<'a> {
             shared: Arc::clone(&watch.shared),
             to_namer: watch.to_namer.clone(),
             title: watch.title.clone(),
-            requests,
-            stops,
+            signals: Signals::new(requests, stops),
         }
     }
 }
@@ -51,19 +47,6 @@ pub fn show(mut live: Live<'_>, args: &TopArgs) -> Result<(), Failure> {
     };
     let shown = prof_tui::run(&mut live, &options);
     Ok(shown.map_err(failed("could not use the terminal"))?)
-}
-
-/// Takes the signals that stop this process and let it go on.
-///
-/// # Errors
-/// The kernel's.
-pub fn listen_to_stops() -> io::Result<SignalFd> {
-    let mut set = SigSet::empty();
-    set.add(Signal::SIGTSTP);
-    set.add(Signal::SIGCONT);
-    set.thread_block()?;
-    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-    Ok(SignalFd::with_flags(&set, flags)?)
 }
 
 impl Source for Live<'_> {
@@ -92,10 +75,11 @@ impl Source for Live<'_> {
     }
 
     fn write(&mut self, path: &Path, window: &Window<'_>) -> Result<String, String> {
-        if path.extension().is_some_and(|it| it == "svg") {
+        if screens::is_picture(path) {
             return screens::draw(path, window, &self.title, &self.facts());
         }
-        let message = Message::Write(path.to_owned(), window.span.clone());
+        let remark = screens::without_filters(window);
+        let message = Message::Write(path.to_owned(), window.span.clone(), remark);
         match self.to_namer.try_send(message) {
             Ok(()) => Ok(format!("writing {} ...", path.display())),
             Err(TrySendError::Full(_)) => Err("busy finding names: try again".to_owned()),
@@ -108,20 +92,11 @@ impl Source for Live<'_> {
     }
 
     fn request(&mut self) -> Option<Request> {
-        if self.requests.count() > 0 {
-            return Some(Request::Quit);
-        }
-        let signal = self.stops.as_ref()?.read_signal().ok()??;
-        match Signal::try_from(signal.ssi_signo as i32) {
-            Ok(Signal::SIGTSTP) => Some(Request::Suspend),
-            Ok(Signal::SIGCONT) => Some(Request::Resumed),
-            _ => None,
-        }
+        self.signals.request()
     }
 
     fn stop(&mut self) {
-        // SIGTSTP is blocked here; this one has the same effect on the shell.
-        let _ = kill(Pid::this(), Signal::SIGSTOP);
+        self.signals.stop();
     }
 }
 

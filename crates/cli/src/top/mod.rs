@@ -60,7 +60,9 @@ pub fn run(args: &TopArgs) -> Outcome {
     // Before any thread starts: one that does not block a signal would take it.
     signals::block().map_err(failed("could not block signals"))?;
     let stops = match form {
-        Form::Screens => Some(live::listen_to_stops().map_err(failed("could not block signals"))?),
+        Form::Screens => {
+            Some(screens::listen_to_stops().map_err(failed("could not block signals"))?)
+        }
         Form::Tables | Form::Objects => None,
     };
     let held = match form {

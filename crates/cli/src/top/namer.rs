@@ -114,8 +114,9 @@ impl Namer {
         for message in messages {
             match message {
                 Message::Piece(piece) => self.take(*piece),
-                Message::Write(path, window) => {
+                Message::Write(path, window, remark) => {
                     let written = self.write(&path, &window);
+                    let written = written.map(|message| message + remark);
                     let written = written.map_err(|error| error.in_one_line());
                     self.shared.lock().news.push_back(written);
                 }
@@ -145,6 +146,7 @@ impl Namer {
             names: &names,
             dsos: &piece.dsos,
             comms: &piece.comms,
+            inline: true,
             process_name: &|pid| piece.processes.get(&pid).cloned(),
         };
         Intake::new(&mut state.history, samples).add(piece.span.clone(), piece.profile.samples());

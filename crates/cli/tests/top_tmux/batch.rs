@@ -189,3 +189,35 @@ fn the_whole_system_has_its_idle_time_apart() {
         "{last}"
     );
 }
+
+#[test]
+fn every_line_of_json_parses_and_its_fields_are_documented() {
+    let place = Place::new();
+    let script = "i=0; while [ $i -lt 3000000 ]; do i=$((i+1)); done";
+    let command = [
+        "top", "--json", "-n", "3", "-F", "99", "--", "sh", "-c", script,
+    ];
+    let ran = place.prof(&command).ok();
+    let page = include_str!("../../../../docs/top.md");
+    let is_documented = |field: &String| page.contains(&format!("`{field}`"));
+    let mut functions = 0;
+    for line in ran.out.lines() {
+        let Value::Object(object) = serde_json::from_str(line).expect("an object") else {
+            panic!("{line}");
+        };
+        assert_eq!(object["schema_version"], 1);
+        for field in object.keys() {
+            assert!(is_documented(field), "{field} is not in docs/top.md");
+        }
+        let inner = object["functions"].as_array().expect("an array");
+        let cpu = [&object["cpu"]];
+        functions += inner.len();
+        for object in inner.iter().chain(cpu).filter_map(Value::as_object) {
+            for field in object.keys() {
+                assert!(is_documented(field), "{field} is not in docs/top.md");
+            }
+        }
+    }
+    assert!((1..=3).contains(&ran.out.lines().count()), "{}", ran.out);
+    assert!(functions > 0, "{}", ran.out);
+}

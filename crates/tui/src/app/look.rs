@@ -3,6 +3,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use super::{App, BINS, Baseline, Sort, View, WINDOWS};
+use crate::picture::Load;
 use crate::tree::{BranchId, Tree, WHOLE};
 use crate::{Detail, Group, History, Key, Picture, Query, Row, Source};
 
@@ -84,11 +85,16 @@ impl App {
         let paths = matches!(self.view, View::Tree | View::Flame);
         let query = self.query(&spans, self.view.group(), paths);
         let picture = Picture::new(history, &query);
+        let load = (!self.live).then(|| Load::new(history, &query));
         let details = self.details.iter().map(|it| &it.function);
         let details: Vec<Detail> = details
             .map(|function| Detail::new(history, &query, function))
             .collect();
         self.picture = picture;
+        if let Some(load) = load {
+            self.load = load;
+            self.grain = history.grain();
+        }
         for (screen, detail) in self.details.iter_mut().zip(details) {
             screen.detail = detail;
         }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use prof_profile::Weight;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::picture::Load;
 use crate::theme::Theme;
 use crate::tree::{BranchId, Tree, WHOLE};
 use crate::{Detail, Facts, Filter, Function, Group, History, Key, Picture};
@@ -169,6 +170,8 @@ pub(crate) struct App {
     pub(crate) window: usize,             // into WINDOWS
     pub(crate) range: Option<Range<u64>>, // of a recorded profile; `None`: all
     pub(crate) whole: Range<u64>,         // from the first sample to the last
+    pub(crate) load: Load,                // of a recorded profile, over all of its time
+    grain: u64,                           // no range is shorter
     pub(crate) event: u16,
     pub(crate) sort: Sort,
     pub(crate) reversed: bool,
@@ -206,6 +209,8 @@ impl App {
             window: 1,
             range: None,
             whole: 0..0,
+            load: Load::default(),
+            grain: 1,
             event: 0,
             sort: Sort::Own,
             reversed: false,

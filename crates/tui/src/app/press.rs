@@ -384,17 +384,15 @@ impl App {
     fn scale_range(&mut self, narrow: bool, source: &dyn Source) {
         let range = self.range.clone().unwrap_or_else(|| self.whole.clone());
         let length = range.end - range.start;
-        let quarter = (length / 4).max(1);
         let range = if narrow {
-            range.start + quarter..range.end.saturating_sub(quarter)
+            let half = (length / 2).max(self.grain);
+            let start = range.start + length.saturating_sub(half) / 2;
+            start..(start + half).min(range.end)
         } else {
             let half = length / 2;
             let start = range.start.saturating_sub(half).max(self.whole.start);
             start..(range.end + half).min(self.whole.end)
         };
-        if range.is_empty() {
-            return;
-        }
         self.range = (range != self.whole).then_some(range);
         self.refresh(source);
     }

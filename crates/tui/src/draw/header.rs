@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -5,13 +7,16 @@ use ratatui::text::{Line, Span};
 
 use super::put;
 use crate::app::{App, View};
-use crate::format::{bytes, duration, shorten, thousands};
+use crate::format::{bars, bytes, duration, shorten, thousands};
 
 /// Draws what stands above the rows; returns how many lines that are.
 pub(super) fn draw(app: &App, area: Rect, buf: &mut Buffer) -> u16 {
     let mut lines = vec![title(app, area.width)];
     lines.extend(flow(facts(app), area.width));
     if !app.live {
+        if area.height >= 20 {
+            lines.push(load_bar(app, area.width));
+        }
         lines.push(time_bar(app, area.width));
     }
     lines.push(tabs(app));
@@ -81,7 +86,13 @@ fn facts(app: &App) -> Vec<Fact> {
             facts.push((format!("throttled {} a second", duration(throttled)), style));
         }
     }
-    if let Some(event) = app.facts.events.get(usize::from(app.event)) {
+    let event = app.facts.events.get(usize::from(app.event));
+    if let (Some(true), Some(all)) = (event.map(|it| it.is_time), app.facts.machine_cpus) {
+        let shown = app.range.as_ref().unwrap_or(&app.whole);
+        let used = app.picture.all.period as f64 / (shown.end - shown.start).max(1) as f64;
+        facts.push((format!("CPU {used:>5.2} of {all}"), plain));
+    }
+    if let Some(event) = event {
         let of = match app.facts.events.len() {
             1 => String::new(),
             count => format!(" ({} of {count})", app.event + 1),
@@ -157,9 +168,25 @@ fn flow(facts: Vec<Fact>, width: u16) -> Vec<Line<'static>> {
     lines
 }
 
-/// The recording from its start to its end, with the range that is shown.
-fn time_bar(app: &App, width: u16) -> Line<'static> {
+/// How much of the event there was, from the recording's start to its end.
+fn load_bar(app: &App, width: u16) -> Line<'static> {
     let columns = usize::from(width).saturating_sub(2).max(1);
+    let bars = bars(&app.load.columns(columns), 1.0);
+    let range = range_columns(app, columns);
+    let part = |part: Range<usize>| -> String {
+        let part = bars.chars().skip(part.start).take(part.len());
+        part.collect()
+    };
+    Line::from(vec![
+        Span::raw(" "),
+        Span::styled(part(0..range.start), app.theme.faint()),
+        Span::styled(part(range.clone()), app.theme.bars()),
+        Span::styled(part(range.end..columns), app.theme.faint()),
+    ])
+}
+
+/// Which columns of a bar stand for the range that is shown.
+fn range_columns(app: &App, columns: usize) -> Range<usize> {
     let length = (app.whole.end - app.whole.start).max(1);
     let column = |at: u64| {
         let at = at.saturating_sub(app.whole.start).min(length);
@@ -167,7 +194,13 @@ fn time_bar(app: &App, width: u16) -> Line<'static> {
     };
     let range = app.range.as_ref().unwrap_or(&app.whole);
     let start = column(range.start).min(columns - 1);
-    let end = column(range.end).max(start + 1);
+    start..column(range.end).max(start + 1)
+}
+
+/// The recording from its start to its end, with the range that is shown.
+fn time_bar(app: &App, width: u16) -> Line<'static> {
+    let columns = usize::from(width).saturating_sub(2).max(1);
+    let Range { start, end } = range_columns(app, columns);
     Line::from(vec![
         Span::raw("["),
         Span::styled("·".repeat(start), app.theme.faint()),

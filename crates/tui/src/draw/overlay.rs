@@ -51,7 +51,12 @@ fn last_line(app: &App, width: u16) -> Line<'static> {
         }
         Some(message) => Line::styled(shorten(&message.text, width), app.theme.notice()),
         None => {
-            let keys = "? help  Tab view  Enter callers  / find  o focus  h hide  w write  q quit";
+            let keys = match app.live {
+                true => "? help  Tab view  Enter callers  / find  o focus  h hide  w write  q quit",
+                false => {
+                    "? help  Tab view  Enter callers  / find  + - , . time range  e event  q quit"
+                }
+            };
             Line::styled(shorten(keys, width), app.theme.faint())
         }
     }

@@ -149,3 +149,14 @@ fn the_cursor_can_be_seen_without_colours() {
     let style = screens.style_of(&name);
     assert!(style.add_modifier.contains(Modifier::REVERSED));
 }
+
+#[test]
+fn the_documentation_lists_every_key() {
+    let page = include_str!("../../../../docs/top.md");
+    for live in [true, false] {
+        for (label, help) in crate::keys::help(live) {
+            let line = format!("    {label:<9}  {help}\n");
+            assert!(page.contains(&line), "{line} is not in docs/top.md");
+        }
+    }
+}

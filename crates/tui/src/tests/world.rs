@@ -100,6 +100,7 @@ pub(super) fn add_ending(
         names: &names,
         dsos: &dsos,
         comms: &comms,
+        inline: true,
         process_name: &|pid| Some(if pid == Pid(200) { "other" } else { "server" }.to_owned()),
     };
     Intake::new(history, samples).add(span, profile.samples());
@@ -328,6 +329,7 @@ fn facts(live: bool) -> Facts {
     let event = |name: &str| EventFacts {
         name: name.to_owned(),
         rate: "99 Hz".to_owned(),
+        is_time: name == "cpu-clock",
     };
     Facts {
         target: "server (100)".to_owned(),
@@ -338,6 +340,7 @@ fn facts(live: bool) -> Facts {
             quota: Some(1.5),
             throttled: Some(Duration::from_millis(230)),
         }),
+        machine_cpus: (!live).then_some(4),
         events: vec![event("cpu-clock"), event("page-faults")],
         lost: 12,
         cost: live.then_some(Cost {
