@@ -1,0 +1,15 @@
+//! Files of stock perf read by `prof`, and files of `prof` read by others. The judge is the `perf` of
+//! the machine: what it prints about the same file.
+#![forbid(unsafe_code)]
+
+mod big_endian; // files of other machines
+mod lab; // a program to record, and what prints about a recording
+mod matrix; // every kind of file that perf writes
+mod others; // what perf and inferno make of our files
+mod rules; // where `prof` says something else than perf, and why
+mod script; // `perf script` beside `prof script`
+mod table; // `perf report` beside `prof report`
+
+#[allow(dead_code)] // of the end-to-end tests
+#[path = "../e2e/support.rs"]
+mod support;

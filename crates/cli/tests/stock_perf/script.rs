@@ -1,0 +1,180 @@
+//! `perf script` beside `prof script`: sample by sample, frame by frame.
+
+use crate::lab::{COMMS, Lab};
+use crate::rules::{Aliases, Explained, Rule};
+
+/// A frame: ` ADDRESS NAME+0xOFFSET (MODULE)`.
+#[derive(Debug, PartialEq)]
+struct Frame<'a> {
+    address: &'a str,
+    name: &'a str,
+    offset: &'a str,
+    module: &'a str,
+}
+
+impl<'a> Frame<'a> {
+    fn parse(line: &'a str) -> Self {
+        let line = line.trim();
+        let (address, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let (symbol, module) = match rest.rsplit_once(" (") {
+            Some((symbol, module)) => (symbol, module.trim_end_matches(')')),
+            None => (rest, ""),
+        };
+        let (name, offset) = symbol.rsplit_once("+0x").unwrap_or((symbol, ""));
+        Self {
+            address,
+            name,
+            offset,
+            module,
+        }
+    }
+
+    /// The rule that explains why perf has `theirs` here; `None` if nothing does.
+    fn explain(&self, theirs: &Self, is_caller: bool, aliases: &Aliases) -> Option<Rule> {
+        let same_place = self.address == theirs.address && self.module == theirs.module;
+        let is_stub = theirs.name.ends_with("@plt") || self.name.ends_with("@plt");
+        if same_place && self.offset == theirs.offset && !self.offset.is_empty() {
+            let kernel = aliases.plain(self.name) == aliases.plain(theirs.name);
+            return (kernel || !self.module.starts_with('[')).then_some(Rule::Alias);
+        }
+        if same_place && is_stub {
+            return Some(Rule::PltStub);
+        }
+        if same_place && is_caller && theirs.offset == "0" {
+            return Some(Rule::ReturnAddress);
+        }
+        let is_nowhere = self.name == "[unknown]" && self.module == "[unknown]";
+        (is_nowhere && theirs.module.starts_with('/')).then_some(Rule::MapsAfterExec)
+    }
+}
+
+/// A sample: its line, and the frames below it.
+struct Sample<'a> {
+    head: &'a str,
+    frames: Vec<Frame<'a>>,
+}
+
+fn parse(text: &str) -> Vec<Sample<'_>> {
+    let mut samples: Vec<Sample<'_>> = Vec::new();
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        if let (true, Some(sample)) = (line.starts_with('\t'), samples.last_mut()) {
+            sample.frames.push(Frame::parse(line));
+        } else {
+            let (head, frame) = without_frame(line.trim_end());
+            samples.push(Sample {
+                head,
+                frames: frame.into_iter().collect(),
+            });
+        }
+    }
+    samples
+}
+
+/// The lines of the samples.
+pub(crate) fn heads(script: &str) -> Vec<&str> {
+    parse(script)
+        .into_iter()
+        .map(|sample| sample.head)
+        .collect()
+}
+
+/// Takes the instruction off the line of a sample without a callchain.
+fn without_frame(line: &str) -> (&str, Option<Frame<'_>>) {
+    let Some((head, rest)) = line.rsplit_once(": ") else {
+        return (line, None);
+    };
+    let address = rest.split_whitespace().next().unwrap_or_default();
+    let is_frame = rest.ends_with(')') && u64::from_str_radix(address, 16).is_ok();
+    match is_frame {
+        true => (head, Some(Frame::parse(rest))),
+        false => (line, None),
+    }
+}
+
+/// Whether the two lines differ in nothing but the thread's name, which perf does not know.
+fn only_perf_knows_no_name(ours: &str, theirs: &str) -> bool {
+    let theirs = theirs.trim_start();
+    let rest = theirs.split_once(' ').map_or("", |(_, rest)| rest);
+    theirs.starts_with(':') && !rest.is_empty() && ours.ends_with(rest.trim_start())
+}
+
+/// Compares what both print about a file, and fails where no rule explains a difference.
+pub(crate) fn compare(lab: &Lab, file: &str) -> Explained {
+    let options = "script --ns --no-inline";
+    let ours = lab.prof(options, file).ok().out;
+    let theirs = lab.perf(options, file).ok().out;
+    let aliases = Aliases::of_this_kernel();
+    let (ours, theirs) = (parse(&ours), parse(&theirs));
+    let mut explained = Explained::default();
+    assert_eq!(ours.len(), theirs.len(), "samples of {file}");
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        if ours.head != theirs.head {
+            let nameless = only_perf_knows_no_name(ours.head, theirs.head);
+            let differs = "the lines of a sample";
+            assert!(
+                nameless,
+                "{file}: {differs}\n{}\n{}",
+                ours.head, theirs.head
+            );
+            explained.rules.insert(Rule::NamelessThread);
+        }
+        // What else runs on this machine is not ours to explain.
+        let is_ours = COMMS
+            .iter()
+            .any(|comm| ours.head.trim_start().starts_with(comm));
+        if is_ours {
+            chains(file, ours, theirs, &aliases, &mut explained);
+        }
+    }
+    explained
+}
+
+fn chains(
+    file: &str,
+    ours: &Sample<'_>,
+    theirs: &Sample<'_>,
+    aliases: &Aliases,
+    explained: &mut Explained,
+) {
+    if theirs.frames.is_empty() && !ours.frames.is_empty() {
+        explained.rules.insert(Rule::MarkerOnStack);
+        return;
+    }
+    let is_dwarf = file.starts_with("dwarf");
+    let mut theirs_left = theirs.frames.iter().enumerate().peekable();
+    for frame in &ours.frames {
+        let Some(&(index, other)) = theirs_left.peek() else {
+            assert!(is_dwarf, "{file}: longer than perf's\n{}", ours.head);
+            explained.rules.insert(Rule::LongerStack);
+            continue;
+        };
+        if frame == other {
+            theirs_left.next();
+            continue;
+        }
+        if other.module.is_empty() && frame.address == other.address && frame.name == other.name {
+            explained.rules.insert(Rule::TracepointsOfPipe);
+            theirs_left.next();
+            continue;
+        }
+        let rule = frame.explain(other, index > 0, aliases);
+        if rule.is_none() && is_dwarf {
+            explained.rules.insert(Rule::LongerStack);
+            continue; // a frame that perf skipped
+        }
+        let rule =
+            rule.unwrap_or_else(|| panic!("{file}: {}\nprof {frame:?}\nperf {other:?}", ours.head));
+        explained.add(rule, [frame.name, other.name]);
+        theirs_left.next();
+    }
+    let mut missing: Vec<_> = theirs_left.collect();
+    if is_dwarf && matches!(missing[..], [(_, frame)] if frame.module == "[unknown]") {
+        explained.rules.insert(Rule::FollowedNonsense);
+        missing.clear();
+    }
+    assert!(
+        missing.is_empty(),
+        "{file}: {}\nonly perf has {missing:?}",
+        ours.head
+    );
+}
