@@ -2,7 +2,7 @@
 //!
 //! In: bytes. Out: attrs, event names, records, their order, and what they say about processes.
 //! Elsewhere: opening events (`prof-sampler`), files around the records (`prof-perfdata`).
-//! Little-endian only.
+//! Little-endian only: `prof-perfdata` turns the records of big-endian machines.
 #![forbid(unsafe_code)]
 
 pub mod abi; // the ABI's numbers

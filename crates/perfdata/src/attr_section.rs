@@ -3,6 +3,7 @@
 use prof_event::{Event, EventAttr, EventSet, Reader, Words};
 
 use crate::Error;
+use crate::big_endian;
 use crate::header::{FileHeader, Section};
 use crate::source::Source;
 
@@ -36,14 +37,26 @@ pub(crate) fn to_bytes(events: &EventSet, ids: &[Section]) -> Vec<u8> {
 }
 
 /// Reads the entries and the ids. The events have no names yet.
-pub(crate) fn parse(source: &Source, header: &FileHeader) -> Result<Vec<Event>, Error> {
+pub(crate) fn parse(
+    source: &Source,
+    header: &FileHeader,
+    big_endian: bool,
+) -> Result<Vec<Event>, Error> {
     let offset = header.attrs.offset;
     let stride = usize::try_from(header.attr_stride).unwrap_or(usize::MAX);
     let Some(attr_size) = stride.checked_sub(16) else {
         let what = format!("an entry has {stride} bytes, too few for an attr");
         return Err(Error::corrupt(NAME, offset, what));
     };
-    let bytes = source.section(NAME, header.attrs)?;
+    let mut bytes = source.section(NAME, header.attrs)?;
+    if big_endian {
+        for entry in bytes.chunks_exact_mut(stride) {
+            let (attr, ids) = entry.split_at_mut(attr_size);
+            let turned = big_endian::turn_attr(attr);
+            turned.map_err(|error| Error::corrupt(NAME, offset, error.to_string()))?;
+            big_endian::turn_words(ids);
+        }
+    }
     let mut events = Vec::new();
     // The ids of no two events overlap, so all together they fit into the file.
     let mut ids_left = source.len();
@@ -56,7 +69,10 @@ pub(crate) fn parse(source: &Source, header: &FileHeader) -> Result<Vec<Event>, 
         ids_left = ids_left
             .checked_sub(ids.size)
             .ok_or_else(|| corrupt("the ids of the events do not fit into the file"))?;
-        let ids = source.section("the ids of an event", ids)?;
+        let mut ids = source.section("the ids of an event", ids)?;
+        if big_endian {
+            big_endian::turn_words(&mut ids);
+        }
         events.push(Event {
             attr,
             name: String::new(),

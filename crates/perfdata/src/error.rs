@@ -14,9 +14,6 @@ pub enum Error {
     /// Something else than perf.data.
     #[error("not a perf.data file: {0}")]
     NotPerfData(&'static str),
-    /// Recorded on a big-endian machine.
-    #[error("the file was recorded on a big-endian machine; only little-endian files can be read")]
-    BigEndian,
     /// The file ends inside one of its parts.
     #[error(
         "{section} reaches behind the end of the file: {size} bytes at offset {offset:#x}, but the file has {len}"

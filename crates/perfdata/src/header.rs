@@ -107,9 +107,6 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Form, Error> {
     if let Some(what) = other_format(bytes) {
         return Err(Error::NotPerfData(what));
     }
-    if bytes.starts_with(b"2ELIFREP") {
-        return Err(Error::BigEndian);
-    }
     parse_fields(bytes).map_err(|Short| Error::Truncated {
         section: "the file header",
         offset: 0,
@@ -151,8 +148,10 @@ fn parse_fields(bytes: &[u8]) -> Result<Result<Form, Error>, Short> {
 
 /// What a file is that is not perf.data.
 fn other_format(bytes: &[u8]) -> Option<&'static str> {
-    const KNOWN: [(&[u8], &str); 9] = [
-        (b"PERFFILE", "it has the format of perf before 2.6.34"),
+    const V1: &str = "it has the format of perf before 2.6.34, which is not read";
+    const KNOWN: [(&[u8], &str); 10] = [
+        (b"PERFFILE", V1),
+        (b"ELIFFREP", V1),
         (b"\x7fELF", "it is an ELF program or library"),
         (b"\x1f\x8b", "it is gzip compressed; unpack it first"),
         (
@@ -168,7 +167,7 @@ fn other_format(bytes: &[u8]) -> Option<&'static str> {
     if bytes.is_empty() {
         return Some("it is empty");
     }
-    if bytes.starts_with(&MAGIC) || bytes.starts_with(b"2ELIFREP") {
+    if bytes.starts_with(&MAGIC) {
         return None;
     }
     let known = KNOWN.iter().find(|(magic, _)| bytes.starts_with(magic));
@@ -233,7 +232,6 @@ mod tests {
             message(b"\x1f\x8b\x08"),
             "not a perf.data file: it is gzip compressed; unpack it first"
         );
-        assert!(message(b"2ELIFREP\0\0\0\0\0\0\0\x68").contains("big-endian"));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Reads and writes perf.data.
 //!
 //! In: records as the kernel wrote them, facts about the host, names. Out: a file or a pipe that
-//! perf reads; the same records back, in time order. Little-endian only.
+//! perf reads; the same records back, in time order. Files of big-endian machines are read too.
 //! Elsewhere: what a record says (`prof-event`), opening events (`prof-sampler`), finding names
 //! (`prof-symbolizer`).
 #![forbid(unsafe_code)]
 
 mod attr_section; // events and their ids
+mod big_endian; // recordings of other machines, turned
 mod chunks; // bytes of records that wait
 mod compression; // zstd records
 mod error;

@@ -7,11 +7,13 @@ use std::path::Path;
 use prof_event::abi::record;
 use prof_event::{EventSet, HEADER_SIZE, RawRecord, derive_name};
 
+use crate::big_endian::{self, BigEndianReader, Layouts};
 use crate::feature::{Features, bit, parse_event_names};
 use crate::header::{self, FILE_SIZE, FileHeader, Form, PIPE_SIZE, Section};
 use crate::names::StoredNames;
 use crate::pass::{Context, Item, Pass};
 use crate::source::{Feed, MapPart, Source};
+use crate::tracing_data::TracingData;
 use crate::trailer::Trailer;
 use crate::{Error, attr_section, pipe};
 
@@ -28,6 +30,8 @@ pub struct Recording {
     unfinished: bool,
     /// Whether the records have told what they know about events and facts.
     told: bool,
+    /// Whether a big-endian machine recorded it.
+    big_endian: bool,
 }
 
 enum Input {
@@ -100,15 +104,24 @@ impl Recording {
         let mut bytes = Vec::new();
         let mut first = stream.by_ref().take(PIPE_SIZE);
         first.read_to_end(&mut bytes).map_err(pipe)?;
+        let big_endian = big_endian::is_big_endian(&bytes);
+        let mut start = bytes.clone();
+        if big_endian {
+            big_endian::turn_header(&mut start);
+        }
         let is_pipe =
-            bytes.len() as u64 == PIPE_SIZE && matches!(header::parse(&bytes), Ok(Form::Pipe));
+            start.len() as u64 == PIPE_SIZE && matches!(header::parse(&start), Ok(Form::Pipe));
         if !is_pipe {
             stream.read_to_end(&mut bytes).map_err(pipe)?;
             return Self::from_bytes(bytes);
         }
-        let mut stream: Box<dyn Read + Send> = Box::new(stream);
+        let mut stream: Box<dyn Read + Send> = match big_endian {
+            true => Box::new(BigEndianReader::new(stream, Layouts::default())),
+            false => Box::new(stream),
+        };
         let prelude = Prelude::read(&mut stream)?;
-        Self::from_prelude(prelude, |prelude| Input::Pipe(prelude, Some(stream)))
+        let input = |prelude| Input::Pipe(prelude, Some(stream));
+        Self::from_prelude(prelude, big_endian, input)
     }
 
     fn from_source(source: Source) -> Result<Self, Error> {
@@ -116,18 +129,30 @@ impl Recording {
             offset: 0,
             size: source.len().min(FILE_SIZE),
         };
-        let start = source.section("the file header", start)?;
+        let mut start = source.section("the file header", start)?;
+        let big_endian = big_endian::is_big_endian(&start);
+        if big_endian {
+            big_endian::turn_header(&mut start);
+        }
         match header::parse(&start)? {
             Form::Pipe => {
-                let mut rest = source.reader_from(PIPE_SIZE);
-                let prelude = Prelude::read(&mut rest)?;
-                Self::from_prelude(prelude, |prelude| Input::PipeFile(source, prelude))
+                let rest = source.reader_from(PIPE_SIZE);
+                let prelude = match big_endian {
+                    true => Prelude::read(&mut BigEndianReader::new(rest, Layouts::default())),
+                    false => Prelude::read(&mut { rest }),
+                };
+                let input = |prelude| Input::PipeFile(source, prelude);
+                Self::from_prelude(prelude?, big_endian, input)
             }
-            Form::File(header) => Self::from_file(source, &header),
+            Form::File(header) => Self::from_file(source, &header, big_endian),
         }
     }
 
-    fn from_prelude(prelude: Prelude, input: impl FnOnce(Prelude) -> Input) -> Result<Self, Error> {
+    fn from_prelude(
+        prelude: Prelude,
+        big_endian: bool,
+        input: impl FnOnce(Prelude) -> Input,
+    ) -> Result<Self, Error> {
         let (events, features, warnings) = prelude.learn();
         let this = Self {
             input: input(prelude),
@@ -138,13 +163,14 @@ impl Recording {
             warnings,
             unfinished: false,
             told: false,
+            big_endian,
         };
         this.with_events(PIPE_SIZE)
     }
 
-    fn from_file(source: Source, header: &FileHeader) -> Result<Self, Error> {
+    fn from_file(source: Source, header: &FileHeader, big_endian: bool) -> Result<Self, Error> {
         let mut events = EventSet::default();
-        for mut event in attr_section::parse(&source, header)? {
+        for mut event in attr_section::parse(&source, header, big_endian)? {
             event.name = derive_name(&event.attr);
             events.push(event);
         }
@@ -177,6 +203,7 @@ impl Recording {
             warnings,
             unfinished,
             told: false,
+            big_endian,
         };
         let end = this.read_features(header);
         this.read_names(end);
@@ -235,7 +262,12 @@ impl Recording {
             size: bits.len() as u64 * 16,
         };
         let table = match main.section("the feature table", table) {
-            Ok(table) => table,
+            Ok(mut table) => {
+                if self.big_endian {
+                    big_endian::turn_words(&mut table);
+                }
+                table
+            }
             Err(error) => {
                 self.warnings.push(error.to_string());
                 return end;
@@ -247,13 +279,17 @@ impl Recording {
                 continue;
             }
             end = end.max(section.end());
-            let payload = match main.section("a feature", section) {
+            let mut payload = match main.section("a feature", section) {
                 Ok(payload) => payload,
                 Err(error) => {
                     self.warnings.push(format!("feature {bit}: {error}"));
                     continue;
                 }
             };
+            if self.big_endian {
+                // What ends too early is found to do so below.
+                let _ = big_endian::turn_feature(bit, &mut payload);
+            }
             let result = if bit == bit::EVENT_DESC {
                 parse_event_names(&payload).map(|names| {
                     for (index, name) in names.into_iter().enumerate() {
@@ -356,18 +392,32 @@ impl Recording {
             known_until,
             unfinished: self.unfinished,
         };
+        let layouts = self.big_endian.then(|| layouts(&context));
         let mut pass = Pass::new(context, visit);
-        match &mut self.input {
-            Input::Files { main, data, parts } => {
+        match (&mut self.input, layouts) {
+            (Input::Files { main, data, parts }, Some(layouts)) => {
+                let all = parts.iter().map(|part| (part, part.all_from(0)));
+                for (source, section) in std::iter::once((&*main, *data)).chain(all) {
+                    let bytes = source.reader_from(section.offset).take(section.size);
+                    let mut bytes = BigEndianReader::new(bytes, layouts.clone());
+                    pass.run(Feed::pipe(section.offset, &[], &mut bytes))?;
+                }
+            }
+            (Input::PipeFile(source, _), Some(_)) => {
+                let bytes = source.reader_from(PIPE_SIZE);
+                let mut bytes = BigEndianReader::new(bytes, Layouts::default());
+                pass.run(Feed::pipe(PIPE_SIZE, &[], &mut bytes))?;
+            }
+            (Input::Files { main, data, parts }, None) => {
                 pass.run(Feed::of(main, *data))?;
                 for part in parts {
                     pass.run(Feed::of(part, part.all_from(0)))?;
                 }
             }
-            Input::PipeFile(source, _) => {
+            (Input::PipeFile(source, _), None) => {
                 pass.run(Feed::of(source, source.all_from(PIPE_SIZE)))?;
             }
-            Input::Pipe(prelude, stream) => {
+            (Input::Pipe(prelude, stream), _) => {
                 let mut stream = stream.take().ok_or(Error::ReadAlready)?;
                 pass.run(Feed::pipe(PIPE_SIZE, &prelude.0, &mut *stream))?;
             }
@@ -434,6 +484,16 @@ impl Prelude {
             rest = &rest[behind..];
         }
         (events, features, warnings)
+    }
+}
+
+/// Where the numbers in the records of a big-endian file are.
+fn layouts(context: &Context<'_>) -> Layouts {
+    let formats = context.features.tracing_data.as_deref();
+    let formats = formats.and_then(|formats| TracingData::parse(formats).ok());
+    Layouts {
+        events: context.events.clone(),
+        tracepoints: formats.unwrap_or_default(),
     }
 }
 
