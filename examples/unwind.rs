@@ -11,7 +11,7 @@ use prof_event::{EventSet, EventSpec, RawRecord, Record, Sample, Tracker};
 use prof_model::{AddressSpace, DsoId, DsoTable, Pid, VirtAddr};
 use prof_sampler::{Clock, Options, Rate, Sampler, Sink, StackCapture, Target};
 use prof_symbolizer::FileFinder;
-use prof_unwinder::{Images, Regs, StackCopy, Unwinder};
+use prof_unwinder::{Images, Process, Regs, StackCopy, Unwinder, UserState};
 
 /// The bytes of the files that a process has mapped.
 struct Files<'a> {
@@ -51,7 +51,17 @@ impl First {
             dsos: &processes.dsos,
         };
         let mut chain = Vec::new();
-        let end = Unwinder::new().unwind(space, &mut files, &regs, &copy, &[], 1024, &mut chain);
+        let process = Process {
+            space,
+            images: &mut files,
+            live: None,
+        };
+        let state = UserState {
+            regs: &regs,
+            stack: &copy,
+            kernel_chain: &[],
+        };
+        let end = Unwinder::new().unwind(process, state, 1024, &mut chain);
         for addr in chain {
             let mapping = space.find(addr)?;
             let dso = processes.dsos.get(mapping.dso).short_name();

@@ -26,8 +26,8 @@ int main(int argc, char **argv)
 {
     int depth = argc > 2 ? atoi(argv[2]) : 300;
     ns until = cpu_now();
-    for (long i = cycles(argc, argv); i > 0; i--)
-        down(depth, until += 4 * quarter(i));
+    for (long i = cycles(argc, argv); i > 0; i -= 10)
+        down(depth, until += 40 * quarter(i));
     NOT_LAST;
     return 0;
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use prof_event::abi::{callchain, flag, sample};
 use prof_event::{Decoded, Event, EventSet, Mmap, Record, Sample, Tracker};
@@ -11,7 +12,7 @@ use prof_model::{
 };
 use prof_profile::{Detail, EventInfo, FrameKey, Profile};
 use prof_symbolizer::{FileFinder, FoundFile, Symbolizer};
-use prof_unwinder::{Images, Regs, StackCopy, Unwinder};
+use prof_unwinder::{Images, LiveMemory, Process, Regs, StackCopy, Unwinder, UserState};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::generated::GeneratedCode;
@@ -116,6 +117,22 @@ impl Images for ImagesOf<'_> {
     }
 }
 
+/// The memory of a process that runs.
+struct MemoryOf {
+    pid: Pid,
+    was_read: bool,
+}
+
+impl LiveMemory for MemoryOf {
+    fn read(&mut self, addr: VirtAddr, into: &mut [u8]) -> usize {
+        self.was_read = true;
+        prof_sampler::read_memory(self.pid, addr, into)
+    }
+}
+
+/// For so long after a sample whose stack went on in live memory, the next one is expected.
+const RACE: Duration = Duration::from_millis(500);
+
 /// Takes records in time order and aggregates the samples.
 pub struct Stage {
     /// Names and mappings as of the last record.
@@ -137,6 +154,7 @@ pub struct Stage {
     kernel_walk: Vec<u64>,
     nowhere: AddressSpace,
     starting: FxHashSet<Pid>, // in execve: not yet seen to run their new program
+    live_read: Option<Instant>, // when a stack last went on in live memory
 }
 
 /// The most frames that `prof record` keeps of a stack, if not told otherwise.
@@ -151,6 +169,7 @@ impl Stage {
                 true => GeneratedCode::live(),
                 false => GeneratedCode::stored(files.finder.clone()),
             },
+            live_read: files.live.then(Instant::now), // how large stacks are is not known yet
             files,
             profile: Profile::new(events.events().iter().map(event_info).collect()),
             unwinder: Unwinder::new(),
@@ -342,15 +361,26 @@ impl Stage {
             dsos: &processes.dsos,
         };
         self.user.clear();
-        let end = self.unwinder.unwind(
+        let mut memory = MemoryOf {
+            pid: sample.pid,
+            was_read: false,
+        };
+        let process = Process {
             space,
-            &mut images,
-            &registers,
-            &copy,
-            &self.kernel_walk,
-            self.max_stack,
-            &mut self.user,
-        );
+            live: images.files.live.then_some(&mut memory as _),
+            images: &mut images,
+        };
+        let state = UserState {
+            regs: &registers,
+            stack: &copy,
+            kernel_chain: &self.kernel_walk,
+        };
+        let end = self
+            .unwinder
+            .unwind(process, state, self.max_stack, &mut self.user);
+        if memory.was_read {
+            self.live_read = Some(Instant::now());
+        }
         self.chain.push(callchain::USER);
         self.chain.extend(self.user.iter().map(|addr| addr.0));
         end
@@ -447,6 +477,12 @@ impl Stage {
     pub fn close_files(&mut self) {
         self.files = Files::live();
         self.unwinder = Unwinder::new();
+    }
+
+    /// Whether samples should be taken in at once: their stacks are larger than a copy, and the rest
+    /// has to be read before their threads move on.
+    pub fn races(&self) -> bool {
+        self.live_read.is_some_and(|last| last.elapsed() < RACE)
     }
 
     /// What unwinding took.

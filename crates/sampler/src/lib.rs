@@ -5,6 +5,7 @@
 //! is never stopped, traced or changed.
 mod host; // CPUs and limits of this machine
 mod launch; // a command, held before it begins
+mod memory; // of a process that runs
 mod open; // attrs, threads x CPUs, fallbacks
 mod options; // what is asked, what was done differently
 pub mod proc; // what /proc tells
@@ -15,6 +16,7 @@ mod sys; // system calls
 
 pub use host::{max_sample_rate, mlock_kb, online_cpus, paranoid, parse_cpu_list};
 pub use launch::{ExitStatus, HeldCommand, RunningCommand};
+pub use memory::read_memory;
 pub use open::OpenError;
 pub use options::{Clock, Note, Options, Rate, StackCapture, Target};
 pub use sampler::{Sampler, Sink};

@@ -9,7 +9,7 @@ mod support;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use prof_unwinder::Unwinder;
+use prof_unwinder::{Process, Unwinder, UserState};
 use support::{FRAME_POINTER, Framehop, NO_FRAME_POINTER, Recorded, Sample, WHOLE, record};
 
 const ROUNDS: usize = 15;
@@ -79,8 +79,17 @@ fn our_frames(unwinder: &mut Unwinder, recorded: &mut Recorded, samples: &[Sampl
     let mut out = Vec::new();
     let mut frames = 0;
     for sample in samples {
-        let (regs, copy, chain) = (&sample.regs, sample.copy(), &sample.kernel_chain);
-        unwinder.unwind(&space, recorded, regs, &copy, chain, 1000, &mut out);
+        let process = Process {
+            space: &space,
+            images: &mut *recorded,
+            live: None,
+        };
+        let state = UserState {
+            regs: &sample.regs,
+            stack: &sample.copy(),
+            kernel_chain: &sample.kernel_chain,
+        };
+        unwinder.unwind(process, state, 1000, &mut out);
         frames += black_box(&out).len();
     }
     frames

@@ -30,12 +30,12 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
     pub(crate) fn leave_at_sp(&mut self, frame: &mut Frame, at: AtSp) -> Result<(), Stop> {
         let sp = frame.regs.sp().ok_or(ChainEnd::BadFrame)?;
         let slot = sp.wrapping_add(at.return_address.into());
-        let return_address = read(self.stack, slot)?;
+        let return_address = read(&self.memory, slot)?;
         self.check_return(return_address)?;
         let mut regs = frame.regs;
         let mut found = Found::AtSp;
         if let Some(saved) = at.saved_bp {
-            regs.put(BP, Some(read(self.stack, sp.wrapping_add(saved.into()))?));
+            regs.put(BP, Some(read(&self.memory, sp.wrapping_add(saved.into()))?));
             found = Found::ByFramePointer;
         }
         regs.set(SP.into(), slot.wrapping_add(8));
@@ -71,7 +71,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         }
         // Below the stack pointer it may still be a frame, on another stack: Go runs parts of its
         // runtime on one of its own. Only the kernel's walk can have followed it there.
-        let return_address = match (bp >= sp).then(|| read(self.stack, bp.wrapping_add(8))) {
+        let return_address = match (bp >= sp).then(|| read(&self.memory, bp.wrapping_add(8))) {
             Some(result) => result?,
             None => return Err(Stop::Unreadable(bp)),
         };
@@ -80,13 +80,13 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         }
         self.check_return(return_address)?;
         let mut regs = frame.regs;
-        regs.put(BP, Some(read(self.stack, bp)?));
+        regs.put(BP, Some(read(&self.memory, bp)?));
         regs.set(SP.into(), bp.wrapping_add(16));
         enter(frame, regs, return_address, Found::ByFramePointer)
     }
 
     fn leave_leaf(&mut self, frame: &mut Frame, sp: u64) -> Result<(), Stop> {
-        let return_address = read(self.stack, sp)?;
+        let return_address = read(&self.memory, sp)?;
         let mut regs = frame.regs;
         regs.set(SP.into(), sp.wrapping_add(8));
         enter(frame, regs, return_address, Found::AtSp)
@@ -102,7 +102,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
 
     /// Whether the word at the stack pointer is the return address of the interrupted function.
     fn leaf_evidence(&mut self, frame: &Frame, sp: u64) -> Evidence {
-        let Some(return_address) = self.stack.read_u64(VirtAddr(sp)) else {
+        let Some(return_address) = self.memory.read_u64(VirtAddr(sp)) else {
             return Evidence::None;
         };
         if self.check_return(return_address).is_err() {

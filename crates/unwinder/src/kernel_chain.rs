@@ -19,7 +19,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         chain: &mut Chain<'_>,
     ) -> Option<ChainEnd> {
         let bp = frame.regs.get(BP.into())?;
-        let rest = above(kernel_chain, sample, bp, self.stack)?;
+        let rest = above(kernel_chain, sample, bp, self.memory.copy)?;
         let mut end = None;
         for &return_address in rest {
             // the kernel's next entry is this frame's return address only if rbp leads to it

@@ -19,6 +19,7 @@ mod frame_pointer; // without either
 mod functions; // where functions start, for code without tables
 mod image; // a module's file: which bytes are code, tables, read-only data
 mod kernel_chain; // goes on where the copy ends, with what the kernel read live
+mod live; // goes on where the copy ends, with what lies there now
 mod lookup; // what is known about an address
 mod module; // everything known about one mapped file
 mod regs; // user registers of a sample
@@ -30,7 +31,8 @@ mod unwinder; // the walk
 mod x86_64; // register numbers, signal frames, instruction bytes
 
 pub use image::Images;
+pub use live::LiveMemory;
 pub use regs::Regs;
 pub use stack::{StackCopy, StackMemory};
 pub use stats::Stats;
-pub use unwinder::Unwinder;
+pub use unwinder::{Process, Unwinder, UserState};

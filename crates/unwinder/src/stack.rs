@@ -8,9 +8,11 @@ pub trait StackMemory {
     /// The first address behind the captured bytes.
     fn end(&self) -> VirtAddr;
 
-    /// Whether the stack goes on behind [`StackMemory::end`]: the copy ended because of its size.
+    /// Whether the stack may go on behind [`StackMemory::end`].
     fn is_cut(&self) -> bool;
 }
+
+const PAGE: u64 = 4096;
 
 /// The copy of the stack in a sample: `bytes` from the stack pointer upwards.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +46,10 @@ impl StackMemory for StackCopy<'_> {
         VirtAddr(self.start.saturating_add(self.bytes.len() as u64))
     }
 
+    /// A copy that ends before its size at the end of a page may have met one that is not in memory,
+    /// such as the untouched part of a large frame: the kernel copies only what is there.
     fn is_cut(&self) -> bool {
-        self.full
+        self.full || self.end().0.is_multiple_of(PAGE)
     }
 }
 

@@ -5,6 +5,10 @@ pub struct Stats {
     pub chains: u64,
     /// Frames they have.
     pub frames: u64,
+    /// Callchains that go on in live memory, because the thread was seen not to have moved on.
+    pub continued_live: u64,
+    /// Callchains that do not, because it had.
+    pub moved_on: u64,
     /// Frames whose rule was in the cache.
     pub cache_hits: u64,
     /// Frames whose rule had to be looked up.

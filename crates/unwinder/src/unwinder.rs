@@ -1,10 +1,36 @@
 use prof_model::{AddressSpace, ChainEnd, Mapping, VirtAddr};
 
 use crate::cache::{Action, Cache};
+use crate::live::{Beyond, Buffers, FURTHEST, LiveMemory, Memory};
 use crate::module::Modules;
 use crate::rule::{RuleId, RuleStore};
 use crate::step::{Found, Frame, Step, Stop, apply_plain, leave_signal};
 use crate::{Images, Regs, StackMemory, Stats};
+
+/// The process that a sample is of.
+pub struct Process<'a> {
+    /// Its mappings when the sample was taken.
+    pub space: &'a AddressSpace,
+    /// Its mapped files.
+    pub images: &'a mut dyn Images,
+    /// Its memory as it is now, if it can be read. Serves only where the copied stack ends, and only
+    /// where what is copied proves that the thread has stayed in the frames beyond: the word by which
+    /// the last copied frame is returned to, and all bytes from there (4 KiB at least) to the end of
+    /// the copy, are the same before and after reading.
+    pub live: Option<&'a mut dyn LiveMemory>,
+}
+
+/// A thread's user state, as it was sampled.
+pub struct UserState<'a, S: ?Sized> {
+    /// Its registers.
+    pub regs: &'a Regs,
+    /// Its stack.
+    pub stack: &'a S,
+    /// What the kernel's own walk along the frame pointers found: raw user addresses, the first one
+    /// being the instruction pointer; may be empty. It serves only where the copied stack ends, and
+    /// only where its entries provably continue the callchain.
+    pub kernel_chain: &'a [u64],
+}
 
 /// Unwinds stacks, and remembers what it learns about the code on the way. Serves any number of
 /// processes whose mappings name DSOs of one [`prof_model::DsoTable`].
@@ -13,6 +39,7 @@ pub struct Unwinder {
     pub(crate) rules: RuleStore,
     pub(crate) cache: Cache,
     pub(crate) stats: Stats,
+    buffers: Buffers,
 }
 
 impl Default for Unwinder {
@@ -21,8 +48,6 @@ impl Default for Unwinder {
     }
 }
 
-/// How far beyond the copy a stack is believed to reach: an address further away is garbage.
-const MAX_STACK: u64 = 1 << 30;
 /// Signal frames that may lead to a lower stack pointer (to another stack): real programs have one or
 /// two, garbage that points to itself has no end of them.
 const MAX_SWITCHES: u32 = 8;
@@ -34,6 +59,7 @@ impl Unwinder {
             rules: RuleStore::default(),
             cache: Cache::new(),
             stats: Stats::default(),
+            buffers: Buffers::default(),
         }
     }
 
@@ -48,34 +74,32 @@ impl Unwinder {
     /// instruction exactly, and each return address - 1. The instruction that a signal interrupted
     /// and the trampoline that the handler returns to are exact as well, since nothing called there.
     /// At most `max_frames` are kept, the innermost ones.
-    ///
-    /// `kernel_chain` is what the kernel's own walk along the frame pointers found: raw user
-    /// addresses, the first one being the instruction pointer; may be empty. It serves only where
-    /// the copied stack ends, and only where its entries provably continue the callchain.
-    #[expect(clippy::too_many_arguments)] // a sample's parts come from as many places
     pub fn unwind<S: StackMemory + ?Sized>(
         &mut self,
-        space: &AddressSpace,
-        images: &mut dyn Images,
-        regs: &Regs,
-        stack: &S,
-        kernel_chain: &[u64],
+        process: Process<'_>,
+        state: UserState<'_, S>,
         max_frames: usize,
         out: &mut Vec<VirtAddr>,
     ) -> ChainEnd {
         out.clear();
         self.stats.chains += 1;
+        let mut buffers = std::mem::take(&mut self.buffers);
+        let live = process.live.map(|live| live as &mut dyn LiveMemory);
         let mut walk = Walk {
             unwinder: self,
-            space,
-            images,
-            stack,
+            space: process.space,
+            images: process.images,
+            memory: Memory::new(state.stack, live, &mut buffers),
             mapping: None,
             is_elsewhere: false,
             switches: 0,
+            signal_slot: None,
+            quiet: None,
+            first_stuck: None,
         };
         let mut chain = Chain { out, max_frames };
-        let end = walk.run(regs, kernel_chain, &mut chain);
+        let end = walk.run(state.regs, state.kernel_chain, &mut chain);
+        self.buffers = buffers;
         self.stats.frames += out.len() as u64;
         end
     }
@@ -102,18 +126,54 @@ pub(crate) struct Walk<'a, S: ?Sized> {
     pub(crate) unwinder: &'a mut Unwinder,
     pub(crate) space: &'a AddressSpace,
     pub(crate) images: &'a mut dyn Images,
-    pub(crate) stack: &'a S,
+    pub(crate) memory: Memory<'a, S>,
     /// The mapping of the last address: often that of the next.
     pub(crate) mapping: Option<&'a Mapping>,
     /// A signal handler's stack was left for one that is not in the copy.
-    pub(crate) is_elsewhere: bool,
-    pub(crate) switches: u32,
+    is_elsewhere: bool,
+    switches: u32,
+    /// The word in the copy by which the last signal handler returns.
+    signal_slot: Option<u64>,
+    /// The word by which the innermost function returns.
+    quiet: Option<u64>,
+    /// Where the walk went on in live memory.
+    first_stuck: Option<Box<Stuck>>,
+}
+
+/// A frame whose caller cannot be found without the word at `addr`.
+struct Stuck {
+    frame: Frame,
+    action: Action,
+    addr: u64,
+    /// How long the callchain is there.
+    len: usize,
 }
 
 impl<S: StackMemory + ?Sized> Walk<'_, S> {
     fn run(&mut self, sample: &Regs, kernel_chain: &[u64], chain: &mut Chain<'_>) -> ChainEnd {
+        let walked = self.walk(sample, chain);
+        let stuck = match (walked, self.first_stuck.take()) {
+            (Ok(end), None) => return end,
+            (Err(stuck), None) => stuck,
+            (walked, Some(first)) => {
+                // The thread may have moved on while its stack was read.
+                if self.memory.is_unmoved() {
+                    self.unwinder.stats.continued_live += 1;
+                    return walked.unwrap_or_else(|stuck| self.end_at(&stuck));
+                }
+                chain.out.truncate(first.len);
+                first
+            }
+        };
+        self.unwinder.stats.moved_on += u64::from(self.memory.has_moved_on());
+        let Stuck { frame, action, .. } = &*stuck;
+        self.continue_by_kernel(frame, *action, sample, kernel_chain, chain)
+            .unwrap_or_else(|| self.end_at(&stuck))
+    }
+
+    fn walk(&mut self, sample: &Regs, chain: &mut Chain<'_>) -> Result<ChainEnd, Box<Stuck>> {
         let (Some(pc), Some(_)) = (sample.ip(), sample.sp()) else {
-            return ChainEnd::NoUserState;
+            return Ok(ChainEnd::NoUserState);
         };
         let mut frame = Frame {
             regs: *sample,
@@ -124,28 +184,67 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         loop {
             let known = match self.known(frame.pc, !frame.is_interrupted) {
                 Ok(known) => known,
-                Err(end) if chain.out.is_empty() => return chain.push(pc).err().unwrap_or(end),
-                Err(end) => return end,
+                Err(end) if chain.out.is_empty() => {
+                    return Ok(chain.push(pc).err().unwrap_or(end));
+                }
+                Err(end) => return Ok(end),
             };
             if !frame.is_interrupted && !known.is_returned_to {
-                return match known.action {
+                return Ok(match known.action {
                     Action::Rule(_) => ChainEnd::BadFrame,
                     _ => ChainEnd::NoRule,
-                };
+                });
+            }
+            if self.memory.is_live() && self.code(frame.pc.wrapping_sub(1)).is_none() {
+                return Ok(ChainEnd::TruncatedCopy); // whether a call comes before cannot be shown
             }
             if let Err(end) = chain.push(known.shown(frame.pc, frame.is_interrupted)) {
-                return end;
+                return Ok(end);
             }
-            match self.leave(&mut frame, known.action) {
-                Ok(()) => {}
-                Err(Stop::End(end)) => return end,
-                Err(Stop::Unreadable(addr)) => {
-                    return self
-                        .continue_by_kernel(&frame, known.action, sample, kernel_chain, chain)
-                        .unwrap_or_else(|| self.end_at(addr, known.action));
+            while let Err(stop) = self.leave(&mut frame, known.action) {
+                let addr = match stop {
+                    Stop::End(end) => return Ok(end),
+                    Stop::Unreadable(addr) => addr,
+                };
+                let stuck = Box::new(Stuck {
+                    frame,
+                    action: known.action,
+                    addr,
+                    len: chain.out.len(),
+                });
+                if !self.read_on(&stuck) {
+                    return Err(stuck);
                 }
+                self.first_stuck.get_or_insert(stuck);
+            }
+            if self.quiet.is_none() {
+                self.quiet = frame.regs.sp().and_then(|sp| sp.checked_sub(8));
             }
         }
+    }
+
+    /// Gets the word that a frame is stuck for from live memory. `false` if that cannot be.
+    #[cold]
+    fn read_on(&mut self, stuck: &Stuck) -> bool {
+        let Stuck { frame, addr, .. } = *stuck;
+        let Some(sp) = frame.regs.sp() else {
+            return false;
+        };
+        if self.memory.read_u64(VirtAddr(addr)).is_some() {
+            return false; // that was not what it is stuck for
+        }
+        let return_slot = match frame.is_interrupted || self.is_elsewhere {
+            true => self.signal_slot,
+            false => sp.checked_sub(8),
+        };
+        let (Some(return_slot), Some(quiet)) = (return_slot, self.quiet) else {
+            return false; // nothing shows whether the thread is still in its innermost function
+        };
+        let beyond = match self.is_elsewhere {
+            true => Beyond::OtherStack { return_slot, sp },
+            false => Beyond::CopyEnd { return_slot, quiet },
+        };
+        (self.is_elsewhere || self.memory.is_cut()) && self.memory.read_on(beyond, addr)
     }
 
     /// Turns `frame` into its caller.
@@ -154,21 +253,21 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
             Action::Inferred(id) => self.leave_inferred(frame, id),
             Action::Rule(id) => {
                 if let Some(plain) = self.unwinder.rules.plain(id) {
-                    return apply_plain(plain, frame, self.stack);
+                    return apply_plain(plain, frame, &self.memory);
                 }
                 let was_at = frame.regs.sp();
                 let Self {
                     unwinder,
                     space,
-                    stack,
+                    memory,
                     ..
                 } = self;
                 let step = Step {
                     rule: unwinder.rules.rule(id),
                     rules: &unwinder.rules,
-                    stack: *stack,
+                    stack: &*memory,
                     read_any: &mut |addr| {
-                        stack
+                        memory
                             .read_u64(VirtAddr(addr))
                             .or_else(|| constant(&unwinder.modules, space, addr))
                     },
@@ -181,7 +280,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
             }
             Action::SignalReturn => {
                 let was_at = frame.regs.sp();
-                leave_signal(frame, self.stack)?;
+                leave_signal(frame, &self.memory)?;
                 self.note_switch(was_at, frame)
             }
             Action::StackStart => Err(ChainEnd::Root.into()),
@@ -217,19 +316,21 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
                 return Err(ChainEnd::BadFrame.into());
             }
         }
-        self.is_elsewhere = sp.is_none_or(|sp| self.stack.read_u64(VirtAddr(sp)).is_none());
+        self.is_elsewhere = sp.is_none_or(|sp| self.memory.read_u64(VirtAddr(sp)).is_none());
+        self.signal_slot = was_at.and_then(|sp| sp.checked_sub(8));
         Ok(())
     }
 
     /// Why the callchain ends where a word was not captured.
-    fn end_at(&self, addr: u64, action: Action) -> ChainEnd {
-        let beyond = addr
+    fn end_at(&self, stuck: &Stuck) -> ChainEnd {
+        let beyond = stuck
+            .addr
             .saturating_add(7)
-            .checked_sub(self.stack.end().0)
-            .is_some_and(|distance| distance < MAX_STACK);
-        match action {
+            .checked_sub(self.memory.end().0)
+            .is_some_and(|distance| distance < FURTHEST);
+        match stuck.action {
             Action::StackSwitch => ChainEnd::TruncatedCopy,
-            _ if self.is_elsewhere || beyond && self.stack.is_cut() => ChainEnd::TruncatedCopy,
+            _ if self.is_elsewhere || beyond && self.memory.is_cut() => ChainEnd::TruncatedCopy,
             Action::FramePointer | Action::AtSp(_) | Action::Inferred(_) => ChainEnd::NoRule, // it held something else
             _ => ChainEnd::BadFrame,
         }

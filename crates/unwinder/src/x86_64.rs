@@ -35,6 +35,11 @@ pub(crate) const SIGNAL_REGISTERS: [u8; 17] =
 /// Bytes from the stack pointer at the trampoline (a `ucontext`) to its machine context.
 pub(crate) const SIGNAL_REGISTERS_AT: u64 = 40;
 
+/// What the kernel writes to the stack for a signal handler, but for the floating-point registers: the
+/// address of the trampoline, a `ucontext` with all registers, a `siginfo`. Source: `struct
+/// rt_sigframe` in `arch/x86/include/asm/sigframe.h`.
+pub(crate) const SIGNAL_FRAME_BYTES: u64 = 8 + 304 + 128;
+
 /// Every canonical frame address and frame pointer is a multiple of this.
 pub(crate) const STACK_ALIGNMENT: u64 = 8;
 

@@ -3,7 +3,7 @@
 
 mod support;
 
-use prof_model::{ChainEnd, VirtAddr};
+use prof_model::ChainEnd;
 use prof_unwinder::Unwinder;
 use support::{FRAME_POINTER, NO_FRAME_POINTER, Recorded, WHOLE, record};
 
@@ -225,12 +225,8 @@ fn a_sample_without_registers_has_no_user_state() {
         return;
     };
     recorded.samples[0].regs = prof_unwinder::Regs::from_perf(0, []);
-    let space = recorded.space.clone();
-    let mut out = vec![VirtAddr(1)];
-    let regs = recorded.samples[0].regs;
-    let stack = prof_unwinder::StackCopy::new(VirtAddr(0), &[], false);
-    let end = Unwinder::new().unwind(&space, &mut recorded, &regs, &stack, &[], 100, &mut out);
-    assert_eq!((out, end), (vec![], ChainEnd::NoUserState));
+    let result = recorded.unwind(&mut Unwinder::new(), 0);
+    assert_eq!(result, (vec![], ChainEnd::NoUserState));
 }
 
 #[test]

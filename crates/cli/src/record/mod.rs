@@ -192,7 +192,7 @@ fn drain(
         .as_deref()
         .map(RunningCommand::exit_fd)
         .transpose()?;
-    let mut hurry = false;
+    let mut hurry = recorder.stage.races();
     loop {
         let left = match deadline {
             Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
@@ -212,7 +212,7 @@ fn drain(
             }
             sampler.wait(left.min(LONGEST_WAIT), &also)?;
         }
-        hurry = sampler.round(recorder)?;
+        hurry = sampler.round(recorder)? || recorder.stage.races();
         progress.update(recorder);
         if let Some(command) = command.as_deref_mut() {
             // Ctrl-C reached the command as well; it decides when to end.

@@ -97,6 +97,13 @@ pub fn print(recorder: &Recorder, names: &Names, file: Option<&File>, verbose: b
     }
     if verbose {
         let stats = recorder.stage.unwinder_stats();
+        if stats.continued_live + stats.moved_on > 0 {
+            eprintln!(
+                "prof: {} stacks finished from live memory, {} not, because their threads had moved on",
+                thousands(stats.continued_live),
+                thousands(stats.moved_on)
+            );
+        }
         eprintln!("prof: unwinder: {stats:?}");
     }
 }

@@ -148,7 +148,7 @@ impl Collector {
             .as_deref()
             .map(RunningCommand::exit_fd)
             .transpose()?;
-        let mut hurry = false;
+        let mut hurry = self.stage.races();
         let mut next = Instant::now() + EVERY;
         loop {
             if hurry {
@@ -160,7 +160,7 @@ impl Collector {
                 sampler.wait(left.min(LONGEST_WAIT), &also)?;
             }
             self.passed = [self.passed[1], sampler.clock().now()];
-            hurry = sampler.round(self)?;
+            hurry = sampler.round(self)? || self.stage.races();
             if let Some(command) = command.as_deref_mut()
                 && let Some(status) = command.try_wait()?
             {

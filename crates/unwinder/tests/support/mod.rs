@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
 use prof_model::{AddressSpace, ChainEnd, Dso, DsoId, DsoKind, DsoTable, Mapping, VirtAddr};
-use prof_unwinder::{Images, Regs, StackCopy, StackMemory, Unwinder};
+use prof_unwinder::{Images, Process, Regs, StackCopy, StackMemory, Unwinder, UserState};
 
 pub(crate) const NO_FRAME_POINTER: &[&str] = &["-O2", "-fomit-frame-pointer"];
 pub(crate) const FRAME_POINTER: &[&str] = &["-O2", "-fno-omit-frame-pointer"];
@@ -65,7 +65,11 @@ impl Sample {
     }
 
     pub(crate) fn copy(&self) -> StackCopy<'_> {
-        StackCopy::new(VirtAddr(self.sp()), &self.stack, self.is_cut)
+        StackCopy::new(
+            VirtAddr(self.regs.sp().unwrap_or(0)),
+            &self.stack,
+            self.is_cut,
+        )
     }
 
     pub(crate) fn word(&self, addr: u64) -> Option<u64> {
@@ -175,15 +179,17 @@ impl Recorded {
     ) -> (Vec<u64>, ChainEnd) {
         let mut out = Vec::new();
         let space = self.space.clone();
-        let end = unwinder.unwind(
-            &space,
-            self,
-            &sample.regs,
-            &sample.copy(),
-            &sample.kernel_chain,
-            max_frames,
-            &mut out,
-        );
+        let process = Process {
+            space: &space,
+            images: self,
+            live: None,
+        };
+        let state = UserState {
+            regs: &sample.regs,
+            stack: &sample.copy(),
+            kernel_chain: &sample.kernel_chain,
+        };
+        let end = unwinder.unwind(process, state, max_frames, &mut out);
         (out.iter().map(|addr| addr.0).collect(), end)
     }
 
