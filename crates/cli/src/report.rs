@@ -80,6 +80,7 @@ fn wanted(args: &ReportArgs, options: &ReportOptions) -> Wanted {
         usual_text: is_usual,
         counters: args.threads,
         lines: options.needs_lines(),
+        only_frames: false,
     }
 }
 

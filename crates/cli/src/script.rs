@@ -15,6 +15,7 @@ use crate::error::{CliError, Failure, Outcome};
 use crate::header;
 use crate::input::{self, Input};
 use crate::selection::{Selection, Wanted};
+use crate::stage::Keep;
 use crate::trace::Tracepoints;
 
 /// Runs `prof script`: one pass to find the names, one to print.
@@ -59,7 +60,7 @@ pub fn run(args: &ScriptArgs) -> Outcome {
         if result.is_err() {
             return; // nobody reads on
         }
-        stage.take(item.events, &item.decoded, item.chain_end);
+        stage.take_as(item.events, &item.decoded, item.chain_end, Keep::Nothing);
         let Record::Sample(sample) = &item.decoded.record else {
             return;
         };
@@ -78,11 +79,17 @@ pub fn run(args: &ScriptArgs) -> Outcome {
             return;
         }
         let event = &item.events.events()[item.decoded.event];
-        let frames = stage.frames().iter().zip(stage.addresses());
-        let frames = frames.filter_map(|(key, addr)| {
-            let frame = profile.frame_id(key)?;
-            Some(ScriptFrame { addr, frame })
-        });
+        let mut frames = Vec::with_capacity(stage.frames().len());
+        frames.extend(
+            stage
+                .frames()
+                .iter()
+                .zip(stage.addresses())
+                .filter_map(|(key, addr)| {
+                    let frame = profile.frame_id(key)?;
+                    Some(ScriptFrame { addr, frame })
+                }),
+        );
         let script = ScriptSample {
             event: item.decoded.event as u16,
             pid: sample.pid,
@@ -93,7 +100,7 @@ pub fn run(args: &ScriptArgs) -> Outcome {
             period: sample.period,
             ip: sample.ip,
             addr: sample.addr.map(VirtAddr),
-            frames: frames.collect(),
+            frames,
             trace: (event.attr.kind == event_type::TRACEPOINT).then(|| {
                 let raw = sample.raw.unwrap_or_default();
                 tracepoints.print(event.attr.config, raw, &|addr| {
@@ -113,6 +120,7 @@ fn wanted(args: &ScriptArgs) -> Wanted {
     let fields = args.fields.as_deref().unwrap_or_default();
     Wanted {
         lines: fields.contains("srcline"),
+        only_frames: fields.is_empty(), // else what is usual depends on which events have samples
         ..Wanted::default()
     }
 }

@@ -13,7 +13,7 @@ use prof_profile::Detail;
 use crate::args::InputArgs;
 use crate::error::CliError;
 use crate::input;
-use crate::stage::Stage;
+use crate::stage::{Keep, Stage};
 use crate::time_slices::TimeSlices;
 use crate::trace::Tracepoints;
 
@@ -32,6 +32,8 @@ pub struct Wanted {
     pub counters: bool,
     /// Source lines.
     pub lines: bool,
+    /// Names only: the samples are read once more, one by one.
+    pub only_frames: bool,
 }
 
 /// The length of a slice, in nanoseconds, where only the last sample tells how long the recording is.
@@ -101,7 +103,11 @@ impl Selection {
             Record::Sample(sample) if !self.has(sample.time) => {}
             Record::Sample(sample) if self.wanted.interval.is_some() || self.wanted.text => {
                 let detail = self.detail(item, sample);
-                stage.take_detailed(item.events, &item.decoded, item.chain_end, detail);
+                let keep = Keep::Detailed(detail);
+                stage.take_as(item.events, &item.decoded, item.chain_end, keep);
+            }
+            Record::Sample(_) if self.wanted.only_frames => {
+                stage.take_as(item.events, &item.decoded, item.chain_end, Keep::Frames);
             }
             Record::Read { pid, tid, values } if self.wanted.counters => {
                 let counters = self.counters.entry((*pid, *tid)).or_default();

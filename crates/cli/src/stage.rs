@@ -133,6 +133,19 @@ impl LiveMemory for MemoryOf {
 /// For so long after a sample whose stack went on in live memory, the next one is expected.
 const RACE: Duration = Duration::from_millis(500);
 
+/// What becomes of a sample.
+#[derive(Clone, Debug)]
+pub enum Keep {
+    /// It is counted in the profile.
+    Sample,
+    /// It is counted, and reports may tell it from others by a detail.
+    Detailed(Detail),
+    /// Its frames become part of the profile, because names are wanted for them.
+    Frames,
+    /// Only its callchain and frames are looked at.
+    Nothing,
+}
+
 /// Takes records in time order and aggregates the samples.
 pub struct Stage {
     /// Names and mappings as of the last record.
@@ -193,26 +206,16 @@ impl Stage {
         decoded: &Decoded<'_>,
         end: Option<ChainEnd>,
     ) -> Option<ChainEnd> {
-        self.take_in(events, decoded, end, None)
+        self.take_as(events, decoded, end, Keep::Sample)
     }
 
-    /// As [`Stage::take`], for a sample that reports may tell from others by a detail.
-    pub fn take_detailed(
+    /// As [`Stage::take`]; what becomes of a sample is said.
+    pub fn take_as(
         &mut self,
         events: &EventSet,
         decoded: &Decoded<'_>,
         end: Option<ChainEnd>,
-        detail: Detail,
-    ) {
-        self.take_in(events, decoded, end, Some(detail));
-    }
-
-    fn take_in(
-        &mut self,
-        events: &EventSet,
-        decoded: &Decoded<'_>,
-        end: Option<ChainEnd>,
-        detail: Option<Detail>,
+        keep: Keep,
     ) -> Option<ChainEnd> {
         match &decoded.record {
             Record::Sample(sample) => {
@@ -231,9 +234,11 @@ impl Stage {
                     frames: &self.frames,
                     end,
                 };
-                match detail {
-                    Some(detail) => self.profile.add_detailed(&placed, detail),
-                    None => self.profile.add(&placed),
+                match keep {
+                    Keep::Sample => self.profile.add(&placed),
+                    Keep::Detailed(detail) => self.profile.add_detailed(&placed, detail),
+                    Keep::Frames => self.profile.add_frames(&self.frames),
+                    Keep::Nothing => {}
                 }
                 self.open_hit_files(sample.pid);
                 return Some(end);

@@ -204,6 +204,13 @@ impl Profile {
         stack
     }
 
+    /// Takes in frames, to be named, of a sample that is not counted.
+    pub fn add_frames(&mut self, frames: &[FrameKey]) {
+        for &frame in frames {
+            self.frames.intern(frame);
+        }
+    }
+
     /// Forgets the samples but keeps frames and stacks with their ids: a live view's next interval.
     pub fn clear_samples(&mut self) {
         self.samples.clear();

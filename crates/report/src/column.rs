@@ -118,11 +118,6 @@ impl Column {
         )
     }
 
-    /// Whether it is a percentage of the total.
-    pub(crate) fn is_percentage(self) -> bool {
-        !self.is_key() && !matches!(self, Self::Samples | Self::Period)
-    }
-
     /// Its title. Next to `Children` the overhead is called `Self`.
     pub(crate) fn header(self, overhead_is_self: bool) -> &'static str {
         match self {

@@ -45,6 +45,17 @@ pub struct Counts {
     pub own_user: u64,
 }
 
+impl Counts {
+    /// What a column without percentages shows.
+    pub(crate) fn number(&self, column: Column) -> Option<u64> {
+        match column {
+            Column::Samples => Some(self.own.samples),
+            Column::Period => Some(self.own.period),
+            _ => None,
+        }
+    }
+}
+
 /// One line of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -452,41 +463,37 @@ impl<'a> Table<'a> {
     fn sort_rows(&mut self) {
         let rows = std::mem::take(&mut self.rows);
         let callers = self.callers_first(&rows);
-        let order: Vec<Order> = self.layout.order.iter().map(|&it| self.order(it)).collect();
-        let compare = |left: &u32, right: &u32| {
-            let (left, right) = (*left as usize, *right as usize);
-            let (one, other) = (&rows[left], &rows[right]);
-            let by_column = order.iter().map(|order| match order {
-                Order::Children => descending(one, other, |it| it.total.period)
-                    .then_with(|| callers[left].cmp(&callers[right])),
-                Order::Counts(value) => descending(one, other, value),
-                Order::Key(index) => one.keys[*index].cmp(&other.keys[*index]),
-            });
-            by_column
-                .fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
-                .then_with(|| one.keys.cmp(&other.keys))
-        };
-        let mut indices: Vec<u32> = (0..rows.len() as u32).collect();
-        indices.sort_by(compare);
-        let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
-        let in_order = indices.into_iter();
-        self.rows = in_order
-            .filter_map(|index| rows[index as usize].take())
-            .collect();
-    }
-
-    fn order(&self, column: Column) -> Order {
-        match column {
-            Column::Children => Order::Children,
-            Column::Overhead | Column::Period => Order::Counts(|it| it.own.period),
-            Column::OverheadSys => Order::Counts(|it| it.own_kernel),
-            Column::OverheadUser => Order::Counts(|it| it.own_user),
-            Column::Samples => Order::Counts(|it| it.own.samples),
-            key => {
-                let index = self.layout.keys.iter().position(|&it| it == key);
-                Order::Key(index.expect("what orders rows and counts nothing is a key of theirs"))
+        // All that decides, as numbers one after the other: the smaller ones come first.
+        let mut numbers: Vec<u64> = Vec::new();
+        for (row, callers) in rows.iter().zip(&callers) {
+            for &column in &self.layout.order {
+                let value: fn(&Counts) -> u64 = match column {
+                    Column::Children => |it| it.total.period,
+                    Column::Overhead | Column::Period => |it| it.own.period,
+                    Column::OverheadSys => |it| it.own_kernel,
+                    Column::OverheadUser => |it| it.own_user,
+                    Column::Samples => |it| it.own.samples,
+                    key => {
+                        numbers.extend(self.key(row, key));
+                        continue;
+                    }
+                };
+                numbers.extend(row.counts.iter().map(|counts| !value(counts))); // descending
+                if column == Column::Children {
+                    numbers.extend(callers);
+                }
             }
+            numbers.extend_from_slice(&row.keys);
         }
+        let each = numbers.len() / rows.len().max(1);
+        let numbers_of = |row: u32| &numbers[row as usize * each..][..each];
+        let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+        order.sort_unstable_by(|&left, &right| numbers_of(left).cmp(numbers_of(right)));
+        let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
+        let in_order = order.into_iter();
+        self.rows = in_order
+            .filter_map(|row| rows[row as usize].take())
+            .collect();
     }
 
     /// Of rows with the same total in one thread the callers come first. Those of another thread
@@ -495,9 +502,9 @@ impl<'a> Table<'a> {
     ///
     /// Returns for each row what such rows are compared by; all the same if the table has no
     /// callchains.
-    fn callers_first(&self, rows: &[Row]) -> Vec<(u32, i64)> {
+    fn callers_first(&self, rows: &[Row]) -> Vec<[u64; 2]> {
         if !self.layout.chains {
-            return vec![(0, 0); rows.len()];
+            return vec![[0, 0]; rows.len()];
         }
         let key = |row: &Row| (row.first().total.period, row.thread);
         let lead = |row: &Row| Reverse(row.first().own.period);
@@ -517,12 +524,12 @@ impl<'a> Table<'a> {
             lead(left).cmp(&lead(right)).then_with(by_keys)
         });
         let callers_first = self.layout.chain_order == ChainOrder::Caller;
-        let mut ranks = vec![(0, 0); rows.len()];
+        let mut ranks = vec![[0, 0]; rows.len()];
         for (rank, group) in groups.into_iter().enumerate() {
             for row in group {
-                let depth = row.depth as i64;
-                let depth = if callers_first { -depth } else { depth };
-                ranks[row.index as usize] = (rank as u32, depth);
+                let depth = row.depth as u64;
+                let depth = if callers_first { !depth } else { depth };
+                ranks[row.index as usize] = [rank as u64, depth];
             }
         }
         ranks
@@ -565,25 +572,10 @@ impl<'a> Table<'a> {
     }
 }
 
-/// What rows are compared by.
-enum Order {
-    Children,
-    Counts(fn(&Counts) -> u64),
-    Key(usize), // in Row::keys
-}
-
 /// A thread without a name is named after its id, one with a name only by that.
 fn comm_key(key: &SampleKey) -> (Option<CommId>, Tid) {
     match key.comm {
         Some(comm) => (Some(comm), Tid(0)),
         None => (None, key.tid),
     }
-}
-
-/// Compares what rows count, the larger first: of the table's first event, then of the others.
-fn descending(left: &Row, right: &Row, value: impl Fn(&Counts) -> u64) -> std::cmp::Ordering {
-    let pairs = right.counts.iter().zip(&left.counts);
-    let mut orders = pairs.map(|(right, left)| value(right).cmp(&value(left)));
-    let first = orders.find(|order| order.is_ne());
-    first.unwrap_or(std::cmp::Ordering::Equal)
 }

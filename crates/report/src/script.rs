@@ -1,7 +1,10 @@
+use std::cell::RefCell;
+use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::ops::Range;
 
 use prof_model::VirtAddr;
-use prof_profile::{Names, Profile, ScriptFrame, ScriptSample};
+use prof_profile::{FrameId, Names, Profile, ScriptFrame, ScriptSample};
 
 use crate::text::printable;
 use crate::{PlaceId, Places, SymbolKind};
@@ -156,6 +159,43 @@ pub struct ScriptWriter<'a> {
     places: Places,
     options: ScriptOptions,
     event_width: usize,
+    written: RefCell<FrameLines>,
+}
+
+/// The lines of frames as they were written before: most frames come again and again.
+#[derive(Debug, Default)]
+struct FrameLines {
+    fields: Option<ScriptFields>, // for which they are
+    text: String,
+    of_frame: Vec<Range<usize>>, // in `text`; empty where a frame was not written yet
+}
+
+impl FrameLines {
+    /// Appends the lines of a frame, which `write` makes if they are not known.
+    fn push(
+        &mut self,
+        line: &mut String,
+        frame: FrameId,
+        fields: ScriptFields,
+        write: impl FnOnce(&mut String),
+    ) {
+        if self.fields != Some(fields) {
+            *self = Self {
+                fields: Some(fields),
+                ..Self::default()
+            };
+        }
+        if self.of_frame.len() <= frame.index() {
+            self.of_frame.resize(frame.index() + 1, 0..0);
+        }
+        let known = &mut self.of_frame[frame.index()];
+        if known.start == known.end {
+            let start = self.text.len();
+            write(&mut self.text);
+            *known = start..self.text.len();
+        }
+        line.push_str(&self.text[known.clone()]);
+    }
 }
 
 impl<'a> ScriptWriter<'a> {
@@ -168,6 +208,7 @@ impl<'a> ScriptWriter<'a> {
             places: places.with_lines(profile, names, options.inline),
             options,
             event_width: widths.max().unwrap_or(0),
+            written: RefCell::default(),
         }
     }
 
@@ -188,7 +229,7 @@ impl<'a> ScriptWriter<'a> {
         let is_chain = has_callchain && fields.has(ScriptField::Ip);
         let mut line = self.head(sample, fields, is_chain);
         if fields.has(ScriptField::Event) {
-            line.push_str(&format!("{:>1$}: ", event.name, self.event_width));
+            let _ = write!(line, "{:>1$}: ", event.name, self.event_width);
         }
         if let Some(trace) = &sample.trace
             && fields.has(ScriptField::Trace)
@@ -198,7 +239,7 @@ impl<'a> ScriptWriter<'a> {
         if let Some(VirtAddr(addr)) = sample.addr
             && fields.has(ScriptField::Addr)
         {
-            line.push_str(&format!("{addr:>16x} "));
+            let _ = write!(line, "{addr:>16x} ");
         }
         if is_chain {
             line.push('\n');
@@ -218,42 +259,42 @@ impl<'a> ScriptWriter<'a> {
 
     /// Who, where and when, up to the period.
     fn head(&self, sample: &ScriptSample, fields: ScriptFields, is_chain: bool) -> String {
-        let mut line = String::new();
+        let mut line = String::with_capacity(1024);
         if fields.has(ScriptField::Comm) {
             let comm = match sample.comm {
                 Some(comm) => printable(&self.profile.comms.display(comm)).into_owned(),
                 None => format!(":{}", sample.tid),
             };
             if is_chain {
-                line.push_str(&format!("{comm} "));
+                let _ = write!(line, "{comm} ");
             } else {
-                line.push_str(&format!("{comm:>16} "));
+                let _ = write!(line, "{comm:>16} ");
             }
         }
         let (pid, tid) = (sample.pid.0, sample.tid.0);
-        match (fields.has(ScriptField::Pid), fields.has(ScriptField::Tid)) {
-            (true, true) => line.push_str(&format!("{pid:>5}/{tid:<5} ")),
-            (true, false) => line.push_str(&format!("{pid:>5} ")),
-            (false, true) => line.push_str(&format!("{tid:>5} ")),
-            (false, false) => {}
-        }
+        let _ = match (fields.has(ScriptField::Pid), fields.has(ScriptField::Tid)) {
+            (true, true) => write!(line, "{pid:>5}/{tid:<5} "),
+            (true, false) => write!(line, "{pid:>5} "),
+            (false, true) => write!(line, "{tid:>5} "),
+            (false, false) => Ok(()),
+        };
         if let Some(cpu) = sample.cpu
             && fields.has(ScriptField::Cpu)
         {
-            line.push_str(&format!("[{:03}] ", cpu.0));
+            let _ = write!(line, "[{:03}] ", cpu.0);
         }
         if let Some(time) = sample.time
             && fields.has(ScriptField::Time)
         {
             let (seconds, nanos) = (time / 1_000_000_000, time % 1_000_000_000);
             if self.options.nanoseconds {
-                line.push_str(&format!("{seconds:>5}.{nanos:09}: "));
+                let _ = write!(line, "{seconds:>5}.{nanos:09}: ");
             } else {
-                line.push_str(&format!("{seconds:>5}.{:06}: ", nanos / 1000));
+                let _ = write!(line, "{seconds:>5}.{:06}: ", nanos / 1000);
             }
         }
         if fields.has(ScriptField::Period) {
-            line.push_str(&format!("{:>10} ", sample.period));
+            let _ = write!(line, "{:>10} ", sample.period);
         }
         line
     }
@@ -266,17 +307,25 @@ impl<'a> ScriptWriter<'a> {
             .dso
             .is_some_and(|dso| self.profile.dsos.get(dso).kind.is_file_relative());
         let addr = if is_file { key.shown } else { frame.addr.0 };
-        for place in self.places.of_frame(frame.frame) {
-            line.push_str(&format!("\t{addr:>16x}"));
-            self.name(line, place, fields);
-            line.push('\n');
-            self.source_line(line, place, fields, true);
+        let write = |line: &mut String| {
+            for place in self.places.of_frame(frame.frame) {
+                let _ = write!(line, "\t{addr:>16x}");
+                self.name(line, place, fields);
+                line.push('\n');
+                self.source_line(line, place, fields, true);
+            }
+        };
+        if addr == key.shown {
+            let mut written = self.written.borrow_mut();
+            written.push(line, frame.frame, fields, write);
+        } else {
+            write(line); // it has another address in each process
         }
     }
 
     /// The instruction by itself, with its address in the process.
     fn single_frame(&self, line: &mut String, sample: &ScriptSample, fields: ScriptFields) {
-        line.push_str(&format!(" {:>16x}", sample.ip.0));
+        let _ = write!(line, " {:>16x}", sample.ip.0);
         match sample.frames.first() {
             Some(frame) => {
                 let place = self.places.physical(frame.frame);
@@ -309,7 +358,7 @@ impl<'a> ScriptWriter<'a> {
             if symbol.is_named() && fields.has(ScriptField::SymOff) {
                 let physical = self.places.symbol_at(self.places.physical(frame));
                 let offset = key.shown.wrapping_sub(physical.start);
-                line.push_str(&format!("+{offset:#x}"));
+                let _ = write!(line, "+{offset:#x}");
             }
         }
         if symbol.kind == SymbolKind::Inlined {
@@ -318,7 +367,7 @@ impl<'a> ScriptWriter<'a> {
             match symbol.dso {
                 Some(dso) => {
                     let dso = self.profile.dsos.get(dso);
-                    line.push_str(&format!(" ({})", printable(&dso.long_name())));
+                    let _ = write!(line, " ({})", printable(&dso.long_name()));
                 }
                 None => line.push_str(" ([unknown])"),
             }
@@ -333,9 +382,9 @@ impl<'a> ScriptWriter<'a> {
             .places
             .line_by_rank(self.places.get(place).line as usize);
         if below {
-            line.push_str(&format!("  {source}\n"));
+            let _ = writeln!(line, "  {source}");
         } else {
-            line.push_str(&format!("\n  {source}"));
+            let _ = write!(line, "\n  {source}");
         }
     }
 }

@@ -7,7 +7,7 @@ use prof_profile::{Names, Profile, Weight};
 use crate::draw::{push_colored, write_call_tree};
 use crate::hierarchy::HierarchyText;
 use crate::hist::{Row, Table};
-use crate::text::{push_percent, width};
+use crate::text::{push_blanks, push_percent, width};
 use crate::{Column, EventGroup, ReportOptions};
 
 const WIDTH_OF_UNRESOLVED: usize = 16; // the digits of an address
@@ -248,6 +248,12 @@ impl<'t, 'a> TableText<'t, 'a> {
             Column::SymbolSize | Column::Cpu | Column::Socket => write!(text, "{label:>width$}"),
             Column::Symbol | Column::Trace if is_last && !is_cut => text.write_str(&label),
             Column::Symbol | Column::Trace if is_last => write!(text, "{label:.width$}"),
+            _ if label.is_ascii() => {
+                let label = &label[..label.len().min(width)];
+                text.push_str(label);
+                push_blanks(text, width - label.len());
+                Ok(())
+            }
             _ => write!(text, "{label:<width$.width$}"),
         };
     }
@@ -268,21 +274,21 @@ pub(crate) fn push_weights(
     let narrow = options.separator.is_some();
     let start = text.len();
     for member in 0..members {
-        let value = table.value(row, member, column).unwrap_or_default();
-        if column.is_percentage() {
+        if let Some(number) = row.counts[member].number(column) {
+            let digits = if narrow { 1 } else { each.saturating_sub(1) };
+            let _ = write!(text, " {number:digits$}");
+        } else {
+            let value = table.value(row, member, column).unwrap_or_default();
             let digits = if narrow { 1 } else { each.saturating_sub(2) };
             push_colored(text, value, options.color, |text| {
                 text.push(' ');
                 push_percent(text, value, digits);
             });
-        } else {
-            let digits = if narrow { 1 } else { each.saturating_sub(1) };
-            let _ = write!(text, " {value:digits$.0}");
         }
     }
     if narrow {
         let missing = width.saturating_sub(crate::text::width(&text[start..]));
-        text.extend(std::iter::repeat_n(' ', missing));
+        push_blanks(text, missing);
     }
 }
 

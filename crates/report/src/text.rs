@@ -32,6 +32,16 @@ pub(crate) fn width(text: &str) -> usize {
     }
 }
 
+/// Appends so many blanks.
+pub(crate) fn push_blanks(text: &mut String, mut count: usize) {
+    const BLANKS: &str = "                                                                ";
+    while count > BLANKS.len() {
+        text.push_str(BLANKS);
+        count -= BLANKS.len();
+    }
+    text.push_str(&BLANKS[..count]);
+}
+
 /// Appends a share in percent with two decimals, as `{percent:width$.2}%`.
 pub(crate) fn push_percent(text: &mut String, percent: f64, width: usize) {
     let hundredths = percent * 100.0;
@@ -58,8 +68,8 @@ pub(crate) fn push_percent(text: &mut String, percent: f64, width: usize) {
         count += 1;
     }
     let missing = width.saturating_sub(digits.len() - at);
-    text.extend(std::iter::repeat_n(' ', missing));
-    text.extend(digits[at..].iter().map(|&digit| char::from(digit)));
+    push_blanks(text, missing);
+    text.push_str(std::str::from_utf8(&digits[at..]).unwrap_or_default());
     text.push('%');
 }
 

@@ -159,10 +159,14 @@ fn unreadable(error: &io::Error) -> Reason {
     }
 }
 
+/// What the kernel prints of each address.
+const ADDRESS_DIGITS: usize = 16;
+
 /// What was read of a table so far.
 #[derive(Default)]
 struct Parser {
-    symbols: KernelSymbols,
+    names: Vec<u8>,
+    entries: Vec<Entry>,
     hides: bool, // there are functions at address 0
     unsorted: bool,
 }
@@ -178,7 +182,10 @@ impl Parser {
 
     /// `ffffffff81000000 T name\t[module]`
     fn take_line(&mut self, line: &[u8]) -> Option<()> {
-        let digits = line.iter().position(|&byte| byte == b' ')?;
+        let digits = match line.get(ADDRESS_DIGITS) {
+            Some(b' ') => ADDRESS_DIGITS,
+            _ => memchr::memchr(b' ', line)?,
+        };
         let [b' ', kind @ (b'T' | b't' | b'W' | b'w'), b' ', name @ ..] = &line[digits..] else {
             return None;
         };
@@ -187,33 +194,39 @@ impl Parser {
             self.hides = true;
             return None;
         }
-        let ends = |byte: &u8| byte.is_ascii_whitespace();
-        let name = &name[..name.iter().position(ends).unwrap_or(name.len())];
-        let name = String::from_utf8_lossy(name);
-        let KernelSymbols { names, entries } = &mut self.symbols;
-        self.unsorted |= entries.last().is_some_and(|last| addr < last.addr);
-        entries.push(Entry {
+        let end = memchr::memchr3(b'\t', b' ', b'\r', name).unwrap_or(name.len());
+        let last = self.entries.last();
+        self.unsorted |= last.is_some_and(|last| addr < last.addr);
+        self.entries.push(Entry {
             addr,
-            name: u32::try_from(names.len()).ok()?, // no kernel has 4 GiB of names
-            len: u16::try_from(name.len()).ok()?,
+            name: u32::try_from(self.names.len()).ok()?, // no kernel has 4 GiB of names
+            len: u16::try_from(end).ok()?,
             kind: *kind,
         });
-        names.push_str(&name);
+        self.names.extend_from_slice(&name[..end]);
         Some(())
     }
 
-    fn finish(self) -> Result<KernelSymbols, Reason> {
-        let mut symbols = self.symbols;
-        if symbols.entries.is_empty() {
+    fn finish(mut self) -> Result<KernelSymbols, Reason> {
+        if self.entries.is_empty() {
             return Err(match self.hides {
                 true => Reason::KernelRestricted,
                 false => Reason::NoSymbolTable,
             });
         }
         if self.unsorted {
-            symbols.entries.sort_by_key(|entry| entry.addr); // stable
+            self.entries.sort_by_key(|entry| entry.addr); // stable
         }
-        Ok(symbols)
+        // Names have their places: a byte that is no character is replaced by one.
+        let names = String::from_utf8(self.names).unwrap_or_else(|error| {
+            let bytes = error.into_bytes().into_iter();
+            let ascii = bytes.map(|byte| if byte.is_ascii() { byte } else { b'?' });
+            ascii.map(char::from).collect()
+        });
+        Ok(KernelSymbols {
+            names,
+            entries: self.entries,
+        })
     }
 }
 
@@ -223,7 +236,12 @@ fn address(digits: &[u8]) -> Option<u64> {
         return None;
     }
     digits.iter().try_fold(0, |value, &digit| {
-        let digit = char::from(digit).to_digit(16)?;
+        let digit = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            b'A'..=b'F' => digit - b'A' + 10,
+            _ => return None,
+        };
         Some(value << 4 | u64::from(digit))
     })
 }
