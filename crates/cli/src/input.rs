@@ -1,16 +1,16 @@
 //! A recording, read into a profile and named.
 
-use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use prof_model::{BuildId, CpuMode, DsoAddr, DsoId, DsoTable};
+use prof_model::{DsoAddr, DsoId, DsoTable};
 use prof_perfdata::{Error, Item, Recording};
 use prof_profile::Names;
 use prof_symbolizer::{FileFinder, MappedFile, Request};
 
 use crate::args::InputArgs;
+use crate::build_ids::BuildIds;
 use crate::error::CliError;
 use crate::names::{self, Namer};
 use crate::selection::{Counters, Selection, Wanted};
@@ -85,11 +85,7 @@ pub fn stage(recording: &Recording, args: &InputArgs) -> Stage {
     if let Some(names) = recording.stored_names() {
         stage.generated.keep(names);
     }
-    let build_ids = recording.features().build_ids.iter();
-    stage.build_ids = build_ids
-        .filter(|stored| stored.mode != CpuMode::Kernel)
-        .map(|stored| (stored.path.clone(), stored.build_id))
-        .collect::<HashMap<Vec<u8>, BuildId>>();
+    stage.build_ids = BuildIds::of(recording);
     stage
 }
 

@@ -7,6 +7,7 @@
 
 mod args; // the command line
 mod browse; // report on a terminal
+mod build_ids; // which build-id each file had
 mod buildid_list;
 mod demo; // a workload with a known answer
 mod diff; // two recordings

@@ -1,20 +1,18 @@
 //! From a record to a place in the profile: the part of a sample's path that recording and reading
 //! share.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prof_event::abi::{callchain, flag, sample};
 use prof_event::{Decoded, Event, EventSet, Mmap, Record, Sample, Tracker};
-use prof_model::{
-    AddressSpace, BuildId, ChainEnd, CpuMode, DsoId, DsoKind, DsoTable, Pid, VirtAddr,
-};
+use prof_model::{AddressSpace, ChainEnd, CpuMode, DsoId, DsoKind, DsoTable, Pid, VirtAddr};
 use prof_profile::{Detail, EventInfo, FrameKey, Profile};
 use prof_symbolizer::{FileFinder, FoundFile, Symbolizer};
 use prof_unwinder::{Images, LiveMemory, Process, Regs, StackCopy, Unwinder, UserState};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::build_ids::BuildIds;
 use crate::generated::GeneratedCode;
 
 /// How user callers are written in the callchains of an event.
@@ -157,8 +155,8 @@ pub struct Stage {
     /// The samples so far.
     pub profile: Profile,
     unwinder: Unwinder,
-    /// Build-ids of files by path, where a recording tells them.
-    pub build_ids: HashMap<Vec<u8>, BuildId>,
+    /// Build-ids of files, where a recording tells them.
+    pub build_ids: BuildIds,
     max_stack: usize,
     chain: Vec<u64>, // of the last sample, markers included
     frames: Vec<FrameKey>,
@@ -186,7 +184,7 @@ impl Stage {
             files,
             profile: Profile::new(events.events().iter().map(event_info).collect()),
             unwinder: Unwinder::new(),
-            build_ids: HashMap::new(),
+            build_ids: BuildIds::default(),
             max_stack,
             chain: Vec::new(),
             addresses: Vec::new(),
@@ -262,11 +260,10 @@ impl Stage {
         let known = self.tracker.processes.dsos.len();
         self.tracker.apply(record);
         let dsos = &mut self.tracker.processes.dsos;
-        if dsos.len() > known && !self.build_ids.is_empty() {
-            let id = DsoId(known as u32);
-            if let Some(&build_id) = self.build_ids.get(&dsos.get(id).path) {
-                dsos.set_build_id(id, build_id);
-            }
+        if dsos.len() > known
+            && let Some(doubtful) = self.build_ids.note(DsoId(known as u32), dsos)
+        {
+            self.files.opened.remove(&doubtful);
         }
         match record {
             Record::Mmap(mmap) => self.note_dump(events, mmap),

@@ -129,9 +129,10 @@ impl DsoTable {
         &self.dsos[id.0 as usize]
     }
 
-    /// Notes a build-id that was learnt after the mapping, as perf's BUILD_ID section is.
-    pub fn set_build_id(&mut self, id: DsoId, build_id: BuildId) {
-        self.dsos[id.0 as usize].build_id = Some(build_id);
+    /// Notes a build-id that was learnt after the mapping, as perf's BUILD_ID section is; or that it
+    /// is not known after all.
+    pub fn set_build_id(&mut self, id: DsoId, build_id: Option<BuildId>) {
+        self.dsos[id.0 as usize].build_id = build_id;
     }
 
     /// All of them with their ids.

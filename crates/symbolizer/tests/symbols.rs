@@ -3,6 +3,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{build, dso, has, nm, offset_of, offset_of_symbol, resolve, run, symbol};
@@ -192,6 +193,35 @@ fn inline_frames_and_lines_of_c_are_those_of_addr2line() {
 }
 
 #[test]
+fn packed_debug_info_gives_the_same_frames_however_it_is_packed() {
+    if !(has("gcc") && has("nm") && has("objcopy")) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = build(dir.path(), "inlined.c", &["-O2", "-g"]);
+    let offsets = offsets_of(&program, "outer");
+    let whole = resolve(Options::default(), &dso(&program), &offsets);
+    assert!(whole.iter().any(|resolution| frames(resolution).len() == 3));
+    for (kind, section) in [
+        ("zlib", ".debug_info"),
+        ("zlib-gnu", ".zdebug_info"),
+        ("zstd", ".debug_info"),
+    ] {
+        let packed = dir.path().join(kind);
+        run(Command::new("objcopy")
+            .arg(format!("--compress-debug-sections={kind}"))
+            .args([&program, &packed]));
+        let sections = run(Command::new("readelf").args(["-SW"]).arg(&packed));
+        assert!(sections.contains(section), "{sections}");
+        assert_eq!(
+            resolve(Options::default(), &dso(&packed), &offsets),
+            whole,
+            "{kind}"
+        );
+    }
+}
+
+#[test]
 fn inline_frames_and_lines_of_cpp_are_those_of_addr2line() {
     if has("g++") && has("addr2line") {
         let chosen = |name: &str| name.contains("total") || name.contains("shapes");
@@ -204,6 +234,8 @@ fn inline_frames_and_lines_of_rust_are_those_of_addr2line() {
     if has("rustc") && has("addr2line") {
         let chosen = |name: &str| name.contains("churn") || name.contains("area");
         assert!(agrees_with_addr2line("generic.rs", &["-O", "-g"], chosen) > 2);
+        let flags = ["-O", "-g", "-Csymbol-mangling-version=v0"];
+        assert!(agrees_with_addr2line("generic.rs", &flags, chosen) > 2);
     }
 }
 
@@ -230,41 +262,90 @@ fn split_debug_info_gives_the_same_frames_as_whole() {
     assert_eq!(frames(&split), frames(&whole));
 }
 
+/// All offsets of a function.
+fn offsets_of(program: &Path, function: &str) -> Vec<u64> {
+    let functions = nm(program);
+    let mut functions = functions.iter();
+    let function = functions.find(|found| found.name == function).unwrap();
+    let start = offset_of(program)(function.address);
+    (start..start + function.size).collect()
+}
+
+/// A program whose split debug info lies in a package beside it and nowhere else, and what is found
+/// there for each offset of its function `outer`.
+fn packaged(
+    dir: &Path,
+    compiler: &str,
+    version: &str,
+    packager: &str,
+) -> (PathBuf, Vec<Resolution>) {
+    let flags = ["-O2", "-g", "-gsplit-dwarf", version];
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs/inlined.c");
+    run(Command::new(compiler)
+        .current_dir(dir)
+        .args(flags)
+        .args([source, "-o", "program"]));
+    let program = dir.join("program");
+    let offsets = offsets_of(&program, "outer");
+    let split = resolve(Options::default(), &dso(&program), &offsets);
+    run(Command::new(packager)
+        .current_dir(dir)
+        .args(["-e", "program", "-o", "program.dwp"]));
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "dwo") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    (program, split)
+}
+
 #[test]
 fn split_debug_info_in_a_package_beside_the_program_is_found() {
-    if !(has("gcc") && has("dwp")) {
+    for (compiler, version, packager) in [
+        ("gcc", "-gdwarf-4", "dwp"),
+        ("clang", "-gdwarf-4", "llvm-dwp"),
+        ("clang", "-gdwarf-5", "llvm-dwp"),
+    ] {
+        if !(has(compiler) && has(packager)) {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (program, split) = packaged(dir.path(), compiler, version, packager);
+        let offsets = offsets_of(&program, "outer");
+        let resolved = resolve(Options::default(), &dso(&program), &offsets);
+        assert_eq!(resolved, split, "{version} {packager}");
+        assert!(resolved.iter().any(|found| frames(found).len() == 3));
+    }
+}
+
+#[test]
+fn a_damaged_package_costs_inline_frames_but_no_name() {
+    if !(has("clang") && has("llvm-dwp")) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let program = build(
-        dir.path(),
-        "inlined.c",
-        &["-O2", "-g", "-gsplit-dwarf", "-gdwarf-4"],
-    );
-    run(Command::new("dwp")
-        .current_dir(dir.path())
-        .args(["-e", "program", "-o", "program.dwp"]));
-    for entry in std::fs::read_dir(dir.path()).unwrap().flatten() {
-        if entry
-            .path()
-            .extension()
-            .is_some_and(|extension| extension == "dwo")
-        {
-            std::fs::remove_file(entry.path()).unwrap();
+    let (program, split) = packaged(dir.path(), "clang", "-gdwarf-5", "llvm-dwp");
+    let package = dir.path().join("program.dwp");
+    let whole = std::fs::read(&package).unwrap();
+    let offsets = offsets_of(&program, "outer");
+    let keeps_names = |bytes: &[u8]| {
+        std::fs::write(&package, bytes).unwrap();
+        let resolved = resolve(Options::default(), &dso(&program), &offsets);
+        let names =
+            |all: &[Resolution]| all.iter().map(|it| symbol(it).clone()).collect::<Vec<_>>();
+        assert_eq!(names(&resolved), names(&split));
+    };
+    for cut in (0..whole.len()).step_by(whole.len() / 50) {
+        keeps_names(&whole[..cut]);
+    }
+    let mut damaged = whole.clone();
+    for at in (0..whole.len()).step_by(11) {
+        damaged[at] = damaged[at].wrapping_mul(31).wrapping_add(0x55);
+        if at % 7 == 0 {
+            keeps_names(&damaged);
         }
     }
-    let outer = nm(&program)
-        .into_iter()
-        .find(|function| function.name == "outer")
-        .unwrap();
-    let start = offset_of(&program)(outer.address);
-    let offsets: Vec<_> = (start..start + outer.size).collect();
-    let resolved = resolve(Options::default(), &dso(&program), &offsets);
-    assert!(
-        resolved
-            .iter()
-            .any(|resolution| frames(resolution).len() == 3)
-    );
 }
 
 #[test]

@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 
 use prof_event::EventSet;
 use prof_event::abi::event_type;
-use prof_model::{BuildId, CpuMode, DsoId, DsoKind, DsoTable, Pid};
+use prof_model::{BuildId, CpuMode, Dso, DsoId, DsoKind, DsoTable, Pid};
 use prof_perfdata::{ClockData, Features, StoredBuildId, StoredNames, TracingData};
 use prof_profile::Names;
 use prof_sampler::{Clock, HeldCommand, RunningCommand, Sampler, Target, proc};
 use prof_symbolizer::Symbolizer;
+use rustc_hash::FxHashMap;
 
 pub use output::{Output, write_whole};
 pub use recorder::file_events;
@@ -265,15 +266,26 @@ fn names(recorder: &mut Recorder) -> (Names, StoredNames) {
     stored.ends = recorder.ends.clone();
     stored.counters = recorder.counters();
     let Stage {
-        profile, generated, ..
+        profile,
+        generated,
+        files,
+        ..
     } = &mut recorder.stage;
+    let build_ids: FxHashMap<DsoId, BuildId> = files
+        .opened()
+        .filter_map(|(id, file)| Some((id, file.build_id?)))
+        .collect();
     let dsos = &profile.dsos;
     let names = Names::build_at_once(profile, |hits| {
         let requests = input::requests(hits, dsos);
         let mut answers = symbolizer.resolve_all(&requests);
         for (request, answers) in requests.iter().zip(&answers) {
             if !generated.is_dump(request.id) {
-                stored.add(request.dso, request.addrs, answers);
+                let dso = Dso {
+                    build_id: build_ids.get(&request.id).copied(), // a path may not tell it
+                    ..request.dso.clone()
+                };
+                stored.add(&dso, request.addrs, answers);
             }
         }
         generated.settle(&requests, &mut answers, dsos, &mut symbolizer, &mut stored);

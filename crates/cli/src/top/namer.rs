@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use prof_model::{BuildId, DsoAddr, DsoId, DsoKind, DsoTable, Resolution};
+use prof_model::{BuildId, Dso, DsoAddr, DsoId, DsoKind, DsoTable, Resolution};
 use prof_perfdata::StoredNames;
 use prof_profile::{Names, Profile};
 use prof_sampler::Clock;
@@ -204,7 +204,11 @@ impl Namer {
         stored.callers_are_call_sites = true;
         for (id, names) in by_dso {
             let (addrs, answers): (Vec<_>, Vec<_>) = names.into_iter().unzip();
-            stored.add(self.dsos.get(id), &addrs, &answers);
+            let dso = Dso {
+                build_id: self.build_ids.get(&id).copied(), // a path may not tell it
+                ..self.dsos.get(id).clone()
+            };
+            stored.add(&dso, &addrs, &answers);
         }
         let samples = written.ends.samples();
         let event = &kept.events().events()[0];

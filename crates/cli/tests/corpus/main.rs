@@ -4,6 +4,7 @@
 
 mod outcome; // what a report says about a target, and whether it is right
 mod recorded; // one recording, read back
+mod second_opinion; // addr2line's
 mod table; // the page of targets
 mod target; // builds a target and records it
 

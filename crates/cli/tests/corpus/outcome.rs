@@ -23,7 +23,7 @@ pub(crate) struct Found {
     shares: Vec<String>,
     whole: f64,
     names: f64,
-    faults: Vec<String>,
+    pub(crate) faults: Vec<String>,
 }
 
 /// Shares are right if they lie within so many standard errors. With some hundred shares in a run,

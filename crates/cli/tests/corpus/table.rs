@@ -29,6 +29,10 @@ pub(crate) struct Row {
     pub(crate) chains: Vec<Chain>,
     /// Names that are in no stack.
     pub(crate) never: Vec<String>,
+    /// Names and lines are compared with those of addr2line.
+    pub(crate) addr2line: bool,
+    /// Only root can run it.
+    pub(crate) root: bool,
     /// The share of whole stacks at least, in percent.
     pub(crate) whole: f64,
     /// The same of a file that stock perf recorded; `None` if none is made.
@@ -88,6 +92,8 @@ impl Row {
             shares: Vec::new(),
             chains: Vec::new(),
             never: Vec::new(),
+            addr2line: false,
+            root: false,
             whole: WHOLE,
             stock: Some(WHOLE),
         }
@@ -100,6 +106,8 @@ impl Row {
             "build" => self.build.push(value.to_owned()),
             "run" => self.run = value.to_owned(),
             "attach" => self.attach = true,
+            "addr2line" => self.addr2line = true,
+            "root" => self.root = true,
             "record" => self.record.extend(words()),
             "perf" => self.perf.extend(words()),
             "share" => self.shares.push(share(value)),

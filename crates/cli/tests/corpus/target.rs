@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::outcome::{Found, Outcome};
 use crate::recorded::Recorded;
+use crate::second_opinion;
 use crate::table::{self, Row};
 
 /// Cycles of 10 ms: about a thousand samples live, fewer where each is a copy of the stack in a file.
@@ -19,6 +20,10 @@ pub(crate) fn check(row: &Row) -> Outcome {
     if let Some(missing) = row.needs.iter().find(|tool| !is_there(tool)) {
         let is_ci = std::env::var_os("CI").is_some();
         outcome.skip(format!("skipped: no {missing}"), is_ci);
+        return outcome;
+    }
+    if row.root && !nix::unistd::geteuid().is_root() {
+        outcome.skip("skipped: not root".to_owned(), false);
         return outcome;
     }
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
@@ -42,9 +47,13 @@ pub(crate) fn check(row: &Row) -> Outcome {
     {
         let stock = folder.join("perf.data");
         match record_with_perf(row, &folder, &stock) {
-            Ok(()) => outcome
-                .found
-                .push(Found::new("perf", row, whole, &Recorded::read(&stock))),
+            Ok(()) => {
+                let mut found = Found::new("perf", row, whole, &Recorded::read(&stock));
+                if row.addr2line && is_there("addr2line") {
+                    found.faults.extend(second_opinion::faults(&stock, &folder));
+                }
+                outcome.found.push(found);
+            }
             Err(error) => outcome.skip(format!("perf record: {error}"), true),
         }
         let _ = fs::remove_file(stock); // large

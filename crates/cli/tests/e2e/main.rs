@@ -1,5 +1,6 @@
 //! The program as its users run it: on real processes, with real files.
 
+mod containers;
 mod demo; // the first command of the README
 mod errors; // what goes wrong, and what is said about it
 mod files; // what is left on disk
