@@ -40,7 +40,13 @@ impl Callers {
 pub struct Files {
     finder: FileFinder,
     live: bool,
-    opened: FxHashMap<DsoId, Option<FoundFile>>,
+    opened: FxHashMap<DsoId, Opened>,
+}
+
+/// A file that is held.
+struct Opened {
+    file: Option<FoundFile>, // `None`: it could not be opened
+    is_used: bool,           // since `Files::take_unused`
 }
 
 impl Files {
@@ -75,21 +81,32 @@ impl Files {
             live,
             opened,
         } = self;
-        let found = opened.entry(id).or_insert_with(|| {
+        let open = || {
             let dso = dsos.get(id);
             if !*live {
                 return finder.open_stored(dso).ok();
             }
             let mapping = space.iter().find(|mapping| mapping.dso == id)?;
             finder.open_live(pid, mapping.start, mapping.end, dso).ok()
+        };
+        let found = opened.entry(id).or_insert_with(|| Opened {
+            file: open(),
+            is_used: true,
         });
-        found.as_ref()
+        found.file.as_ref()
     }
 
     /// The files that were opened.
     pub fn opened(&self) -> impl Iterator<Item = (DsoId, &FoundFile)> {
         let opened = self.opened.iter();
-        opened.filter_map(|(&id, file)| Some((id, file.as_ref()?)))
+        opened.filter_map(|(&id, opened)| Some((id, opened.file.as_ref()?)))
+    }
+
+    /// Closes the files that no sample has hit since the last call; returns which.
+    fn take_unused(&mut self) -> Vec<DsoId> {
+        let opened = &mut self.opened;
+        let unused = opened.extract_if(|_, file| !std::mem::take(&mut file.is_used));
+        unused.map(|(id, _)| id).collect()
     }
 
     /// Hands the open files to a symbolizer, which names addresses from the very files that ran.
@@ -460,10 +477,9 @@ impl Stage {
             let kind = processes.dsos.get(dso).kind;
             if let DsoKind::Jit(owner) = kind {
                 self.generated.hit(owner);
-            } else if !self.files.opened.contains_key(&dso)
-                && kind.is_file_relative()
-                && !self.generated.is_dump(dso)
-            {
+            } else if let Some(file) = self.files.opened.get_mut(&dso) {
+                file.is_used = true;
+            } else if kind.is_file_relative() && !self.generated.is_dump(dso) {
                 self.files.get(pid, space, &processes.dsos, dso);
             }
         }
@@ -474,11 +490,12 @@ impl Stage {
         self.generated.refresh();
     }
 
-    /// Closes all files and forgets what was read of them; those that are hit again are opened again.
-    /// Only for running processes.
-    pub fn close_files(&mut self) {
-        self.files = Files::live();
-        self.unwinder = Unwinder::new();
+    /// Closes the files that no sample has hit since the last call, and forgets what was read of them;
+    /// returns which. One that is hit again is opened again. Only for running processes.
+    pub fn close_unused_files(&mut self) -> Vec<DsoId> {
+        let unused = self.files.take_unused();
+        unused.iter().for_each(|&dso| self.unwinder.forget(dso));
+        unused
     }
 
     /// Whether samples should be taken in at once: their stacks are larger than a copy, and the rest

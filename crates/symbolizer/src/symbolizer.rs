@@ -123,6 +123,15 @@ impl Symbolizer {
         self.source.kept.insert(id, file);
     }
 
+    /// Closes these files and forgets what was read of them, and what names were handed out.
+    pub fn forget(&mut self, ids: &[DsoId]) {
+        for id in ids {
+            self.files.remove(id);
+            self.source.kept.remove(id);
+        }
+        self.names = Names::new(self.source.options.demangle);
+    }
+
     /// Uses `map` for the generated code of a process: it was opened while that was running.
     pub fn use_perf_map(&mut self, pid: Pid, map: PerfMap) {
         self.perf_maps.insert(pid, map);

@@ -185,6 +185,11 @@ impl Modules {
             .as_deref_mut()
     }
 
+    /// Forgets the module.
+    pub(crate) fn forget(&mut self, dso: DsoId) {
+        self.by_dso.remove(&dso);
+    }
+
     /// The module, if it was read before.
     pub(crate) fn get(&self, dso: DsoId) -> Option<&Module> {
         self.by_dso.get(&dso)?.as_deref()

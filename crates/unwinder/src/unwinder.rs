@@ -1,4 +1,4 @@
-use prof_model::{AddressSpace, ChainEnd, Mapping, VirtAddr};
+use prof_model::{AddressSpace, ChainEnd, DsoId, Mapping, VirtAddr};
 
 use crate::cache::{Action, Cache};
 use crate::live::{Beyond, Buffers, FURTHEST, LiveMemory, Memory};
@@ -61,6 +61,11 @@ impl Unwinder {
             stats: Stats::default(),
             buffers: Buffers::default(),
         }
+    }
+
+    /// Forgets what it read of a file; a sample that hits it again has it read again.
+    pub fn forget(&mut self, dso: DsoId) {
+        self.modules.forget(dso);
     }
 
     /// What it did so far.

@@ -25,7 +25,10 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How long the rings may wait if they do not fill: how late a sample may be seen.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
-/// So many files are held open. With more, all are closed, and those still in use opened again.
+/// Files that no sample has hit for so many pieces are closed: during a build new ones come without
+/// end, and what is known of each takes memory.
+const UNUSED_AFTER: u32 = 60;
+/// With more files than this, those that the last piece did not hit are closed.
 const MAX_FILES: usize = 512;
 /// A thread that has ended is forgotten so many pieces later: the last of its samples may be late.
 const LATE: u32 = 3;
@@ -60,8 +63,8 @@ pub struct Piece {
     pub files: Vec<(DsoId, FoundFile)>,
     /// Perf maps that were opened since the last piece.
     pub perf_maps: Vec<(Pid, PerfMap)>,
-    /// Whether all files that were opened before are to be closed.
-    pub files_are_new: bool,
+    /// Files that were closed before these were opened.
+    pub closed: Vec<DsoId>,
     /// That there is nothing more to come, and why.
     pub end: Option<End>,
 }
@@ -91,7 +94,7 @@ pub struct Collector {
     ends: Vec<ChainEnd>,
     pieces: u32,
     ended: FxHashMap<Tid, (Pid, u32)>, // threads, and in which piece they did
-    files_are_new: bool,
+    closed: Vec<DsoId>,
     dsos: Arc<DsoTable>,
     comms: Arc<CommTable>,
     handed: FxHashSet<DsoId>, // files
@@ -111,7 +114,7 @@ impl Collector {
             ends: Vec::new(),
             pieces: 0,
             ended: FxHashMap::default(),
-            files_are_new: false,
+            closed: Vec::new(),
             dsos: Arc::default(),
             comms: Arc::default(),
             handed: FxHashSet::default(),
@@ -188,10 +191,11 @@ impl Collector {
             _ => self.pieces += 1,
         }
         self.forget_ended();
-        if self.handed.len() > MAX_FILES {
-            self.stage.close_files();
-            self.handed.clear();
-            self.files_are_new = true;
+        if self.pieces.is_multiple_of(UNUSED_AFTER) || self.handed.len() > MAX_FILES {
+            self.closed = self.stage.close_unused_files();
+            for id in &self.closed {
+                self.handed.remove(id);
+            }
         }
     }
 
@@ -252,7 +256,7 @@ impl Collector {
             processes: names.collect(),
             files,
             perf_maps: self.stage.generated.take_maps(),
-            files_are_new: std::mem::take(&mut self.files_are_new),
+            closed: std::mem::take(&mut self.closed),
             end: None,
         }
     }
@@ -262,7 +266,7 @@ impl Collector {
         self.stage.profile = piece.profile;
         self.records = piece.records;
         self.ends = piece.ends;
-        self.files_are_new = piece.files_are_new;
+        self.closed = piece.closed;
         for (id, _) in piece.files {
             self.handed.remove(&id);
         }

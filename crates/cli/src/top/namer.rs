@@ -125,8 +125,8 @@ impl Namer {
     }
 
     fn take(&mut self, mut piece: Piece) {
-        if piece.files_are_new {
-            self.symbolizer = Symbolizer::new(prof_symbolizer::Options::default());
+        if !piece.closed.is_empty() {
+            self.symbolizer.forget(&piece.closed);
         }
         for (id, file) in piece.files.drain(..) {
             self.build_ids.extend(file.build_id.map(|it| (id, it)));

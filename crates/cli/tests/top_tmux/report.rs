@@ -170,7 +170,7 @@ fn tables_are_printed_where_they_are_asked_for_or_nobody_can_press_keys() {
     ] {
         let tmux = Tmux::run(
             100,
-            40,
+            400, // all of two tables
             place.path(),
             &format!("({command}) 2>&1; echo end=$?"),
         );
