@@ -74,6 +74,7 @@ pub struct Symbolizer {
     perf_maps: FxHashMap<Pid, PerfMap>,
     running_kernel: Option<RunningKernel>,
     kernel: Option<Result<Kernel, Reason>>,
+    options: Arc<Options>,
 }
 
 /// The running kernel's symbols, read by a thread of their own: the kernel takes its time to print
@@ -95,17 +96,19 @@ impl RunningKernel {
 impl Symbolizer {
     /// One that knows nothing yet.
     pub fn new(options: Options) -> Self {
+        let options = Arc::new(options);
         Self {
             names: Names::new(options.demangle),
             source: FileSource {
                 finder: FileFinder::new(options.symfs.clone()),
-                options,
+                options: Arc::clone(&options),
                 kept: FxHashMap::default(),
             },
             files: FxHashMap::default(),
             perf_maps: FxHashMap::default(),
             running_kernel: None,
             kernel: None,
+            options,
         }
     }
 
@@ -255,7 +258,7 @@ impl Symbolizer {
 
     fn resolve_kernel(&mut self, dso: &Dso, addrs: &[DsoAddr]) -> Vec<Resolution> {
         let running = &mut self.running_kernel;
-        let kernel = match load_kernel(&mut self.kernel, running, &self.source.options, dso) {
+        let kernel = match load_kernel(&mut self.kernel, running, &self.options, dso) {
             Ok(kernel) => kernel,
             Err(reason) => return unresolved(addrs, reason),
         };
@@ -291,7 +294,7 @@ impl Symbolizer {
     fn kernel_symbol(&mut self, dso: &Dso) -> Symbol {
         let name = self.names.plain(&dso.long_name());
         let running = &mut self.running_kernel;
-        let loaded = load_kernel(&mut self.kernel, running, &self.source.options, dso)
+        let loaded = load_kernel(&mut self.kernel, running, &self.options, dso)
             .ok()
             .and_then(|kernel| kernel.symbols.find(kernel.symbols.address(&name)?));
         Symbol {
@@ -323,7 +326,7 @@ impl Code {
 /// Where files come from, and what is wanted of them.
 #[derive(Debug, Default)]
 struct FileSource {
-    options: Options,
+    options: Arc<Options>,
     finder: FileFinder,
     kept: FxHashMap<DsoId, FoundFile>,
 }
