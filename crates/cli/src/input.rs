@@ -12,6 +12,7 @@ use prof_symbolizer::{FileFinder, MappedFile, Request};
 use crate::args::InputArgs;
 use crate::build_ids::BuildIds;
 use crate::error::CliError;
+use crate::machine::Machine;
 use crate::names::{self, Namer};
 use crate::selection::{Counters, Selection, Wanted};
 use crate::stage::{Files, Stage};
@@ -86,6 +87,7 @@ pub fn stage(recording: &Recording, args: &InputArgs) -> Stage {
         stage.generated.keep(names);
     }
     stage.build_ids = BuildIds::of(recording);
+    stage.machine = Machine::of(recording.features());
     stage
 }
 
@@ -104,6 +106,12 @@ pub fn read(args: &InputArgs, wanted: Wanted) -> Result<Input, CliError> {
     })?;
     stage.set_events(recording.events());
     stage.finish();
+    if stage.foreign_stacks > 0 {
+        let (count, machine) = (stage.foreign_stacks, stage.machine.name());
+        eprintln!(
+            "prof: {name}: the user stacks of {count} samples are of {machine} and are not unwound here"
+        );
+    }
     for warning in recording.warnings() {
         eprintln!("prof: {name}: {warning}");
     }

@@ -18,6 +18,7 @@ mod generated; // what JIT compilers tell about their code
 mod header; // what is known about a recording
 mod hints; // why the kernel said no, and what to do
 mod input; // a recording, read and named
+mod machine; // of a recording: can its stacks be unwound here
 mod names; // what addresses are called
 mod record;
 mod report;

@@ -14,6 +14,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::build_ids::BuildIds;
 use crate::generated::GeneratedCode;
+use crate::machine::Machine;
 
 /// How user callers are written in the callchains of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +175,10 @@ pub struct Stage {
     unwinder: Unwinder,
     /// Build-ids of files, where a recording tells them.
     pub build_ids: BuildIds,
+    /// Where the samples were taken.
+    pub machine: Machine,
+    /// Samples whose copy of the stack is of a machine that cannot be unwound here.
+    pub foreign_stacks: u64,
     max_stack: usize,
     chain: Vec<u64>, // of the last sample, markers included
     frames: Vec<FrameKey>,
@@ -202,6 +207,8 @@ impl Stage {
             profile: Profile::new(events.events().iter().map(event_info).collect()),
             unwinder: Unwinder::new(),
             build_ids: BuildIds::default(),
+            machine: Machine::default(),
+            foreign_stacks: 0,
             max_stack,
             chain: Vec::new(),
             addresses: Vec::new(),
@@ -346,6 +353,16 @@ impl Stage {
         };
         if regs.abi != 2 {
             self.chain.extend(recorded.iter()); // a 32-bit program: the kernel's walk is all we have
+            return ChainEnd::Unknown;
+        }
+        if !self.machine.can_unwind(&regs) {
+            self.foreign_stacks += 1;
+            self.chain.extend(recorded.iter());
+            if !self.chain.contains(&callchain::USER)
+                && let Some(instruction) = self.machine.instruction(&regs)
+            {
+                self.chain.extend([callchain::USER, instruction.0]);
+            }
             return ChainEnd::Unknown;
         }
         let mut in_user = false;

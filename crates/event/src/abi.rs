@@ -88,6 +88,10 @@ numbers! {
     /// x86-64 registers as `sample_regs_user` numbers them.
     x86_reg: u32 { AX = 0, BX = 1, CX = 2, DX = 3, SI = 4, DI = 5, BP = 6, SP = 7, IP = 8 }
 }
+numbers! {
+    /// AArch64 registers as `sample_regs_user` numbers them.
+    aarch64_reg: u32 { X0 = 0, FP = 29, LR = 30, SP = 31, PC = 32 }
+}
 
 /// The x86-64 user registers that the kernel can give: all but the segments that 64-bit code has
 /// no use for.

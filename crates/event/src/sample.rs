@@ -110,6 +110,16 @@ pub struct UserRegs<'a> {
     pub values: Words<'a>,
 }
 
+impl UserRegs<'_> {
+    /// The value of a register by the kernel's number for it.
+    pub fn get(&self, number: u32) -> Option<u64> {
+        let bit = 1u64.checked_shl(number)?;
+        let before = self.mask & (bit - 1);
+        let is_there = self.mask & bit != 0;
+        is_there.then(|| self.values.get(before.count_ones() as usize))?
+    }
+}
+
 /// Bytes from the user's stack pointer on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserStack<'a> {
@@ -266,6 +276,21 @@ mod tests {
     use super::*;
     use crate::abi::{X86_USER_REGS, flag, misc, record};
     use crate::encode::RecordBuilder;
+
+    #[test]
+    fn a_register_is_found_by_its_number_among_those_that_were_recorded() {
+        let bytes: Vec<u8> = [10_u64, 20, 30]
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        let regs = UserRegs {
+            abi: 2,
+            mask: 1 << 29 | 1 << 31 | 1 << 32,
+            values: Words::new(&bytes),
+        };
+        let values = [29, 30, 31, 32, 64].map(|number| regs.get(number));
+        assert_eq!(values, [Some(10), None, Some(20), Some(30), None]);
+    }
 
     #[test]
     fn kernel_and_user_parts_of_a_callchain_keep_their_modes() {

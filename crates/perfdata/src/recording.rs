@@ -176,12 +176,12 @@ impl Recording {
         }
         let mut data = header.data;
         let left = source.len().saturating_sub(data.offset);
-        let unfinished = data.size == 0 && header.features == [0; 4];
+        let unfinished = data.size == 0 && !has_feature_table(&source, header, big_endian);
         let mut warnings = Vec::new();
         if unfinished {
-            warnings.push(
-                "the recorder did not finish the file; the records are read up to its end".into(),
-            );
+            warnings.push(format!(
+                "the recorder did not finish the file; the {left} bytes of records that it has are read"
+            ));
             data.size = left;
         } else if data.size > left {
             warnings.push(format!(
@@ -198,7 +198,7 @@ impl Recording {
             },
             events,
             features: Features::default(),
-            feature_bits: header.feature_bits().collect(),
+            feature_bits: header.feature_bits().filter(|_| !unfinished).collect(),
             names: None,
             warnings,
             unfinished,
@@ -256,7 +256,7 @@ impl Recording {
         let Input::Files { main, .. } = &self.input else {
             return end;
         };
-        let bits: Vec<_> = header.feature_bits().collect();
+        let bits = self.feature_bits.clone();
         let table = Section {
             offset: header.data.end(),
             size: bits.len() as u64 * 16,
@@ -275,10 +275,10 @@ impl Recording {
         };
         for (&bit, entry) in bits.iter().zip(table.chunks_exact(16)) {
             let section = Section::read(&mut prof_event::Reader::new(entry)).unwrap_or_default();
+            end = end.max(section.end());
             if bit >= bit::PIPE_END {
                 continue;
             }
-            end = end.max(section.end());
             let mut payload = match main.section("a feature", section) {
                 Ok(payload) => payload,
                 Err(error) => {
@@ -485,6 +485,24 @@ impl Prelude {
         }
         (events, features, warnings)
     }
+}
+
+/// Whether a feature table lies where the records end. perf writes the numbers of the features before
+/// the records, and the table when it ends: then a size of 0 means that there is no record.
+fn has_feature_table(source: &Source, header: &FileHeader, big_endian: bool) -> bool {
+    let entries = header.feature_bits().count() as u64;
+    let table = Section {
+        offset: header.data.end(),
+        size: entries * 16,
+    };
+    let Ok(mut bytes) = source.section("the feature table", table) else {
+        return false;
+    };
+    if big_endian {
+        big_endian::turn_words(&mut bytes);
+    }
+    let first = Section::read(&mut prof_event::Reader::new(&bytes));
+    first.is_ok_and(|first| first.offset >= table.end() && first.end() <= source.len())
 }
 
 /// Where the numbers in the records of a big-endian file are.

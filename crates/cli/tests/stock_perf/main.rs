@@ -3,6 +3,9 @@
 #![forbid(unsafe_code)]
 
 mod big_endian; // files of other machines
+mod cut_off; // recorders that did not end well
+mod foreign; // other machines, other versions of perf
+mod kernels; // names from the right file only
 mod lab; // a program to record, and what prints about a recording
 mod matrix; // every kind of file that perf writes
 mod others; // what perf and inferno make of our files

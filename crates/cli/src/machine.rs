@@ -1,0 +1,46 @@
+//! The machine of a recording: whether its user stacks can be unwound here.
+
+use prof_event::UserRegs;
+use prof_event::abi::{X86_USER_REGS, aarch64_reg};
+use prof_model::VirtAddr;
+use prof_perfdata::Features;
+
+/// Where samples were taken, as far as it matters for their registers.
+#[derive(Clone, Debug, Default)]
+pub struct Machine {
+    /// `uname -m`, where the recording tells it.
+    arch: Option<String>,
+}
+
+impl Machine {
+    /// The machine of a recording.
+    pub fn of(features: &Features) -> Self {
+        Self {
+            arch: features.arch.clone(),
+        }
+    }
+
+    /// Its name for people.
+    pub fn name(&self) -> &str {
+        self.arch.as_deref().unwrap_or("another machine")
+    }
+
+    /// Whether the unwinder knows these registers. A recording without the machine's name is judged
+    /// by what was asked for: on other machines there are registers that x86-64 does not have.
+    pub fn can_unwind(&self, regs: &UserRegs<'_>) -> bool {
+        match self.arch.as_deref() {
+            Some(arch) => arch == "x86_64",
+            None => regs.mask & !X86_USER_REGS == 0,
+        }
+    }
+
+    /// The instruction that ran, or that entered the kernel, on a machine that cannot be unwound.
+    pub fn instruction(&self, regs: &UserRegs<'_>) -> Option<VirtAddr> {
+        let number = match self.arch.as_deref()? {
+            "aarch64" | "aarch64_be" => aarch64_reg::PC,
+            "riscv64" => 0,
+            _ => return None,
+        };
+        regs.get(number).map(VirtAddr)
+    }
+}
