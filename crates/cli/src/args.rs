@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::annotate::AnnotateArgs;
 use crate::buildid_list::BuildidListArgs;
 use crate::diff::DiffArgs;
 use crate::evlist::EvlistArgs;
@@ -43,6 +44,8 @@ pub enum Command {
     Report(Box<ReportArgs>),
     /// Print every sample, as perf script does
     Script(Box<ScriptArgs>),
+    /// Show the instructions of a function, and how many samples each has
+    Annotate(Box<AnnotateArgs>),
     /// Compare two recordings: what grew, what shrank, what is noise
     Diff(Box<DiffArgs>),
     /// List the events of a recording

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![allow(unreachable_pub)] // a program exports nothing: pub means "for other modules"
 
+mod annotate; // a function's instructions
 mod args; // the command line
 mod browse; // report on a terminal
 mod build_ids; // which build-id each file had
@@ -58,6 +59,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Top(args) => top::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Script(args) => script::run(&args),
+        Command::Annotate(args) => annotate::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Evlist(args) => evlist::run(&args),
         Command::BuildidList(args) => buildid_list::run(&args),

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use prof_event::Event;
 use prof_event::abi::{flag, sample};
 use prof_model::{
-    BuildId, CpuMode, Dso, DsoAddr, DsoId, DsoKind, Reason, Resolution, SymbolSource, VirtAddr,
+    BuildId, CpuMode, Dso, DsoAddr, DsoId, DsoKind, FunctionCode, Reason, Resolution, Symbol,
+    SymbolSource, VirtAddr,
 };
 use prof_perfdata::{Features, Recording, StoredNames};
-use prof_symbolizer::{KernelText, Request, RunningKernel, Symbolizer};
+use prof_symbolizer::{AsmSyntax, KernelText, NoCode, Request, RunningKernel, Symbolizer};
 
 use crate::args::InputArgs;
 use crate::stage::{Callers, Stage};
@@ -133,6 +134,20 @@ impl Namer {
             }
             Resolution::Unresolved(_) => None,
         }
+    }
+
+    /// The instructions of a function, from the file that ran.
+    ///
+    /// # Errors
+    /// Why they are not to be had.
+    pub fn code(
+        &mut self,
+        id: DsoId,
+        dso: &Dso,
+        symbol: &Symbol,
+        syntax: AsmSyntax,
+    ) -> Result<FunctionCode, NoCode> {
+        self.symbolizer.code(id, dso, symbol, syntax)
     }
 
     /// Files that gave names although nothing in the recording tells that they are the ones that

@@ -305,7 +305,8 @@ fn pattern(text: Option<&str>) -> Result<Option<Pattern>, CliError> {
     pattern.map_err(|error| CliError::usage(error.to_string()))
 }
 
-fn wants_color(asked: Option<&str>) -> bool {
+/// Whether output is coloured: asked for, or on a terminal that does not object.
+pub fn wants_color(asked: Option<&str>) -> bool {
     match asked {
         Some("always") => return true,
         Some("never") => return false,

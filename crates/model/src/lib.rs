@@ -7,6 +7,7 @@
 mod addr; // an address in a process, the same place in its DSO
 mod build_id;
 mod callchain; // frames, and why a callchain ended
+mod code; // a function's instructions and their source
 mod dso; // what is mapped: files, kernel, vDSO, JIT memory
 mod id; // pid, tid, cpu
 mod jit_load; // generated code that came to lie somewhere
@@ -17,6 +18,7 @@ mod symbol; // names, inline frames, lines, or why there are none
 pub use addr::{DsoAddr, VirtAddr};
 pub use build_id::BuildId;
 pub use callchain::{ChainEnd, CpuMode, Frame};
+pub use code::{CodeLine, CodePlace, FunctionCode, Instruction, NoSource, SourceText};
 pub use dso::{Dso, DsoId, DsoKind, DsoTable, FileId};
 pub use id::{Cpu, Pid, Tid};
 pub use jit_load::JitLoad;

@@ -11,6 +11,7 @@ mod frame; // one place of one DSO, interned
 mod names; // what each frame is called
 mod profile; // samples, weights, losses
 mod script; // one sample by itself, for `script`
+mod self_samples; // a function's samples by instruction
 mod stack; // stacks as paths in a tree
 
 pub use detail::{Detail, DetailId};
@@ -18,4 +19,5 @@ pub use frame::{FrameId, FrameKey};
 pub use names::Names;
 pub use profile::{EventInfo, Losses, Profile, Sample, SampleKey, Weight};
 pub use script::{ScriptFrame, ScriptSample};
+pub use self_samples::SelfSamples;
 pub use stack::{StackFrames, StackId, StackTable};

@@ -7,6 +7,7 @@
 //! and messages (`prof-cli`).
 #![forbid(unsafe_code)]
 
+mod annotate; // a function's instructions
 mod callgraph; // the callchains of one row as a tree
 mod chains; // the callchains of all stacks, written down once
 mod column; // what a report can show and sort by
@@ -30,6 +31,9 @@ mod stdio; // the whole report as text
 mod summary; // the hottest functions and how far to trust them
 mod text; // names from outside, made printable
 
+pub use annotate::{
+    AnnotateOptions, AnnotateValue, Annotation, PercentType, hot_functions, write_annotation,
+};
 pub use callgraph::{CallNode, CallTree};
 pub use column::{Column, UnknownColumn, parse_fields, parse_sort};
 pub use diff::{DiffCompute, DiffRow, DiffSide, DiffTest, EventDiff, diff, same_event};

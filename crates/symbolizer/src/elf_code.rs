@@ -72,6 +72,16 @@ impl ElfCode {
         code
     }
 
+    /// The file itself.
+    pub(crate) fn file(&self) -> &FoundFile {
+        &self.file
+    }
+
+    /// Where its parts lie in its own numbering.
+    pub(crate) fn map(&self) -> &AddressMap {
+        &self.map
+    }
+
     /// Loads what [`ElfCode::resolve`] needs for some offsets of the file.
     pub(crate) fn prepare(&mut self, offsets: impl Iterator<Item = u64>) {
         let Symbols::Around(_, passes) = self.symbols else {
@@ -131,7 +141,8 @@ impl ElfCode {
         }
     }
 
-    fn table_symbol(&self, offset: u64, names: &mut Names) -> Option<Symbol> {
+    /// The symbol around an offset, of those that [`ElfCode::prepare`] was asked for.
+    pub(crate) fn table_symbol(&self, offset: u64, names: &mut Names) -> Option<Symbol> {
         let (Symbols::Around(symbols, _) | Symbols::Whole(symbols)) = &self.symbols;
         let entry = symbols.find(offset)?;
         let raw = String::from_utf8_lossy(symbols.name(entry.name));
@@ -166,7 +177,8 @@ impl ElfCode {
         Some((function, SymbolSource::GoPclntab))
     }
 
-    fn frames(&mut self, address: u64, names: &mut Names) -> Vec<PlaceFrame> {
+    /// The functions around an address of the file, innermost first, as debug info tells them.
+    pub(crate) fn frames(&mut self, address: u64, names: &mut Names) -> Vec<PlaceFrame> {
         let frames = self.dwarf().map(|dwarf| dwarf.frames(address, names));
         match frames {
             Some(frames) if !frames.is_empty() => frames,

@@ -23,6 +23,8 @@ use crate::mapped_file::MappedFile;
 use crate::names::Names;
 
 const MAGIC: u32 = 0x4a69_5444; // "JiTD"
+/// Where the header has the machine.
+const MACHINE: usize = 12;
 /// In the header's flags: times are those of a CPU's counter.
 const ARCH_TIMESTAMP: u64 = 1;
 
@@ -202,6 +204,20 @@ impl JitCode {
             image: Arc::clone(image),
             table,
         }
+    }
+
+    /// The code of the function at `offset` of the dump, the address that it had, and the number that
+    /// ELF has for its machine.
+    pub(crate) fn bytes_of(&self, offset: u64) -> Option<(&[u8], u64, u32)> {
+        let function = self.table.function(offset)?;
+        let start = usize::try_from(function.offset).ok()?;
+        let end = start.checked_add(usize::try_from(function.size).ok()?)?;
+        let all = bytes(&self.image);
+        Some((
+            all.get(start..end)?,
+            function.address,
+            u32_at(all, MACHINE)?,
+        ))
     }
 
     /// What is at `offset` of the dump.
@@ -469,6 +485,33 @@ mod tests {
         let mut dump = JitDump::from_loads(kept, true);
         assert_eq!(dump.find(0x1030, 150).map(|load| load.time), Some(100));
         assert_eq!(dump.find(0x1030, 200).map(|load| load.time), Some(200));
+    }
+
+    #[test]
+    fn the_dump_has_the_instructions_of_its_functions() {
+        use crate::AsmSyntax;
+        let mut writer = Writer::new(0);
+        writer.load(100, 0x1000, 0x40, "first");
+        let offset = writer.load(200, 0x2000, 0x20, "second");
+        let at = writer.0.len() - 0x20;
+        writer.0[at..at + 3].copy_from_slice(&[0x90, 0xeb, 0xfd]); // nop, jmp back to it
+        let code = writer.code();
+        let Resolution::Named { symbol, .. } = code.resolve(offset, &mut Names::new(true)) else {
+            panic!("no name");
+        };
+        let dso = prof_model::Dso {
+            path: b"/tmp/jit-7.dump".to_vec(),
+            kind: prof_model::DsoKind::File,
+            file: None,
+            build_id: None,
+        };
+        let code = code.function_code(&symbol, AsmSyntax::Att, &dso).unwrap();
+        let first = &code.instructions[0];
+        assert_eq!((first.offset, first.address), (offset, 0x2000));
+        assert_eq!(first.text, "nop");
+        assert_eq!(code.instructions[1].text, "jmp    2000 <second>");
+        let bytes: usize = code.instructions.iter().map(|it| it.bytes.len()).sum();
+        assert_eq!(bytes, 0x20);
     }
 
     #[test]

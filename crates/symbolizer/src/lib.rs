@@ -11,11 +11,13 @@ mod code_map; // generated code by address
 mod code_place; // functions around an address, as DWARF and Go's table tell them
 mod debug_file; // separate debug files
 mod demangle;
+mod disassemble; // machine code as text
 mod dwarf; // lines and inline frames
 mod elf; // sections, build-id, file offsets and addresses
 mod elf_code; // all that one ELF file says about an address
 mod elf_symbols; // symbol tables into one
 mod files; // the right file for a mapping
+mod function_code; // a function's instructions
 mod go_pclntab; // Go's own table
 mod jit_dump; // jit-PID.dump
 mod kallsyms; // the kernel's symbols
@@ -24,12 +26,15 @@ mod mapped_file; // files as bytes: mmap, SIGBUS, the vDSO
 mod names; // interned names
 mod perf_map; // /tmp/perf-PID.map
 mod plt; // stubs for calls into shared libraries
+mod source_text; // source files
 mod split_dwarf; // .dwo and .dwp
 mod symbol_table; // symbols by address
 mod symbolizer;
 
+pub use disassemble::AsmSyntax;
 pub use elf::read_build_id;
 pub use files::{FileFinder, FoundFile};
+pub use function_code::NoCode;
 pub use jit_dump::JitDump;
 pub use kallsyms::{KernelText, kernel_text, running_kernel_build_id};
 pub use mapped_file::MappedFile;

@@ -4,14 +4,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use prof_model::{
-    BuildId, Dso, DsoAddr, DsoId, DsoKind, Pid, Reason, Resolution, Symbol, SymbolSource,
+    BuildId, Dso, DsoAddr, DsoId, DsoKind, FunctionCode, Pid, Reason, Resolution, Symbol,
+    SymbolSource,
 };
 use rustc_hash::FxHashMap;
 
+use crate::AsmSyntax;
 use crate::caches;
 use crate::elf::same_build_id;
 use crate::elf_code::ElfCode;
 use crate::files::{FileFinder, FoundFile};
+use crate::function_code::NoCode;
 use crate::jit_dump::JitCode;
 use crate::kallsyms::{KernelSymbols, KernelText, running_kernel_build_id};
 use crate::names::Names;
@@ -184,6 +187,31 @@ impl Symbolizer {
         }
     }
 
+    /// The instructions of a function, as [`Symbolizer::resolve`] names it, from the very file that
+    /// ran.
+    ///
+    /// # Errors
+    /// [`NoCode`]: it is no function of a file, or the file is not to be had.
+    pub fn code(
+        &mut self,
+        id: DsoId,
+        dso: &Dso,
+        symbol: &Symbol,
+        syntax: AsmSyntax,
+    ) -> Result<FunctionCode, NoCode> {
+        if let Some(reason) = NoCode::of_kind(dso.kind) {
+            return Err(reason);
+        }
+        let code = self.files.entry(id);
+        let code = code.or_insert_with(|| self.source.load(id, dso));
+        let code = code.as_mut().map_err(|&mut reason| NoCode::File(reason))?;
+        let symfs = self.source.options.symfs.as_deref();
+        match code {
+            Code::Elf(code) => code.function_code(symbol, syntax, symfs, &mut self.names),
+            Code::Jit(code) => code.function_code(symbol, syntax, dso),
+        }
+    }
+
     /// As [`Symbolizer::resolve`] for each of several DSOs, on as many CPUs as there are:
     /// `answers[i]` is for `requests[i]`. No two requests are for one DSO.
     pub fn resolve_all(&mut self, requests: &[Request<'_>]) -> Vec<Vec<Resolution>> {
@@ -331,6 +359,16 @@ struct FileSource {
     kept: FxHashMap<DsoId, FoundFile>,
 }
 
+impl FileSource {
+    fn load(&self, id: DsoId, dso: &Dso) -> Result<Code, Reason> {
+        let found = match self.kept.get(&id) {
+            Some(file) => Ok(file.clone()),
+            None => self.finder.open_stored(dso),
+        };
+        found.map(|file| Code::load(file, dso, self.options.symfs.as_deref()))
+    }
+}
+
 /// A file's part of a look-up.
 struct FileJob<'a> {
     index: usize, // among the requests
@@ -341,19 +379,9 @@ struct FileJob<'a> {
 
 impl FileJob<'_> {
     fn run(&mut self, source: &FileSource, names: &mut Names) {
-        let FileSource {
-            options,
-            finder,
-            kept,
-        } = source;
+        let options = &source.options;
         let Request { id, dso, addrs } = self.request;
-        let code = self.code.get_or_insert_with(|| {
-            let found = match kept.get(&id) {
-                Some(file) => Ok(file.clone()),
-                None => finder.open_stored(dso),
-            };
-            found.map(|file| Code::load(file, dso, options.symfs.as_deref()))
-        });
+        let code = self.code.get_or_insert_with(|| source.load(id, dso));
         let resolve: &mut dyn FnMut(u64) -> Resolution = match code {
             Ok(Code::Elf(code)) => {
                 code.prepare(addrs.iter().map(|addr| addr.0));

@@ -1,0 +1,297 @@
+//! A function's instructions with their shares, as `perf annotate --stdio` prints them.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use prof_model::{CodeLine, FunctionCode};
+use prof_profile::{Names, Profile, SelfSamples, Weight};
+
+use crate::draw::push_colored;
+use crate::text::{base_name, printable};
+use crate::{Filter, Places};
+
+/// What stands before an instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum AnnotateValue {
+    /// A share.
+    #[default]
+    Percent,
+    /// A number of samples.
+    Samples,
+    /// A sum of periods.
+    Period,
+}
+
+/// What shares are shares of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum PercentType {
+    /// The function's sum of periods.
+    #[default]
+    LocalPeriod,
+    /// The function's samples.
+    LocalHits,
+    /// The event's sum of periods.
+    GlobalPeriod,
+    /// The event's samples.
+    GlobalHits,
+}
+
+impl PercentType {
+    /// Every one, by perf's word for it.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("local-period", Self::LocalPeriod),
+        ("local-hits", Self::LocalHits),
+        ("global-period", Self::GlobalPeriod),
+        ("global-hits", Self::GlobalHits),
+    ];
+
+    /// As perf prints it.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::LocalPeriod => "local period",
+            Self::LocalHits => "local hits",
+            Self::GlobalPeriod => "global period",
+            Self::GlobalHits => "global hits",
+        }
+    }
+
+    /// The share of `part` in percent.
+    fn of(self, part: Weight, function: Weight, event: Weight) -> f64 {
+        let (part, all) = match self {
+            Self::LocalPeriod => (part.period, function.period),
+            Self::LocalHits => (part.samples, function.samples),
+            Self::GlobalPeriod => (part.period, event.period),
+            Self::GlobalHits => (part.samples, event.samples),
+        };
+        match all {
+            0 => 0.0,
+            all => part as f64 * 100.0 / all as f64,
+        }
+    }
+}
+
+/// How annotated code looks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnnotateOptions {
+    /// Source lines between the instructions.
+    pub source: bool,
+    /// The bytes of instructions.
+    pub raw: bool,
+    /// First the source lines with the largest shares.
+    pub print_lines: bool,
+    /// Paths with their folders.
+    pub full_paths: bool,
+    /// What stands before an instruction.
+    pub value: AnnotateValue,
+    /// What shares are shares of.
+    pub percent_type: PercentType,
+    /// Shares and instructions in colours.
+    pub color: bool,
+}
+
+/// The functions that ran themselves in samples of an event that a filter lets through, the hottest
+/// first.
+pub fn hot_functions(
+    profile: &Profile,
+    names: &Names,
+    event: u16,
+    filter: &Filter,
+) -> Vec<SelfSamples> {
+    let places = Places::new(profile, names, false);
+    let filter = filter.compile(profile, &places);
+    profile.self_samples(names, event, |key| filter.passes(profile, key))
+}
+
+/// A function, its code and its samples.
+#[derive(Clone, Copy, Debug)]
+pub struct Annotation<'a> {
+    /// The module's path.
+    pub module: &'a str,
+    /// The event's name.
+    pub event: &'a str,
+    /// All samples of the event.
+    pub event_total: Weight,
+    /// Those of the function.
+    pub samples: &'a SelfSamples,
+    /// Its instructions.
+    pub code: &'a FunctionCode,
+}
+
+/// Source lines with a smaller share, in percent, are not in the list of them.
+const LEAST_LINE: f64 = 0.5;
+
+/// Writes the code of one function.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_annotation(
+    out: &mut dyn Write,
+    annotation: &Annotation<'_>,
+    options: &AnnotateOptions,
+) -> io::Result<()> {
+    let text = Text {
+        annotation,
+        options,
+        weights: annotation.samples.by_instruction(annotation.code).0,
+    };
+    if options.print_lines {
+        text.write_hot_lines(out)?;
+    }
+    text.write_title(out)?;
+    text.write_code(out)
+}
+
+struct Text<'a> {
+    annotation: &'a Annotation<'a>,
+    options: &'a AnnotateOptions,
+    weights: Vec<Weight>,
+}
+
+impl Text<'_> {
+    fn percent(&self, weight: Weight) -> f64 {
+        let Annotation {
+            samples,
+            event_total,
+            ..
+        } = self.annotation;
+        self.options
+            .percent_type
+            .of(weight, samples.total, *event_total)
+    }
+
+    fn colored(&self, number: &str, percent: f64) -> String {
+        let mut text = String::new();
+        push_colored(&mut text, percent, self.options.color, |text| {
+            text.push_str(number);
+        });
+        text
+    }
+
+    fn path<'p>(&self, path: &'p str) -> &'p str {
+        match self.options.full_paths {
+            true => path,
+            false => base_name(path),
+        }
+    }
+
+    /// Title and width of the column of numbers.
+    fn column(&self) -> (&'static str, usize) {
+        match self.options.value {
+            AnnotateValue::Percent => ("Percent", 8),
+            AnnotateValue::Samples => ("Samples", 8),
+            AnnotateValue::Period => ("Period", 12),
+        }
+    }
+
+    fn write_title(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Annotation {
+            module,
+            event,
+            samples,
+            ..
+        } = self.annotation;
+        let (title, width) = self.column();
+        let title = format!(
+            " {title:<width$}|\tSource code & Disassembly of {} for {event} ({} samples, percent: {})",
+            printable(self.path(module)),
+            samples.total.samples,
+            self.options.percent_type.describe()
+        );
+        writeln!(out, "{title}\n{}", "-".repeat(title.chars().count() + 5))
+    }
+
+    fn write_code(&self, out: &mut dyn Write) -> io::Result<()> {
+        let code = self.annotation.code;
+        let blank = " ".repeat(self.column().1 + 1);
+        let empty = format!("{blank}:");
+        if let Some(section) = &code.section {
+            writeln!(
+                out,
+                "{empty}\n{empty} Disassembly of section {section}:\n{empty}"
+            )?;
+        }
+        let symbol = &self.annotation.samples.symbol;
+        let start = code.instructions.first().map_or(0, |first| first.address);
+        writeln!(out, "{empty} {start:016x} <{}>:", printable(&symbol.raw))?;
+        let raw_width = match self.options.raw {
+            true => code.instructions.iter().map(|it| it.bytes.len() * 3).max(),
+            false => None,
+        };
+        for line in code.lines(self.options.source) {
+            match line {
+                CodeLine::Function(name, path) => {
+                    let path = printable(self.path(path));
+                    writeln!(out, "{empty} {}(): {path}", printable(name))?;
+                }
+                CodeLine::Source(number, text) => {
+                    writeln!(out, "{empty} {number:<4} {}", printable(&untabbed(text)))?;
+                }
+                CodeLine::Instruction(index) => self.write_instruction(out, index, raw_width)?,
+            }
+        }
+        writeln!(out)
+    }
+
+    fn write_instruction(
+        &self,
+        out: &mut dyn Write,
+        index: usize,
+        raw_width: Option<usize>,
+    ) -> io::Result<()> {
+        let instruction = &self.annotation.code.instructions[index];
+        let weight = self.weights[index];
+        let percent = self.percent(weight);
+        let width = self.column().1;
+        let number = match self.options.value {
+            AnnotateValue::Percent => format!("{percent:width$.2}"),
+            AnnotateValue::Samples => format!("{:width$}", weight.samples),
+            AnnotateValue::Period => format!("{:width$}", weight.period),
+        };
+        let raw = raw_width.map_or_else(String::new, |width| {
+            let bytes = instruction.bytes.iter();
+            let bytes: String = bytes.map(|byte| format!("{byte:02x} ")).collect();
+            format!("{bytes:<width$}   ")
+        });
+        let number = self.colored(&number, percent);
+        let address = format!("{:x}", instruction.address);
+        let text = printable(&instruction.text);
+        writeln!(out, "{number} : {address:>6}:   {raw}{text}")
+    }
+
+    /// The source lines that most samples lie in.
+    fn write_hot_lines(&self, out: &mut dyn Write) -> io::Result<()> {
+        let code = self.annotation.code;
+        let mut lines: BTreeMap<(usize, u32), Weight> = BTreeMap::new();
+        for (instruction, &weight) in code.instructions.iter().zip(&self.weights) {
+            if let Some(place) = instruction.place.as_ref().filter(|place| place.line > 0) {
+                *lines.entry((place.source, place.line)).or_default() += weight;
+            }
+        }
+        let lines = lines.into_iter();
+        let lines = lines.map(|(line, weight)| (line, self.percent(weight)));
+        let mut lines: Vec<_> = lines
+            .filter(|&(_, percent)| percent >= LEAST_LINE)
+            .collect();
+        lines.sort_by(|left, right| right.1.total_cmp(&left.1));
+        let file = printable(self.annotation.module);
+        writeln!(
+            out,
+            "\nSorted summary for file {file}\n{}\n",
+            "-".repeat(46)
+        )?;
+        if lines.is_empty() {
+            writeln!(out, " no source line is known")?;
+        }
+        for ((source, line), percent) in lines {
+            let path = printable(self.path(&code.sources[source].path));
+            let number = self.colored(&format!("{percent:8.2}"), percent);
+            writeln!(out, "{number} {path}:{line}")?;
+        }
+        Ok(())
+    }
+}
+
+/// With blanks for tabs, which would fill up to other columns behind the number.
+fn untabbed(line: &str) -> String {
+    line.replace('\t', "        ")
+}
