@@ -1,0 +1,298 @@
+//! Whole examples, and what becomes of them when bytes are changed, cut, repeated and left out.
+
+use std::io::Cursor;
+use std::path::Path;
+use std::process::Command;
+
+use prof_event::abi::{flag, misc, record, sample};
+use prof_event::{Event, EventAttr, EventSet, RecordBuilder, SampleId};
+use prof_perfdata::{Features, PipeWriter, RecordSink, Writer, WriterOptions};
+
+use crate::properties::ALL;
+use crate::support::has;
+
+/// xorshift64: the same sequence on every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
+    }
+
+    /// Changes a few bytes somewhere, or near the start, where headers are; sometimes a part moves.
+    fn damage(&mut self, whole: &[u8]) -> Vec<u8> {
+        let mut bytes = whole.to_vec();
+        for _ in 0..1 + self.below(6) {
+            let len = bytes.len();
+            if len == 0 {
+                break;
+            }
+            let near = if self.below(2) == 0 { 200 } else { len };
+            let at = self.below(len.min(near));
+            match self.below(8) {
+                0 => bytes.truncate(self.below(len)),
+                1 => {
+                    let end = (at + self.below(40)).min(len);
+                    bytes.drain(at..end);
+                }
+                2 => {
+                    let part = bytes[at..(at + self.below(40)).min(len)].to_vec();
+                    let to = self.below(len);
+                    bytes.splice(to..to, part);
+                }
+                3 => bytes[at] = 0xff,
+                4 => bytes[at] = 0,
+                5 => bytes[at] ^= 1 << self.below(8),
+                _ => bytes[at] = self.next() as u8,
+            }
+        }
+        bytes
+    }
+}
+
+const TYPE: u64 = sample::IDENTIFIER
+    | sample::IP
+    | sample::TID
+    | sample::TIME
+    | sample::PERIOD
+    | sample::CALLCHAIN;
+
+fn events() -> EventSet {
+    let mut events = EventSet::default();
+    for id in 1..3 {
+        events.push(Event {
+            attr: EventAttr {
+                kind: 1,
+                sample_type: TYPE,
+                flags: flag::SAMPLE_ID_ALL | flag::FREQ,
+                ..EventAttr::default()
+            },
+            name: format!("event-{id}"),
+            ids: vec![id],
+        });
+    }
+    events
+}
+
+/// A name, a mapping, and samples of two events in rounds.
+fn fill(sink: &mut impl RecordSink) {
+    let id = SampleId {
+        task: Some((5, 5)),
+        ..SampleId::default()
+    };
+    let mut bytes = Vec::new();
+    let mut put = |kind, misc, fill: &dyn Fn(&mut RecordBuilder<'_>), sink: &mut dyn RecordSink| {
+        bytes.clear();
+        let mut builder = RecordBuilder::new(&mut bytes, kind, misc);
+        fill(&mut builder);
+        builder.finish().unwrap();
+        sink.record(&bytes).unwrap();
+    };
+    let comm = |it: &mut RecordBuilder<'_>| {
+        it.u32(5).u32(5).c_string(b"name").sample_id(TYPE, &id);
+    };
+    put(record::COMM, 0, &comm, sink);
+    let map = |it: &mut RecordBuilder<'_>| {
+        it.u32(5).u32(5).u64(0x40_0000).u64(0x1000).u64(0);
+        it.u32(8).u32(1).u64(7).u64(0).u32(5).u32(2);
+        it.c_string(b"/bin/program").sample_id(TYPE, &id);
+    };
+    put(record::MMAP2, misc::USER, &map, sink);
+    for number in 0..40 {
+        let sample = |it: &mut RecordBuilder<'_>| {
+            it.u64(1 + number % 2).u64(0x40_0100 + number).u32(5).u32(5);
+            it.u64(1000 + (number ^ 3)).u64(1).u64(2);
+            it.u64(0x40_0100 + number).u64(0x40_0200);
+        };
+        put(record::SAMPLE, misc::USER, &sample, sink);
+        if number % 10 == 9 {
+            sink.finish_round().unwrap();
+        }
+    }
+}
+
+fn features() -> Features {
+    Features {
+        arch: Some("x86_64".to_owned()),
+        cmdline: vec!["prof".to_owned(), "record".to_owned()],
+        nr_cpus_available: Some(2),
+        nr_cpus_online: Some(2),
+        ..Features::default()
+    }
+}
+
+fn file(compression: Option<u32>) -> Vec<u8> {
+    let mut out = Cursor::new(Vec::new());
+    let mut writer = Writer::create(&mut out, &events(), WriterOptions { compression }).unwrap();
+    fill(&mut writer);
+    writer.finish(features(), None).unwrap();
+    out.into_inner()
+}
+
+fn pipe() -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut writer = PipeWriter::create(&mut out, &events(), &features()).unwrap();
+    fill(&mut writer);
+    writer.finish(&[]).unwrap();
+    out
+}
+
+/// Records behind what says which fields their samples have.
+fn records(sample_type: u64) -> Vec<u8> {
+    struct Collect(Vec<u8>);
+    impl RecordSink for Collect {
+        fn record(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+            self.0.extend(bytes);
+            Ok(())
+        }
+        fn finish_round(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let flags = flag::SAMPLE_ID_ALL | flag::FREQ;
+    let one = [sample_type, 0, flags, 0xff_0fff].map(u64::to_le_bytes);
+    let mut collect = Collect([one, one].concat().concat());
+    fill(&mut collect);
+    collect.0
+}
+
+/// A section of a compiled program, or all of it.
+fn compiled(section: Option<&str>) -> Option<Vec<u8>> {
+    if !has("gcc") || !has("objcopy") {
+        return None;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let run = |command: &str, args: &[&str]| {
+        let mut command = Command::new(command);
+        command.args(args).current_dir(folder.path());
+        assert!(command.status().unwrap().success());
+    };
+    std::fs::write(
+        folder.path().join("a.c"),
+        include_str!("../stock_perf/workload.c"),
+    )
+    .unwrap();
+    run("gcc", &["-g1", "-O1", "-pthread", "-o", "a", "a.c"]);
+    let read = |name: &str| std::fs::read(Path::new(folder.path()).join(name)).unwrap();
+    let Some(section) = section else {
+        return Some(read("a"));
+    };
+    run(
+        "objcopy",
+        &["-O", "binary", "--only-section", section, "a", "part"],
+    );
+    Some(read("part"))
+}
+
+/// Text, a stack and unwind tables behind their sizes.
+fn unwinding() -> Option<Vec<u8>> {
+    let (text, tables) = (compiled(Some(".text"))?, compiled(Some(".eh_frame"))?);
+    let text = &text[..text.len().min(0xf00)];
+    let stack: Vec<u8> = (0..0x800_u64).map(|at| (at * 31) as u8).collect();
+    let sizes = text.len() as u64 | (stack.len() as u64) << 16;
+    let words = [sizes, 0x1234_5678_9abc_0321]
+        .map(u64::to_le_bytes)
+        .concat();
+    Some([&words[..], text, &stack, &tables].concat())
+}
+
+fn jitdump() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend(
+        [0x4A69_5444_u32, 1, 40, 62, 0, 5]
+            .map(u32::to_le_bytes)
+            .concat(),
+    );
+    bytes.extend([1000_u64, 0].map(u64::to_le_bytes).concat());
+    for index in 0..6_u64 {
+        let name = format!("function_{index}\0");
+        let size = 56 + name.len() as u32 + 32;
+        bytes.extend([0, size].map(u32::to_le_bytes).concat());
+        bytes.extend((2000 + index).to_le_bytes());
+        bytes.extend([5_u32, 5].map(u32::to_le_bytes).concat());
+        let start = 0x7000_0000 + index % 4 * 0x40;
+        bytes.extend([start, start, 32, index].map(u64::to_le_bytes).concat());
+        bytes.extend(name.as_bytes());
+        bytes.extend([0x90; 32]);
+    }
+    bytes
+}
+
+/// The start of the table of a Go 1.20 program, with two functions that are none.
+fn pclntab() -> Vec<u8> {
+    let mut bytes = 0xffff_fff1_u32.to_le_bytes().to_vec();
+    bytes.extend([0, 0, 1, 8]);
+    bytes.extend(
+        [2_u64, 1, 0x1000, 72, 100, 120, 140, 160]
+            .map(u64::to_le_bytes)
+            .concat(),
+    );
+    bytes.resize(160, b'a');
+    bytes.extend([0_u32, 24, 0x40, 40, 0x80].map(u32::to_le_bytes).concat());
+    bytes.resize(400, 0);
+    bytes
+}
+
+const KALLSYMS: &str = "\
+0000000000000000 A fixed_percpu_data
+ffffffff81000000 T _stext
+ffffffff81000000 T _text
+ffffffff81000040 t do_work
+ffffffff81000040 W do_work_weak
+ffffffff81000100 T _etext
+ffffffffc0000000 t helper\t[module]
+ffffffffc0000080 t other\t[module]
+";
+const PERF_MAP: &str = "\
+7f0000001000 40 LazyCompile:~one two.js:1
+7f0000001040 80 two
+7f0000001020 10 over one
+0x7f0000002000 0x20 three
+";
+
+fn examples(name: &str) -> Vec<Vec<u8>> {
+    match name {
+        "records" => vec![
+            records(TYPE),
+            records(TYPE | sample::RAW),
+            records(TYPE & !sample::CALLCHAIN | sample::CPU | sample::ADDR),
+            records(TYPE | sample::REGS_USER | sample::STACK_USER | sample::READ),
+        ],
+        "perf_data" => vec![file(None), file(Some(1)), pipe()],
+        "pipe" => vec![pipe(), file(None)],
+        "unwinding" => unwinding().into_iter().collect(),
+        "elf" => compiled(None).into_iter().collect(),
+        "pclntab" => vec![pclntab()],
+        "kallsyms" => vec![KALLSYMS.as_bytes().to_vec()],
+        "perf_map" => vec![PERF_MAP.as_bytes().to_vec()],
+        "jitdump" => vec![jitdump()],
+        name => panic!("no example of {name}"),
+    }
+}
+
+const ROUNDS: usize = 1000;
+
+#[test]
+fn every_property_holds_for_damaged_examples() {
+    for &(name, property) in ALL {
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        for (index, example) in examples(name).iter().enumerate() {
+            property(example);
+            for round in 0..ROUNDS {
+                let damaged = random.damage(example);
+                let held = std::panic::catch_unwind(|| property(&damaged));
+                assert!(
+                    held.is_ok(),
+                    "{name}, example {index}, round {round}: {damaged:x?}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Files of any content as programs: as many answers as questions, names that cover what was asked,
+//! and the same answers one by one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use prof_model::{Dso, DsoAddr, DsoId, DsoKind, Resolution};
+use prof_symbolizer::{FoundFile, MappedFile, Options, Symbolizer, read_build_id};
+
+use super::elf::{TEXT, program};
+
+/// Any bytes as a file.
+pub(crate) fn elf(bytes: &[u8]) {
+    let offsets = (0x1000..0x1400).step_by(0x40).chain([0, 1, u64::MAX]);
+    check(bytes.to_vec(), offsets.collect());
+}
+
+/// Any bytes as the function table of a Go program.
+pub(crate) fn pclntab(bytes: &[u8]) {
+    let file = program(&[0x90; 0x400], &[(".gopclntab", bytes)]);
+    check(file, (0..0x400).step_by(0x20).map(|at| TEXT + at).collect());
+}
+
+fn check(bytes: Vec<u8>, offsets: Vec<u64>) {
+    let dso = Dso {
+        path: b"/nowhere/program".to_vec(),
+        kind: DsoKind::File,
+        file: None,
+        build_id: None,
+    };
+    let build_id = read_build_id(&bytes);
+    let found = FoundFile {
+        image: Arc::new(MappedFile::from_bytes(bytes)),
+        path: PathBuf::from("/nowhere/program"),
+        build_id,
+    };
+    let addrs: Vec<DsoAddr> = offsets.into_iter().map(DsoAddr).collect();
+    let mut symbolizer = Symbolizer::new(Options::default());
+    symbolizer.keep(DsoId(0), found.clone());
+    let at_once = symbolizer.resolve(DsoId(0), &dso, &addrs);
+    assert_eq!(at_once.len(), addrs.len());
+    let mut other = Symbolizer::new(Options::default());
+    other.keep(DsoId(0), found);
+    for (addr, resolution) in addrs.iter().zip(&at_once) {
+        if let Resolution::Named { symbol, .. } = resolution {
+            assert!(symbol.start <= addr.0, "{symbol:?} for {addr:?}");
+        }
+        let mut alone = other.resolve(DsoId(0), &dso, &[*addr]);
+        assert_eq!(alone.pop().as_ref(), Some(resolution), "asked alone");
+    }
+}

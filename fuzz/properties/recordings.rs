@@ -1,0 +1,76 @@
+//! Recordings: read twice they say the same, and what is written anew reads the same.
+
+use std::io::Cursor;
+
+use prof_event::abi::{record, sample};
+use prof_perfdata::{Error, Features, RecordSink, Recording, Writer, WriterOptions};
+
+/// A record: its time, and its bytes.
+type Told = (Option<u64>, Vec<u8>);
+
+/// The kernel's records, each once; `None` where the recording is damaged.
+fn records(recording: &mut Recording) -> Option<Vec<Told>> {
+    let mut told = Vec::new();
+    let mut last_sample = None;
+    let result = recording.for_each(|item| -> Result<(), Error> {
+        // A sample of a group comes once for each event.
+        let is_sample = item.raw.kind == record::SAMPLE;
+        let is_again = is_sample && last_sample.replace(item.sample) == Some(item.sample);
+        if item.raw.kind < record::HEADER_ATTR && !is_again {
+            told.push((item.decoded.id.time, item.raw.bytes.to_vec()));
+        }
+        Ok(())
+    });
+    result.ok().map(|()| told)
+}
+
+/// Any bytes as a file.
+pub(crate) fn perf_data(bytes: &[u8]) {
+    let Ok(mut recording) = Recording::from_bytes(bytes.to_vec()) else {
+        return;
+    };
+    let Some(first) = records(&mut recording) else {
+        return;
+    };
+    assert_eq!(records(&mut recording).as_ref(), Some(&first), "read twice");
+    // What counters of a group have counted since the last sample depends on the order.
+    let mut events = recording.events().events().iter();
+    if events.any(|event| event.attr.sample_type & sample::READ != 0) {
+        return;
+    }
+
+    let mut out = Cursor::new(Vec::new());
+    let options = WriterOptions::default();
+    let mut writer = Writer::create(&mut out, recording.events(), options).expect("in memory");
+    for (_, bytes) in &first {
+        writer.record(bytes).expect("a whole record");
+    }
+    writer.finish(Features::default(), None).expect("in memory");
+    let mut again = Recording::from_bytes(out.into_inner()).expect("what was written is read");
+    let again = records(&mut again).expect("whole records");
+    let times = again.iter().filter_map(|(time, _)| *time);
+    assert!(
+        times.filter(|time| *time != 0).is_sorted(),
+        "the order of times"
+    );
+    let sorted = |mut told: Vec<Told>| {
+        told.sort();
+        told
+    };
+    assert!(
+        sorted(again) == sorted(first),
+        "what is written reads the same"
+    );
+}
+
+/// Any bytes as a stream that cannot seek, beside the same bytes as a file.
+pub(crate) fn pipe(bytes: &[u8]) {
+    let file = Recording::from_bytes(bytes.to_vec());
+    let stream = Recording::from_stream(Cursor::new(bytes.to_vec()));
+    let (Ok(mut file), Ok(mut stream)) = (file, stream) else {
+        return;
+    };
+    if let (Some(file), Some(stream)) = (records(&mut file), records(&mut stream)) {
+        assert!(file == stream, "a stream and a file of the same bytes");
+    }
+}
