@@ -2,6 +2,7 @@
 //! the machine: what it prints about the same file.
 #![forbid(unsafe_code)]
 
+mod asked; // options and what the kernel is asked for
 mod big_endian; // files of other machines
 mod cut_off; // recorders that did not end well
 mod foreign; // other machines, other versions of perf

@@ -1,0 +1,153 @@
+//! What `prof record` asks of the kernel for each option, beside what perf asks; and what comes of it.
+
+use std::collections::BTreeMap;
+
+use prof_event::Record;
+use prof_perfdata::{Error, Recording};
+
+use crate::lab::Lab;
+
+/// An attr's fields by name, as `perf evlist -v` prints them, and the event's name.
+fn attr(lab: &Lab, file: &str) -> Vec<(String, BTreeMap<String, String>)> {
+    let out = lab.perf("evlist -v", file).ok().out;
+    // A dummy counts nothing: it tells of processes.
+    let is_event = |line: &&str| !line.starts_with('#') && !line.starts_with("dummy");
+    let events = out.lines().filter(is_event);
+    let event = |line: &str| {
+        let (name, fields) = line.split_once(": type: ").expect("an attr");
+        let fields = format!("type: {fields}").replace("{ sample_period, sample_freq }", "rate");
+        let fields = fields
+            .split(", ")
+            .filter_map(|field| field.split_once(": "));
+        let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        (name.to_owned(), fields.collect())
+    };
+    events.map(event).collect()
+}
+
+/// Fields that decide what is counted, and when. Guests are left out always; perf leaves them out
+/// unless a mode is asked for.
+const COUNTED: &[&str] = &[
+    "type",
+    "config",
+    "rate",
+    "freq",
+    "inherit",
+    "enable_on_exec",
+    "exclude_user",
+    "exclude_kernel",
+    "exclude_hv",
+    "sample_id_all",
+];
+
+#[test]
+fn an_option_means_to_the_kernel_what_it_means_to_perf() {
+    let Some(lab) = Lab::new() else { return };
+    for options in [
+        "-F 499 -e cpu-clock",
+        "-F 499 -e cpu-clock:u",
+        "-F 499 -e cpu-clock:k",
+        "-c 500000 -e task-clock",
+        "-c 50 -e page-faults",
+        "-c 1 -e sched:sched_switch",
+        "-c 1 -e context-switches",
+        "-F 499 -e cpu-clock -e page-faults",
+    ] {
+        lab.prof_record("ours.data", options).ok();
+        assert!(lab.record("theirs.data", options), "perf record {options}");
+        let (ours, theirs) = (attr(&lab, "ours.data"), attr(&lab, "theirs.data"));
+        assert_eq!(ours.len(), theirs.len(), "{options}");
+        for ((name, ours), (their_name, theirs)) in ours.iter().zip(&theirs) {
+            assert_eq!(name, their_name, "{options}");
+            for field in COUNTED {
+                assert_eq!(ours.get(*field), theirs.get(*field), "{field} of {options}");
+            }
+        }
+    }
+}
+
+#[test]
+fn samples_carry_what_the_options_ask_for() {
+    let Some(lab) = Lab::new() else { return };
+    let common = ["IP", "TID", "TIME", "CPU", "PERIOD", "IDENTIFIER"];
+    for (options, more, flags) in [
+        (
+            "-F 499 -e cpu-clock",
+            &["CALLCHAIN"][..],
+            &["exclude_callchain_user"][..],
+        ),
+        ("-F 499 -e cpu-clock --call-graph fp", &["CALLCHAIN"], &[]),
+        ("-F 499 -e cpu-clock --call-graph none", &[], &[]),
+        (
+            "-c 1 -e sched:sched_switch",
+            &["CALLCHAIN", "RAW"],
+            &["exclude_callchain_user"],
+        ),
+    ] {
+        lab.prof_record("ours.data", options).ok();
+        let (_, fields) = &attr(&lab, "ours.data")[0];
+        let mut types: Vec<_> = fields["sample_type"].split('|').collect();
+        let mut expected = [&common[..], more].concat();
+        types.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(types, expected, "{options}");
+        let tracking = [
+            "mmap",
+            "mmap2",
+            "comm",
+            "comm_exec",
+            "task",
+            "ksymbol",
+            "use_clockid",
+        ];
+        for flag in tracking.iter().chain(flags) {
+            assert_eq!(
+                fields.get(*flag).map(String::as_str),
+                Some("1"),
+                "{flag}, {options}"
+            );
+        }
+        let is_unwound = flags.contains(&"exclude_callchain_user");
+        assert_eq!(
+            fields.contains_key("exclude_callchain_user"),
+            is_unwound,
+            "{options}"
+        );
+    }
+}
+
+#[test]
+fn a_command_is_seen_to_start_once_to_map_its_files_and_time_only_rises() {
+    let Some(lab) = Lab::new() else { return };
+    // With a second argument the workload neither forks nor runs another program.
+    let record = "\"$PROF\" record -F 999 -o ours.data -- ./work alone 60";
+    lab.shell(record).ok();
+    let mut recording = Recording::open(&lab.place.file("ours.data")).unwrap();
+    let (mut started, mut mapped) = (Vec::new(), Vec::new());
+    let (mut last, mut samples) = (0, 0);
+    let result = recording.for_each(|item| -> Result<(), Error> {
+        let time = item.decoded.id.time.unwrap_or(0);
+        assert!(time == 0 || time >= last, "{time} after {last}");
+        last = last.max(time);
+        match item.decoded.record {
+            Record::Comm {
+                exec: true, name, ..
+            } => started.push(text(name)),
+            Record::Mmap(mmap) => mapped.push(text(mmap.name)),
+            Record::Sample(_) => samples += 1,
+            _ => {}
+        }
+        Ok(())
+    });
+    result.unwrap();
+    assert_eq!(started, ["work"]);
+    for file in ["/work", "/libc.so.6", "/ld-linux", "[vdso]"] {
+        let is_there = mapped.iter().any(|name| name.contains(file));
+        assert!(is_there, "{file} in {mapped:?}");
+    }
+    assert!(samples > 10);
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
