@@ -182,6 +182,9 @@ impl Walk<'_> {
     fn follow(&mut self, mut addr: u64, mut frame: Frame) {
         while self.extent.contains(&addr) && self.flow.places.len() < MOST_INSTRUCTIONS {
             if let Some(known) = self.flow.places.get(&addr) {
+                if addr == self.extent.start {
+                    return; // back to the start, as Go goes with a larger stack: the frame is gone again
+                }
                 frame = known.frame.merge(frame);
                 if frame == known.frame {
                     return;
@@ -626,6 +629,33 @@ mod tests {
         ];
         let sp: Vec<_> = frames(&code, true).iter().map(|place| place.1).collect();
         assert_eq!(sp, [Some(-8), Some(-8), None, None]);
+    }
+
+    #[test]
+    fn a_way_back_to_the_start_does_not_change_what_holds_there() {
+        let code = [
+            0x74, 0x08, // je 10
+            0x50, // push %rax
+            0xe8, 0, 0, 0, 0x10, // call of a function that does not return
+            0x90, // nop
+            0x90, // nop
+            0xe8, 0, 0, 0, 0x10, // 10: call morestack
+            0xeb, 0xef, // jmp 0
+        ];
+        let frames = frames(&code, true);
+        let sp: Vec<_> = frames.iter().map(|place| (place.0, place.1)).collect();
+        assert_eq!(
+            sp,
+            [
+                (0, Some(-8)),
+                (2, Some(-8)),
+                (3, Some(-16)),
+                (8, Some(-16)),
+                (9, Some(-16)),
+                (10, None),
+                (15, None)
+            ]
+        );
     }
 
     #[test]

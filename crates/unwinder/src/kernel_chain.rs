@@ -21,11 +21,16 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         let bp = frame.regs.get(BP.into())?;
         let rest = above(kernel_chain, sample, bp, self.memory.copy)?;
         let mut end = None;
+        let mut pc = frame.pc;
         for &return_address in rest {
             // the kernel's next entry is this frame's return address only if rbp leads to it
             let has_frame_pointer = match action {
                 Action::Rule(id) | Action::Inferred(id) => {
-                    self.unwinder.rules.rule(id).is_frame_pointer_chain()
+                    let is_go = self
+                        .code(pc.wrapping_sub(1))
+                        .is_some_and(|(module, _)| module.image.is_go);
+                    let rule = self.unwinder.rules.rule(id);
+                    rule.is_frame_pointer_chain() || is_go && rule.is_go_frame()
                 }
                 Action::FramePointer | Action::StackSwitch => true,
                 _ => false,
@@ -41,6 +46,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
                 return Some(end);
             }
             action = known.action;
+            pc = return_address;
             if self.is_root(action) {
                 return Some(ChainEnd::Root);
             }

@@ -1,6 +1,6 @@
 use rustc_hash::FxHashMap;
 
-use crate::x86_64::{BP, BP_INDEX, CALLEE_SAVED};
+use crate::x86_64::{BP, BP_INDEX, CALLEE_SAVED, SP};
 
 /// Index of an expression in [`RuleStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +66,17 @@ impl Rule {
         self.cfa == above_bp
             && self.return_address == Saved::At(-8)
             && self.callee_saved[BP_INDEX] == Saved::At(-16)
+    }
+
+    /// Whether a function that Go has compiled has a frame here: then its frame pointer points to its
+    /// caller's, with the return address above.
+    pub(crate) fn is_go_frame(&self) -> bool {
+        match (self.callee_saved[BP_INDEX], self.cfa) {
+            (Saved::GoFramePointer, Cfa::Offset { register, offset }) => {
+                register == SP && offset >= 16
+            }
+            (saved, _) => saved == Saved::At(-16) && self.return_address == Saved::At(-8),
+        }
     }
 
     /// Whether nothing called this frame.

@@ -87,6 +87,8 @@ pub(crate) fn is_goroutine_start(before: &[u8], from: &[u8]) -> bool {
 /// with work for the goroutine whose stack it has left.
 pub(crate) fn is_after_stack_switch(before: &[u8]) -> bool {
     match before {
+        // asmcgocall: mov %rbx, %rdi; mov %rbx, %rcx; call *%rax
+        [.., 0x48, 0x89, 0xdf, 0x48, 0x89, 0xd9, 0xff, 0xd0] => true,
         // systemstack: mov %rdi, %rdx; mov (%rdi), %rdi; call *%rdi
         [.., 0x48, 0x89, 0xfa, 0x48, 0x8b, 0x3f, 0xff, 0xd7] => true,
         // morestack: mov 0x38(%rbx), %rsp; call newstack
@@ -278,6 +280,8 @@ mod tests {
         let systemstack = [0x48, 0x89, 0xfa, 0x48, 0x8b, 0x3f, 0xff, 0xd7];
         let morestack = [0x48, 0x8b, 0x63, 0x38, 0xe8, 0x95, 0x45, 0, 0];
         let mcall = [0x50, 0x4c, 0x8b, 0x22, 0x41, 0xff, 0xd4];
+        let asmcgocall = [0x48, 0x89, 0xdf, 0x48, 0x89, 0xd9, 0xff, 0xd0];
+        assert!(is_after_stack_switch(&asmcgocall));
         assert!(is_after_stack_switch(&systemstack) && is_after_stack_switch(&morestack));
         assert!(!is_after_stack_switch(&mcall) && !is_after_stack_switch(&morestack[4..]));
         assert!(is_after_goroutine_left(&mcall) && !is_after_goroutine_left(&systemstack));

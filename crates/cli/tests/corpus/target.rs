@@ -122,6 +122,7 @@ fn run_recorder(
     for_a_while: &[&str],
 ) -> Result<(), String> {
     recorder.current_dir(folder).env("CYCLES", cycles);
+    recorder.env("SRC", table::sources().canonicalize().unwrap());
     let target = if row.attach {
         let target = Running::start(row, folder)?;
         recorder

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
 use prof_model::{AddressSpace, ChainEnd, Dso, DsoId, DsoKind, DsoTable, Mapping, VirtAddr};
-use prof_unwinder::{Images, Process, Regs, StackCopy, StackMemory, Unwinder, UserState};
+use prof_unwinder::{
+    Images, LiveMemory, Process, Regs, StackCopy, StackMemory, Unwinder, UserState,
+};
 
 pub(crate) const NO_FRAME_POINTER: &[&str] = &["-O2", "-fomit-frame-pointer"];
 pub(crate) const FRAME_POINTER: &[&str] = &["-O2", "-fno-omit-frame-pointer"];
@@ -177,12 +179,23 @@ impl Recorded {
         sample: &Sample,
         max_frames: usize,
     ) -> (Vec<u64>, ChainEnd) {
+        self.unwind_live(unwinder, sample, max_frames, None)
+    }
+
+    /// With what lies in the process's memory now.
+    pub(crate) fn unwind_live(
+        &mut self,
+        unwinder: &mut Unwinder,
+        sample: &Sample,
+        max_frames: usize,
+        live: Option<&mut dyn LiveMemory>,
+    ) -> (Vec<u64>, ChainEnd) {
         let mut out = Vec::new();
         let space = self.space.clone();
         let process = Process {
             space: &space,
             images: self,
-            live: None,
+            live: live.map(|live| live as &mut dyn LiveMemory),
         };
         let state = UserState {
             regs: &sample.regs,
