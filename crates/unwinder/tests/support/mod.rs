@@ -111,6 +111,39 @@ pub(crate) fn record_changed(
     Some(Recorded::read(dir, copy))
 }
 
+/// Builds a program of the corpus that samples itself, with a C compiler for the part that does and the
+/// command that `link` makes of that part, the corpus' folder and the program's path; and runs it.
+/// `None`, and says so, where a tool is missing.
+pub(crate) fn sample(
+    cc: &str,
+    link: impl FnOnce(&Path, &Path, &Path) -> Command,
+) -> Option<Recorded> {
+    let dir = tempfile::tempdir().unwrap();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/sampler.c");
+    let corpus = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/targets"));
+    let (object, program) = (dir.path().join("sampler.o"), dir.path().join("program"));
+    let mut compile = Command::new(cc);
+    compile
+        .args(["-std=gnu11", "-O2", "-c", source, "-o"])
+        .arg(&object);
+    for mut step in [compile, link(&object, corpus, &program)] {
+        match step.output() {
+            Ok(output) if output.status.success() => {}
+            Ok(output) => panic!("{step:?}: {}", String::from_utf8_lossy(&output.stderr)),
+            Err(_) => {
+                assert!(std::env::var("CI").is_err(), "missing: {step:?}");
+                println!("skipped: no {}", step.get_program().display());
+                return None;
+            }
+        }
+    }
+    let mut run = Command::new(&program);
+    run.arg("200").env_clear().env("SAMPLES", dir.path());
+    let status = run.env("COPY", WHOLE.to_string()).status().unwrap();
+    assert!(status.success(), "{status}");
+    Some(Recorded::read(dir, WHOLE))
+}
+
 impl Recorded {
     fn read(dir: tempfile::TempDir, copy: usize) -> Self {
         let mut recorded = Self {

@@ -1,8 +1,6 @@
 /* Writes its own registers, stack bytes and frame-pointer chain at chosen moments, as a sampling
  * kernel would: workload DIR MODE COPY, where COPY is the size of the stack copies in bytes.
- *
- * DIR/samples: records of the 17 registers by DWARF number, a tag, the copy's length, the chain's
- * length (all u64), then the copy, then the chain. DIR/maps, DIR/vdso: what they were. */
+ */
 #define _GNU_SOURCE
 #include <alloca.h>
 #include <fcntl.h>
@@ -19,41 +17,10 @@
 #define NOINLINE __attribute__((noinline, noclone))
 #define KEEP __asm__ volatile("" ::: "memory") /* nothing moves here, no tail call */
 
-enum tag { INTERRUPTED, INSIDE };
+#include "dump.h"
 
-static int samples, mem;
-static size_t copy_size;
-static unsigned char bytes[65536];
 static volatile int stop, inside_handler;
 volatile long sink;
-
-static void put(int fd, const void *data, size_t size) {
-    if (write(fd, data, size) != (ssize_t)size)
-        _exit(3);
-}
-
-NOINLINE static void dump(const ucontext_t *context, enum tag tag) {
-    static const int order[17] = {REG_RAX, REG_RDX, REG_RCX, REG_RBX, REG_RSI, REG_RDI,
-                                  REG_RBP, REG_RSP, REG_R8,  REG_R9,  REG_R10, REG_R11,
-                                  REG_R12, REG_R13, REG_R14, REG_R15, REG_RIP};
-    const greg_t *regs = context->uc_mcontext.gregs;
-    unsigned long head[20], chain[127];
-    for (int i = 0; i < 17; i++)
-        head[i] = regs[order[i]];
-    ssize_t size = pread(mem, bytes, copy_size, regs[REG_RSP]);
-    unsigned long frame[2], bp = regs[REG_RBP], length = 0;
-    chain[length++] = regs[REG_RIP];
-    while (length < 127 && pread(mem, frame, sizeof frame, bp) == sizeof frame) {
-        chain[length++] = frame[1];
-        bp = frame[0];
-    }
-    head[17] = tag;
-    head[18] = size < 0 ? 0 : size;
-    head[19] = length;
-    put(samples, head, sizeof head);
-    put(samples, bytes, head[18]);
-    put(samples, chain, length * sizeof *chain);
-}
 
 NOINLINE static void dump_here(void) {
     ucontext_t context;
@@ -159,12 +126,8 @@ NOINLINE static void trapped(void) {
 }
 
 int main(int argc, char **argv) {
-    char path[4096];
     const char *dir = argv[1], *mode = argv[2];
-    copy_size = strtoul(argv[3], NULL, 0);
-    snprintf(path, sizeof path, "%s/samples", dir);
-    samples = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    mem = open("/proc/self/mem", O_RDONLY);
+    dump_start(dir, strtoul(argv[3], NULL, 0));
     struct sigaction action = {.sa_sigaction = on_trap, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigaction(SIGTRAP, &action, NULL);
 
@@ -196,13 +159,6 @@ int main(int argc, char **argv) {
         pthread_join(thread, NULL);
     }
 
-    snprintf(path, sizeof path, "%s/vdso", dir);
-    int vdso = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    ssize_t size = pread(mem, bytes, sizeof bytes, getauxval(AT_SYSINFO_EHDR));
-    put(vdso, bytes, size < 0 ? 0 : size);
-    snprintf(path, sizeof path, "%s/maps", dir);
-    int to = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600), from = open("/proc/self/maps", O_RDONLY);
-    while ((size = read(from, bytes, sizeof bytes)) > 0)
-        put(to, bytes, size);
+    dump_end(dir);
     return 0;
 }
