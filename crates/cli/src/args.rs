@@ -517,9 +517,33 @@ pub struct ScriptArgs {
     #[arg(long)]
     pub ns: bool,
 
+    /// Times from the first sample that is printed
+    #[arg(long, conflicts_with = "deltatime")]
+    pub reltime: bool,
+
+    /// Times from the sample before
+    #[arg(long)]
+    pub deltatime: bool,
+
+    /// Only samples in these functions
+    #[arg(short = 'S', long, value_name = "SYMBOL,...", value_delimiter = ',')]
+    pub symbols: Vec<String>,
+
+    /// Only samples on these CPUs
+    #[arg(short = 'C', long, value_name = "LIST")]
+    pub cpu: Option<String>,
+
     /// First what is known about the recording
     #[arg(long)]
     pub header: bool,
+
+    /// Only what is known about the recording
+    #[arg(long)]
+    pub header_only: bool,
+
+    /// With --header also CPUs and memory nodes
+    #[arg(short = 'I', long)]
+    pub show_info: bool,
 }
 
 /// `prof demo`.

@@ -21,6 +21,7 @@ mod hints; // why the kernel said no, and what to do
 mod input; // a recording, read and named
 mod machine; // of a recording: can its stacks be unwound here
 mod names; // what addresses are called
+mod perf_options; // options of perf that are not offered
 mod record;
 mod report;
 mod sampling; // whom to sample, what and how often
@@ -43,7 +44,9 @@ use args::{Cli, Command};
 use error::{CliError, Failure, Outcome};
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    let cli = Cli::try_parse().unwrap_or_else(|error| perf_options::refuse(error));
+    perf_options::refuse_as_command(&cli);
+    match run(cli) {
         Ok(status) => ExitCode::from(status),
         Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
         Err(Failure::Error(error)) => {

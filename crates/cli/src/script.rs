@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 
 use prof_event::Record;
 use prof_event::abi::event_type;
-use prof_model::VirtAddr;
+use prof_model::{Resolution, VirtAddr};
 use prof_perfdata::{Recording, TracingData};
 use prof_profile::{ScriptFrame, ScriptSample};
 use prof_report::{ScriptFields, ScriptOptions, ScriptWriter};
@@ -14,6 +14,7 @@ use crate::args::ScriptArgs;
 use crate::error::{CliError, Failure, Outcome};
 use crate::header;
 use crate::input::{self, Input};
+use crate::sampling;
 use crate::selection::{Selection, Wanted};
 use crate::stage::Keep;
 use crate::trace::Tracepoints;
@@ -23,6 +24,15 @@ use crate::trace::Tracepoints;
 /// # Errors
 /// A message, or a closed pipe.
 pub fn run(args: &ScriptArgs) -> Outcome {
+    let cpus = args.cpu.as_deref().map(sampling::cpus).transpose()?;
+    if args.header_only {
+        let recording = input::open(&args.input)?;
+        let mut out = io::stdout().lock();
+        for line in header::lines(&recording, &args.input.input, args.show_info) {
+            writeln!(out, "{line}")?;
+        }
+        return Ok(0);
+    }
     let Input {
         mut recording,
         stage,
@@ -46,7 +56,7 @@ pub fn run(args: &ScriptArgs) -> Outcome {
     };
     let mut out = BufWriter::new(io::stdout().lock());
     if args.header {
-        for line in header::lines(&recording, &args.input.input, false) {
+        for line in header::lines(&recording, &args.input.input, args.show_info) {
             writeln!(out, "{line}")?;
         }
     }
@@ -55,6 +65,11 @@ pub fn run(args: &ScriptArgs) -> Outcome {
     let mut stage = input::stage(&recording, &args.input);
     let mut result: Result<(), Failure> = Ok(());
     let name = args.input.input.display().to_string();
+    let mut clock = Clock {
+        is_relative: args.reltime,
+        is_delta: args.deltatime,
+        start: None,
+    };
     let (comms, pids, tids) = (&args.input.comms, &args.input.pid, &args.input.tid);
     input::for_each(&mut recording, &name, |item| {
         if result.is_err() {
@@ -74,7 +89,10 @@ pub fn run(args: &ScriptArgs) -> Outcome {
         };
         let passes = (comms.is_empty() || comm_passes())
             && (pids.is_empty() || pids.contains(&sample.pid.0))
-            && (tids.is_empty() || tids.contains(&sample.tid.0));
+            && (tids.is_empty() || tids.contains(&sample.tid.0))
+            && cpus
+                .as_ref()
+                .is_none_or(|cpus| sample.cpu.is_some_and(|cpu| cpus.contains(&cpu)));
         if !passes {
             return;
         }
@@ -90,13 +108,23 @@ pub fn run(args: &ScriptArgs) -> Outcome {
                     Some(ScriptFrame { addr, frame })
                 }),
         );
+        let is_in = |frame: &ScriptFrame| match names.get(frame.frame) {
+            Resolution::Named { symbol, .. } => {
+                let mut wanted = args.symbols.iter();
+                wanted.any(|name| **name == *symbol.name)
+            }
+            Resolution::Unresolved(_) => false,
+        };
+        if !args.symbols.is_empty() && !frames.first().is_some_and(is_in) {
+            return;
+        }
         let script = ScriptSample {
             event: item.decoded.event as u16,
             pid: sample.pid,
             tid: sample.tid,
             comm,
             cpu: sample.cpu,
-            time: sample.time,
+            time: sample.time.map(|time| clock.shown(time)),
             period: sample.period,
             ip: sample.ip,
             addr: sample.addr.map(VirtAddr),
@@ -113,6 +141,26 @@ pub fn run(args: &ScriptArgs) -> Outcome {
     result?;
     out.flush()?;
     Ok(0)
+}
+
+/// What times are counted from.
+struct Clock {
+    is_relative: bool,
+    is_delta: bool,
+    start: Option<u64>,
+}
+
+impl Clock {
+    fn shown(&mut self, time: u64) -> u64 {
+        if !(self.is_relative || self.is_delta) {
+            return time;
+        }
+        let start = self.start.unwrap_or(time);
+        if self.is_delta || self.start.is_none() {
+            self.start = Some(time);
+        }
+        time.saturating_sub(start)
+    }
 }
 
 /// Source lines are what only debug info has.

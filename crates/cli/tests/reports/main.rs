@@ -3,4 +3,5 @@
 mod annotate; // instructions with shares
 mod diff; // two recordings of programs with known shares
 mod lists; // evlist, buildid-list
+mod options; // options of perf: taken as perf takes them, or refused with what to do instead
 mod support;
