@@ -41,7 +41,7 @@ const INSTEAD: &[(&str, &[&str], &str)] = &[
     ),
     (
         "record",
-        &["-d", "--data", "--phys-data", "-W", "--weight"],
+        &["--data", "--phys-data", "-W", "--weight"],
         "memory accesses are not recorded; `perf mem record` does it",
     ),
     (
