@@ -23,6 +23,7 @@ mod machine; // of a recording: can its stacks be unwound here
 mod names; // what addresses are called
 mod perf_options; // options of perf that are not offered
 mod record;
+mod remedies; // what to do about frames without names
 mod report;
 mod sampling; // whom to sample, what and how often
 mod screens; // what top and report share on a terminal

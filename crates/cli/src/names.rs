@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use prof_event::Event;
 use prof_event::abi::{flag, sample};
@@ -46,6 +47,7 @@ impl Namer {
             demangle: !args.no_demangle,
             symfs: args.symfs.clone(),
             kernel_build_id: build_id,
+            recorded: Some(recorded(features, args)),
             kernel_text: kernel_text(stage),
             kallsyms: given.clone(),
         });
@@ -239,6 +241,19 @@ fn no_kernel(
     let release = features.os_release.as_ref().filter(|_| build_id.is_none());
     let running = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
     (release? != running.trim()).then_some(Reason::OtherKernel)
+}
+
+/// When the recording was over at the latest; long ago, if another machine made it: then no process
+/// of this one was recorded.
+fn recorded(features: &Features, args: &InputArgs) -> SystemTime {
+    let here = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let is_elsewhere = |host: &String| host != here.trim();
+    if features.hostname.as_ref().is_some_and(is_elsewhere) {
+        return SystemTime::UNIX_EPOCH;
+    }
+    let file = std::fs::metadata(&args.input);
+    let written = file.and_then(|file| file.modified());
+    written.unwrap_or_else(|_| SystemTime::now())
 }
 
 fn kernel_build_id(features: &Features) -> Option<BuildId> {

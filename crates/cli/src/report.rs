@@ -15,6 +15,7 @@ use crate::drawing::{self, Facts};
 use crate::error::{CliError, Failure, Outcome};
 use crate::header;
 use crate::input::{self, Input};
+use crate::remedies::remedies;
 use crate::sampling;
 use crate::selection::Wanted;
 
@@ -218,6 +219,9 @@ fn verbose(input: &Input) {
     for event in 0..profile.events.len() as u16 {
         let summary = prof_report::summarize(profile, &input.names, event, 0);
         let _ = prof_report::write_summary(&mut io::stderr(), &summary);
+        for hint in remedies(&summary, &input.stage.tracker.processes) {
+            eprintln!("hint: {hint}");
+        }
     }
 }
 

@@ -69,6 +69,11 @@ pub(crate) fn find(file: &FoundFile, name: &Path, symfs: Option<&Path>) -> Optio
         .find_map(|path| open(&path, wanted, Some(checksum)))
 }
 
+/// Where the debug file of a program with this build-id is looked up first.
+pub fn debug_file_path(build_id: BuildId) -> String {
+    format!("/{DEBUG_ROOT}/.build-id/{}.debug", caches::split(build_id))
+}
+
 /// The supplementary file that `dwz` moved shared debug info of `file` to.
 pub(crate) fn find_shared(file: &FoundFile, symfs: Option<&Path>) -> Option<FoundFile> {
     let bytes: &[u8] = (*file.image).as_ref();

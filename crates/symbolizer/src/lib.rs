@@ -31,6 +31,7 @@ mod split_dwarf; // .dwo and .dwp
 mod symbol_table; // symbols by address
 mod symbolizer;
 
+pub use debug_file::debug_file_path;
 pub use disassemble::AsmSyntax;
 pub use elf::read_build_id;
 pub use files::{FileFinder, FoundFile};

@@ -3,6 +3,7 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use prof_model::Pid;
 
@@ -38,7 +39,25 @@ impl PerfMap {
             PathBuf::from(format!("/proc/{pid}/root/tmp/perf-{inner}.map")),
             PathBuf::from(format!("/tmp/perf-{pid}.map")),
         ];
-        candidates.into_iter().find_map(Self::open_path)
+        let started = started(pid);
+        let mut maps = candidates.into_iter().filter_map(Self::open_path);
+        maps.find(|map| !map.is_left_over(started))
+    }
+
+    /// Whether an earlier process with the same pid wrote it: nobody removes them.
+    fn is_left_over(&self, started: Option<SystemTime>) -> bool {
+        const ROUNDING: Duration = Duration::from_secs(2); // the kernel's boot time has whole seconds
+        let written = self.file.metadata().and_then(|file| file.modified());
+        match (written, started) {
+            (Ok(written), Some(started)) => written + ROUNDING < started,
+            _ => false,
+        }
+    }
+
+    /// Whether it was there at a time.
+    pub(crate) fn existed(&self, time: SystemTime) -> bool {
+        let created = self.file.metadata().and_then(|file| file.created());
+        created.ok().is_none_or(|created| created <= time)
     }
 
     fn open_path(path: PathBuf) -> Option<Self> {
@@ -103,6 +122,19 @@ fn inner_pid(status: &str) -> Option<Pid> {
         .lines()
         .find_map(|line| line.strip_prefix("NSpid:"))?;
     line.split_ascii_whitespace().last()?.parse().ok().map(Pid)
+}
+
+/// When a process that runs was started.
+fn started(pid: Pid) -> Option<SystemTime> {
+    const TICKS_PER_SECOND: u64 = 100; // of all times in /proc
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?; // the name before it may be anything
+    let ticks: u64 = fields.split_ascii_whitespace().nth(19)?.parse().ok()?;
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let boot = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
+    let boot = Duration::from_secs(boot.trim().parse().ok()?);
+    SystemTime::UNIX_EPOCH
+        .checked_add(boot + Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
 /// Opens a regular file. Anyone may create files in `/tmp`: a link there must not lead us to a file
@@ -224,5 +256,20 @@ mod tests {
         let link = dir.path().join("perf-2.map");
         std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
         assert!(PerfMap::open_path(link).is_none());
+    }
+
+    #[test]
+    fn a_map_that_was_written_before_its_process_started_is_left_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("perf-3.map");
+        fs::write(&path, "100 10 old\n").unwrap();
+        let map = PerfMap::open_path(path).unwrap();
+        let started = started(Pid(std::process::id() as i32)).unwrap();
+        assert!(!map.is_left_over(Some(started)));
+        assert!(started <= SystemTime::now() + Duration::from_secs(2));
+        let long_after = SystemTime::now() + Duration::from_secs(60);
+        assert!(map.is_left_over(Some(long_after)));
+        assert!(!map.is_left_over(None));
+        assert!(map.existed(long_after) && !map.existed(SystemTime::UNIX_EPOCH));
     }
 }

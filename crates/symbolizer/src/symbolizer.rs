@@ -2,6 +2,7 @@ use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::SystemTime;
 
 use prof_model::{
     BuildId, Dso, DsoAddr, DsoId, DsoKind, FunctionCode, Pid, Reason, Resolution, Symbol,
@@ -36,6 +37,9 @@ pub struct Options {
     pub kallsyms: Option<PathBuf>,
     /// The kernel that was recorded; `None` is taken for the one that runs.
     pub kernel_build_id: Option<BuildId>,
+    /// When the recording was over, if it was made here: a perf map that came later is another
+    /// process's. `None` for processes that run.
+    pub recorded: Option<SystemTime>,
     /// Where the recorded kernel's text lay: a kernel may be moved at every boot.
     pub kernel_text: Option<KernelText>,
 }
@@ -49,6 +53,7 @@ impl Default for Options {
             symfs: None,
             kallsyms: None,
             kernel_build_id: None,
+            recorded: None,
             kernel_text: None,
         }
     }
@@ -71,7 +76,7 @@ const MOST_CPUS: usize = 8;
 /// Names addresses. Every table is loaded once, when the first address that needs it is asked for.
 #[derive(Debug)]
 pub struct Symbolizer {
-    source: FileSource,
+    source: Arc<FileSource>,
     names: Names,
     files: FxHashMap<DsoId, Result<Code, Reason>>,
     perf_maps: FxHashMap<Pid, PerfMap>,
@@ -102,11 +107,11 @@ impl Symbolizer {
         let options = Arc::new(options);
         Self {
             names: Names::new(options.demangle),
-            source: FileSource {
+            source: Arc::new(FileSource {
                 finder: FileFinder::new(options.symfs.clone()),
                 options: Arc::clone(&options),
                 kept: FxHashMap::default(),
-            },
+            }),
             files: FxHashMap::default(),
             perf_maps: FxHashMap::default(),
             running_kernel: None,
@@ -126,14 +131,14 @@ impl Symbolizer {
         if matches!(self.files.get(&id), Some(Err(_) | Ok(Code::Jit(_)))) {
             self.files.remove(&id); // it was not there, or has grown
         }
-        self.source.kept.insert(id, file);
+        Arc::make_mut(&mut self.source).kept.insert(id, file);
     }
 
     /// Closes these files and forgets what was read of them, and what names were handed out.
     pub fn forget(&mut self, ids: &[DsoId]) {
         for id in ids {
             self.files.remove(id);
-            self.source.kept.remove(id);
+            Arc::make_mut(&mut self.source).kept.remove(id);
         }
         self.names = Names::new(self.source.options.demangle);
     }
@@ -148,10 +153,14 @@ impl Symbolizer {
     pub fn keep_perf_map(&mut self, pid: Pid) -> bool {
         let map = match self.perf_maps.entry(pid) {
             Entry::Occupied(held) => held.into_mut(),
-            Entry::Vacant(place) => match PerfMap::open(pid) {
-                Some(map) => place.insert(map),
-                None => return false,
-            },
+            Entry::Vacant(place) => {
+                let recorded = self.source.options.recorded;
+                let map = PerfMap::open(pid);
+                match map.filter(|map| recorded.is_none_or(|time| map.existed(time))) {
+                    Some(map) => place.insert(map),
+                    None => return false,
+                }
+            }
         };
         map.refresh();
         true
@@ -235,7 +244,7 @@ impl Symbolizer {
         };
 
         let mut answers = vec![Vec::new(); requests.len()];
-        let source = std::mem::take(&mut self.source);
+        let source = Arc::clone(&self.source);
         std::thread::scope(|scope| {
             for _ in 0..helpers {
                 scope.spawn(|| look_up_files(&source, &mut Names::new(source.options.demangle)));
@@ -246,7 +255,6 @@ impl Symbolizer {
             }
             look_up_files(&source, &mut self.names);
         });
-        self.source = source;
         for job in done.into_inner().unwrap_or_else(PoisonError::into_inner) {
             self.files
                 .extend(job.code.map(|code| (job.request.id, code)));
@@ -352,7 +360,7 @@ impl Code {
 }
 
 /// Where files come from, and what is wanted of them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct FileSource {
     options: Arc<Options>,
     finder: FileFinder,

@@ -7,7 +7,9 @@ use std::path::Path;
 
 use common::{dso, symbol};
 use prof_model::{BuildId, Dso, DsoAddr, DsoId, DsoKind, Pid, Reason, Resolution, SymbolSource};
-use prof_symbolizer::{KernelText, Options, Symbolizer, kernel_text, running_kernel_build_id};
+use prof_symbolizer::{
+    KernelText, Options, Request, Symbolizer, kernel_text, running_kernel_build_id,
+};
 
 fn kernel_dso(kind: DsoKind) -> Dso {
     Dso {
@@ -17,9 +19,16 @@ fn kernel_dso(kind: DsoKind) -> Dso {
 }
 
 fn resolve(options: Options, dso: &Dso, addr: u64) -> Resolution {
-    Symbolizer::new(options)
-        .resolve(DsoId(0), dso, &[DsoAddr(addr)])
-        .remove(0)
+    let addrs = [DsoAddr(addr)];
+    let alone = Symbolizer::new(options.clone()).resolve(DsoId(0), dso, &addrs);
+    let request = Request {
+        id: DsoId(0),
+        dso,
+        addrs: &addrs,
+    };
+    let with_others = Symbolizer::new(options).resolve_all(&[request]);
+    assert_eq!(with_others, [alone.as_slice()]);
+    alone.into_iter().next().unwrap()
 }
 
 const TABLE: &str = "\

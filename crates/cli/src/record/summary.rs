@@ -9,6 +9,7 @@ use prof_sampler::Sampler;
 use super::Done;
 use super::recorder::Recorder;
 use crate::error::CliError;
+use crate::remedies::remedies;
 use crate::units::thousands;
 
 const HOTTEST: usize = 5;
@@ -94,6 +95,9 @@ pub fn print(recorder: &Recorder, names: &Names, file: Option<&File>, verbose: b
             eprintln!("{}:", profile.events[event].name);
         }
         let _ = prof_report::write_summary(&mut std::io::stderr(), &summary);
+        for hint in remedies(&summary, &recorder.stage.tracker.processes) {
+            eprintln!("hint: {hint}");
+        }
     }
     if verbose {
         let stats = recorder.stage.unwinder_stats();

@@ -5,6 +5,7 @@ mod demo; // the first command of the README
 mod errors; // what goes wrong, and what is said about it
 mod files; // what is left on disk
 mod interop; // stock perf reads what prof wrote
+mod names; // odd ones, and none
 mod options; // the arguments of `prof record`
 mod pictures; // flame graphs and folded stacks
 mod rates; // high frequencies

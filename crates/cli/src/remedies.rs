@@ -1,0 +1,224 @@
+//! What to do about frames without names: one line for each module that has many.
+
+use std::path::Path;
+
+use prof_model::{Dso, DsoKind, Pid, ProcessTable, Reason};
+use prof_report::Summary;
+use prof_symbolizer::{FileFinder, debug_file_path};
+
+/// A module with fewer of the frames, in percent, gets no hint.
+const WORTH_A_HINT: f64 = 1.0;
+const MOST_HINTS: usize = 3;
+
+/// Runtimes that generate code: a part of the name of a file that their processes map, and how they
+/// tell the names of that code.
+const RUNTIMES: [(&str, &str); 9] = [
+    (
+        "libjvm.so",
+        "`jcmd PID Compiler.perfmap`, and start it with `-XX:+PreserveFramePointer`",
+    ),
+    ("libnode.so", "start it with `node --perf-basic-prof`"),
+    ("/node", "start it with `node --perf-basic-prof`"),
+    ("libcoreclr.so", "start it with `DOTNET_PerfMapEnabled=1`"),
+    ("python", "start it with `python3 -X perf` (3.12 or later)"),
+    ("libruby", "start it with `ruby --yjit-perf`"),
+    ("/ruby", "start it with `ruby --yjit-perf`"),
+    ("beam.smp", "start it with `erl +JPperf true`"),
+    ("libjulia", "start it with `ENABLE_JITPROFILING=1`"),
+];
+
+/// What to do about the modules of a summary that have most of the frames without names.
+pub fn remedies(summary: &Summary, processes: &ProcessTable) -> Vec<String> {
+    let modules = summary.unnamed.iter().filter(|module| {
+        let percent = module.frames as f64 * 100.0 / summary.frames.max(1) as f64;
+        percent >= WORTH_A_HINT
+    });
+    let hints = modules.filter_map(|module| {
+        let &(reason, _) = module.reasons.first()?;
+        let mut dsos = processes.dsos.iter().map(|(_, dso)| dso);
+        let dso = dsos.find(|dso| dso.short_name() == module.module)?;
+        Some(format!(
+            "{}: {}",
+            module.module,
+            remedy(reason, dso, processes)?
+        ))
+    });
+    hints.take(MOST_HINTS).collect()
+}
+
+fn remedy(reason: Reason, dso: &Dso, processes: &ProcessTable) -> Option<String> {
+    Some(match reason {
+        Reason::NoSymbolTable => debug_package(dso),
+        Reason::NoPerfMap => generated_code(dso, processes),
+        Reason::FileReplaced | Reason::FileMissing if dso.kind == DsoKind::File => {
+            "`--symfs DIR`, with the file as it was at the same path below it".to_owned()
+        }
+        Reason::KernelRestricted => {
+            "`sysctl kernel.kptr_restrict=0`, or run prof with CAP_SYSLOG or as root".to_owned()
+        }
+        Reason::OtherKernel => {
+            "`--kallsyms FILE`, a copy of /proc/kallsyms that root made where it was recorded"
+                .to_owned()
+        }
+        _ => return None,
+    })
+}
+
+/// Where the symbols of a stripped file come from.
+fn debug_package(dso: &Dso) -> String {
+    let path = dso.long_name();
+    if let Some(package) = debian_package(Path::new("/var/lib/dpkg/info"), &path) {
+        let debug = match package.as_str() {
+            "libc6" => "libc6-dbg".to_owned(),
+            package => format!("{package}-dbgsym"),
+        };
+        return format!("`apt install {debug}`");
+    }
+    if Path::new("/usr/bin/rpm").exists() && path.starts_with("/usr/") {
+        return format!("`dnf debuginfo-install $(rpm -qf {path})`");
+    }
+    let found = FileFinder::default().open_stored(dso).ok();
+    match dso.build_id.or_else(|| found?.build_id) {
+        Some(build_id) => format!(
+            "put its unstripped file at {}, or `debuginfod-find debuginfo {build_id}`",
+            debug_file_path(build_id)
+        ),
+        None => "build it without -s, do not strip it".to_owned(),
+    }
+}
+
+/// The Debian package that installed a file.
+fn debian_package(info: &Path, path: &str) -> Option<String> {
+    // Where /lib is a link to /usr/lib, packages use either name.
+    let other = match path.strip_prefix("/usr") {
+        Some(without) => without.to_owned(),
+        None => format!("/usr{path}"),
+    };
+    for entry in std::fs::read_dir(info).ok()?.flatten() {
+        let name = entry.file_name();
+        let Some(package) = name.to_str().and_then(|name| name.strip_suffix(".list")) else {
+            continue;
+        };
+        let list = std::fs::read_to_string(entry.path()).unwrap_or_default();
+        if list.lines().any(|line| line == path || line == other) {
+            let package = package.split(':').next().unwrap_or(package);
+            return Some(package.to_owned());
+        }
+    }
+    None
+}
+
+/// How the runtime of a process tells the names of its code.
+fn generated_code(dso: &Dso, processes: &ProcessTable) -> String {
+    let pid = match dso.kind {
+        DsoKind::Jit(pid) => Some(pid),
+        _ => dso.jitdump(),
+    };
+    let known = pid.and_then(|pid| runtime(pid, processes));
+    match (known, pid) {
+        (Some(how), Some(pid)) => how.replace("PID", &pid.to_string()),
+        _ => "its runtime's option for a perf map or a jitdump, see docs/guide.md".to_owned(),
+    }
+}
+
+fn runtime(pid: Pid, processes: &ProcessTable) -> Option<&'static str> {
+    let mappings = processes.space(pid)?.iter();
+    let paths: Vec<_> = mappings
+        .map(|mapping| processes.dsos.get(mapping.dso))
+        .filter(|dso| dso.kind == DsoKind::File)
+        .map(Dso::long_name)
+        .collect();
+    let runs = |part: &str| match part.strip_prefix('/') {
+        Some(_) => paths.iter().any(|path| path.ends_with(part)),
+        None => paths.iter().any(|path| path.contains(part)),
+    };
+    let mut known = RUNTIMES.iter().filter(|(part, _)| runs(part));
+    known.next().map(|&(_, how)| how)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prof_model::{FileId, Mapping};
+    use prof_report::UnnamedModule;
+
+    fn summary(module: &str, reason: Reason) -> Summary {
+        Summary {
+            frames: 100,
+            unnamed: vec![UnnamedModule {
+                module: module.to_owned(),
+                frames: 50,
+                reasons: vec![(reason, 50)],
+            }],
+            ..Summary::default()
+        }
+    }
+
+    fn dso(path: &str, kind: DsoKind) -> Dso {
+        Dso {
+            path: path.as_bytes().to_vec(),
+            kind,
+            file: None::<FileId>,
+            build_id: prof_model::BuildId::new(&[0xab; 20]),
+        }
+    }
+
+    #[test]
+    fn generated_code_gets_the_option_of_the_runtime_that_its_process_has_mapped() {
+        for (file, option) in [
+            ("/opt/node-20/bin/node", "--perf-basic-prof"),
+            (
+                "/usr/lib/jvm/lib/server/libjvm.so",
+                "jcmd 7 Compiler.perfmap",
+            ),
+            ("/usr/bin/python3.12", "-X perf"),
+            ("/opt/own/bin/luajit", "docs/guide.md"),
+        ] {
+            let mut processes = ProcessTable::default();
+            processes
+                .dsos
+                .intern(dso("/tmp/perf-7.map", DsoKind::Jit(Pid(7))));
+            let id = processes.dsos.intern(dso(file, DsoKind::File));
+            let mapping = Mapping {
+                start: 0x1000,
+                end: 0x2000,
+                dso_start: 0,
+                dso: id,
+                executable: true,
+            };
+            processes.map(Pid(7), mapping);
+            let hints = remedies(&summary("[JIT] tid 7", Reason::NoPerfMap), &processes);
+            assert_eq!(hints.len(), 1);
+            assert!(hints[0].contains(option), "{file}: {hints:?}");
+        }
+    }
+
+    #[test]
+    fn a_stripped_file_gets_its_debug_package_or_the_place_for_its_debug_file() {
+        let info = tempfile::tempdir().unwrap();
+        let list = info.path().join("libssl3:amd64.list");
+        std::fs::write(list, "/.\n/usr/lib/libssl.so.3\n").unwrap();
+        let package = |path| debian_package(info.path(), path);
+        assert_eq!(package("/usr/lib/libssl.so.3").as_deref(), Some("libssl3"));
+        assert_eq!(package("/lib/libssl.so.3").as_deref(), Some("libssl3"));
+        assert_eq!(package("/lib/libssl.so"), None);
+
+        let mut processes = ProcessTable::default();
+        processes.dsos.intern(dso("/opt/own/server", DsoKind::File));
+        let hints = remedies(&summary("server", Reason::NoSymbolTable), &processes);
+        let place = format!("/usr/lib/debug/.build-id/ab/{}.debug", "ab".repeat(19));
+        assert!(hints[0].contains(&place), "{hints:?}");
+    }
+
+    #[test]
+    fn a_module_with_few_of_the_frames_and_one_that_cannot_be_helped_get_no_hint() {
+        let mut processes = ProcessTable::default();
+        processes.dsos.intern(dso("/opt/own/server", DsoKind::File));
+        let few = Summary {
+            frames: 10_000,
+            ..summary("server", Reason::NoSymbolTable)
+        };
+        assert!(remedies(&few, &processes).is_empty());
+        assert!(remedies(&summary("server", Reason::NoSymbol), &processes).is_empty());
+    }
+}

@@ -1,0 +1,304 @@
+//! Names as they come, and what is said where there are none.
+
+use std::process::Command;
+
+use crate::support::{PROF, Place, Ran, Running, has, is_root, tolerance};
+
+/// Builds a target of the corpus here.
+fn build(place: &Place, source: &str, args: &[&str]) {
+    let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/targets");
+    let source = format!("{sources}/{source}");
+    let include = format!("-I{sources}");
+    let mut gcc = place.command("gcc", &["-O2", &include, &source]);
+    let ran: Ran = gcc.args(args).output().unwrap().into();
+    ran.ok();
+}
+
+/// A program whose hot function and thread have names of odd characters: they cannot be written in
+/// C, so the symbol table is changed.
+fn odd_program(place: &Place) -> &'static str {
+    const PLACEHOLDER: &[u8] = b"name_with_placeholder";
+    const ODD: &[u8] = b"hot;f <x>&\"q'\xff\x1b\n [A]";
+    let source = "#include \"burn.h\"\n\
+        #include <sys/prctl.h>\n\
+        NOINLINE void name_with_placeholder(ns u) { while (cpu_now() < u) burn(BURN_ROUNDS); }\n\
+        int main(int argc, char **argv) {\n\
+            prctl(PR_SET_NAME, \"a;b <c>&\\xff 7\");\n\
+            name_with_placeholder(cpu_now() + 600000000);\n\
+            return 0;\n\
+        }\n";
+    std::fs::write(place.file("odd.c"), source).unwrap();
+    let odd = place.file("odd.c").display().to_string();
+    build(place, "tiny.c", &[&odd, "-o", "target"]);
+    let mut bytes = std::fs::read(place.file("target")).unwrap();
+    let mut found = 0;
+    for at in 0..bytes.len() - PLACEHOLDER.len() {
+        if bytes[at..].starts_with(PLACEHOLDER) {
+            bytes[at..][..PLACEHOLDER.len()].fill(b'_');
+            bytes[at..][..ODD.len()].copy_from_slice(ODD);
+            found += 1;
+        }
+    }
+    assert!(found > 0);
+    std::fs::write(place.file("target"), bytes).unwrap();
+    "hot;f <x>&\"q'\u{fffd}?? [A]"
+}
+
+#[test]
+fn odd_names_of_functions_and_threads_break_no_output() {
+    if !has("gcc") {
+        return;
+    }
+    let place = Place::new();
+    let name = odd_program(&place);
+    let name = name.trim_end_matches("[A]"); // the rest of the placeholder follows
+    let args = [
+        "record",
+        "-q",
+        "-F",
+        "499",
+        "-o",
+        "perf.data",
+        "--svg",
+        "f.svg",
+        "--",
+        "./target",
+    ];
+    place.prof(&args).ok();
+    let table = [
+        "report",
+        "-q",
+        "--no-children",
+        "-g",
+        "none",
+        "--sort",
+        "comm,sym",
+    ];
+    let report = place.prof(&table).ok();
+    assert!(
+        report
+            .out
+            .lines()
+            .next()
+            .is_some_and(|row| row.contains(name)),
+        "{}",
+        report.out
+    );
+    assert!(report.out.contains("a;b <c>&\u{fffd} 7"), "{}", report.out);
+    assert!(!report.out.contains('\u{1b}'));
+
+    // a `;` would be another frame
+    let folded = place.prof(&["report", "--folded", "-"]).ok();
+    let hot = name.replace(';', ":");
+    let lines: Vec<_> = folded
+        .out
+        .lines()
+        .filter(|line| line.contains(&hot))
+        .collect();
+    assert!(!lines.is_empty(), "{}", folded.out);
+    for line in lines {
+        let frames: Vec<_> = line.split(';').collect();
+        assert_eq!(frames[0], "a:b <c>&\u{fffd} 7");
+        let main = frames.iter().position(|frame| *frame == "main").unwrap();
+        assert!(frames[main + 1].starts_with(&hot), "{line}");
+    }
+
+    let script = place.prof(&["script"]).ok();
+    assert!(script.out.contains(&format!(" {name}")), "{}", script.out);
+    assert!(!script.out.contains('\u{1b}'));
+    let json = place.prof(&["report", "--json"]).ok();
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert!(
+        json.to_string().contains("hot;f <x>&\\\"q'\u{fffd}"),
+        "{json}"
+    );
+
+    let svg = std::fs::read(place.file("f.svg")).unwrap();
+    let svg = String::from_utf8(svg).expect("UTF-8");
+    assert!(svg.contains("hot:f &lt;x&gt;&amp;"), "{svg}");
+    assert!(!svg.contains('\u{1b}'), "a control character is not XML");
+    if has("python3") {
+        let parse = "import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])";
+        let ran: Ran = place
+            .command("python3", &["-c", parse, "f.svg"])
+            .output()
+            .unwrap()
+            .into();
+        ran.ok();
+    }
+}
+
+#[test]
+fn a_stripped_program_says_where_its_debug_file_goes_and_has_names_once_it_is_there() {
+    if !(has("gcc") && has("objcopy") && has("strip")) {
+        return;
+    }
+    let place = Place::new();
+    build(&place, "split.c", &["-g", "-o", "target"]);
+    let run = |program: &str, args: &[&str]| {
+        let ran: Ran = place.command(program, args).output().unwrap().into();
+        ran.ok()
+    };
+    run("objcopy", &["--only-keep-debug", "target", "debuginfo"]);
+    run("strip", &["target"]);
+    let args = ["record", "-F", "499", "--", "./target", "60"];
+    let recorded = place.prof(&args).ok();
+    let hint = "hint: target: put its unstripped file at /usr/lib/debug/.build-id/";
+    let recorded = recorded.says(&["target: stripped, and no debug file was found", hint]);
+    let (_, find) = recorded
+        .err
+        .split_once("`debuginfod-find debuginfo ")
+        .unwrap();
+    let build_id = find.split('`').next().unwrap();
+
+    // what debuginfod-find leaves
+    let cache = place.file("cache");
+    std::fs::create_dir_all(cache.join(build_id)).unwrap();
+    std::fs::rename(
+        place.file("debuginfo"),
+        cache.join(build_id).join("debuginfo"),
+    )
+    .unwrap();
+    let report = |with_cache: bool| {
+        let args = [
+            "report",
+            "-v",
+            "-q",
+            "--no-children",
+            "-g",
+            "none",
+            "--sort",
+            "sym",
+        ];
+        let mut command = place.command(PROF, &args);
+        if with_cache {
+            command.env("DEBUGINFOD_CACHE_PATH", &cache);
+        }
+        Ran::from(command.output().unwrap()).ok()
+    };
+    let without = report(false).says(&[hint]);
+    assert!(!without.out.contains("hot_leaf"), "{}", without.out);
+    let with = report(true);
+    assert!(with.out.contains("hot_leaf"), "{}", with.out);
+    assert!(!with.err.contains("hint: target"), "{}", with.err);
+}
+
+#[test]
+fn generated_code_without_a_map_names_the_option_of_its_runtime() {
+    if !has("node") {
+        return;
+    }
+    let place = Place::new();
+    let script = "let s = 0; const end = Date.now() + 1000; while (Date.now() < end) s += 1;";
+    let args = ["record", "-F", "499", "--", "node", "-e", script];
+    let recorded = place.prof(&args).ok();
+    recorded.says(&["generated code without a perf map", "--perf-basic-prof"]);
+}
+
+/// A setting of the kernel that is put back.
+struct Setting {
+    path: &'static str,
+    before: String,
+}
+
+impl Setting {
+    fn set(path: &'static str, value: &str) -> Option<Self> {
+        let before = std::fs::read_to_string(path).ok()?;
+        std::fs::write(path, value).ok()?;
+        Some(Self { path, before })
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        let _ = std::fs::write(self.path, self.before.trim());
+    }
+}
+
+#[test]
+fn a_kernel_that_hides_its_addresses_is_one_row_and_a_line_that_says_why() {
+    if !(is_root() && has("setpriv")) {
+        return;
+    }
+    let Some(paranoid) = Setting::set("/proc/sys/kernel/perf_event_paranoid", "-1") else {
+        println!("skipped: settings of the kernel are not writable here");
+        return;
+    };
+    let _restrict = Setting::set("/proc/sys/kernel/kptr_restrict", "1").expect("writable as well");
+    let place = Place::new();
+    let mut open = Command::new("chmod");
+    assert!(
+        open.arg("777")
+            .arg(place.path())
+            .status()
+            .unwrap()
+            .success()
+    );
+    let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    // a program that is in the kernel most of the time
+    let record = [
+        PROF,
+        "record",
+        "-F",
+        "499",
+        "-o",
+        "k.data",
+        "--",
+        "dd",
+        "if=/dev/zero",
+    ];
+    let work = ["of=/dev/null", "bs=1", "count=2000000"];
+    let words = [&nobody[..], &record, &work].concat();
+    let ran: Ran = place.command("setpriv", &words).output().unwrap().into();
+    drop(paranoid);
+    let ran = ran.ok().says(&[
+        "[kernel.kallsyms]: kernel.kptr_restrict hides kernel addresses",
+        "hint: [kernel.kallsyms]: `sysctl kernel.kptr_restrict=0`",
+    ]);
+    assert!(
+        ran.err.contains("[kernel.kallsyms]  [unnamed]"),
+        "{}",
+        ran.err
+    );
+    let args = [
+        "report",
+        "-f",
+        "-q",
+        "-i",
+        "k.data",
+        "--no-children",
+        "-g",
+        "none",
+    ];
+    let by = ["--sort", "dso,sym"];
+    let report = place.prof(&[&args[..], &by].concat());
+    let rows = report
+        .out
+        .lines()
+        .filter(|row| row.contains("[kernel.kallsyms]"));
+    assert_eq!(rows.count(), 1, "{}\n{}", report.out, report.err);
+}
+
+#[test]
+fn a_perf_map_of_another_process_with_the_same_pid_gives_no_names() {
+    if !has("gcc") {
+        return;
+    }
+    let place = Place::new();
+    build(&place, "jit.c", &["-o", "target"]);
+    let running = Running::start(place.file("target"), &["1000000"]);
+    let pid = running.pid();
+    let args = ["record", "-q", "-F", "499", "-p", &pid, "-d", "0.5"];
+    place.prof(&args).ok();
+    drop(running);
+    let map = format!("/tmp/perf-{pid}.map");
+    std::fs::write(&map, "0 7fffffffffff another_process\n").unwrap();
+    let report = place.prof(&["report", "-v", "-q"]);
+    let _ = std::fs::remove_file(&map);
+    let report = report
+        .ok()
+        .says(&["generated code without a perf map", "docs/guide.md"]);
+    assert!(!report.out.contains("another_process"), "{}", report.out);
+    let share = place.share("perf.data", "main");
+    assert!(share < tolerance(1.0, 100), "{share}");
+}
