@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use prof_event::abi::{callchain, flag, sample};
 use prof_event::{Decoded, Event, EventSet, Mmap, Record, Sample, Tracker};
-use prof_model::{AddressSpace, ChainEnd, CpuMode, DsoId, DsoKind, DsoTable, Pid, VirtAddr};
+use prof_model::{
+    AddressSpace, ChainEnd, CpuMode, DsoId, DsoKind, DsoTable, Mapping, Pid, VirtAddr,
+};
 use prof_profile::{Detail, EventInfo, FrameKey, Profile};
 use prof_symbolizer::{FileFinder, FoundFile, Symbolizer};
 use prof_unwinder::{Images, LiveMemory, Process, Regs, StackCopy, Unwinder, UserState};
@@ -432,12 +434,19 @@ impl Stage {
         let processes = &self.tracker.processes;
         let space = processes.space(sample.pid).unwrap_or(&self.nowhere);
         let generated = &mut self.generated;
+        let mut last: Option<(CpuMode, &Mapping)> = None; // a caller often lies in the same file
         let mut frame = |mode: CpuMode, addr: u64, lookup: u64| {
-            let mapping = match mode {
-                CpuMode::Kernel => self.tracker.kernel_mapping(VirtAddr(lookup)),
-                CpuMode::User | CpuMode::Unknown => space.find(VirtAddr(lookup)),
+            let mapping = match (mode, last) {
+                (_, Some((same, mapping)))
+                    if same == mode && (mapping.start..mapping.end).contains(&lookup) =>
+                {
+                    Some(mapping)
+                }
+                (CpuMode::Kernel, _) => self.tracker.kernel_mapping(VirtAddr(lookup)),
+                (CpuMode::User | CpuMode::Unknown, _) => space.find(VirtAddr(lookup)),
                 _ => None,
             };
+            last = mapping.map(|mapping| (mode, mapping)).or(last);
             // Code of a jitdump lies where no other file is mapped.
             let kind = mapping.map(|mapping| processes.dsos.get(mapping.dso).kind);
             if mode == CpuMode::User

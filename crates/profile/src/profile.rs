@@ -135,6 +135,13 @@ impl Profile {
         }
     }
 
+    /// Makes room for so many samples, so that tables need not grow step by step. Room that is not
+    /// used costs next to nothing.
+    pub fn reserve(&mut self, samples: usize) {
+        self.samples.reserve(samples);
+        self.stacks.reserve(samples);
+    }
+
     /// Adds one sample. One without frames counts as a frame at address 0 outside every mapping.
     pub fn add(&mut self, sample: &Sample<'_>) {
         self.add_to_entry(sample);

@@ -47,6 +47,11 @@ impl StackTable {
         }
     }
 
+    pub(crate) fn reserve(&mut self, stacks: usize) {
+        self.nodes.reserve(stacks);
+        self.ids.reserve(stacks);
+    }
+
     /// The stack in which `parent` has called into `frame`.
     pub fn push(&mut self, parent: StackId, frame: FrameId) -> StackId {
         let node = Node { parent, frame };
