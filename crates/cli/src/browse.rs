@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use prof_event::Record;
 use prof_event::abi::record;
-use prof_model::Tid;
+use prof_model::{DsoAddr, DsoId, FunctionCode, Tid};
 use prof_perfdata::{ChainEnds, StoredNames};
 use prof_profile::{SampleKey, Weight};
 use prof_report::Filter;
+use prof_symbolizer::AsmSyntax;
 use prof_tui::{Facts, History, Intake, Options, Request, Samples, Source, Window};
 
 use crate::args::ReportArgs;
@@ -244,6 +246,15 @@ impl Source for Loaded<'_> {
             "wrote {samples} samples to {name}{}",
             screens::without_filters(window)
         ))
+    }
+
+    fn code(&mut self, dso: DsoId, address: u64) -> Result<(Arc<str>, FunctionCode), String> {
+        let Input { namer, stage, .. } = &mut self.input;
+        let file = stage.profile.dsos.get(dso);
+        let found = namer.resolve(dso, file, &[DsoAddr(address)]).pop();
+        screens::code(found, |symbol| {
+            namer.code(dso, file, symbol, AsmSyntax::Att)
+        })
     }
 
     fn news(&mut self) -> Option<Result<String, String>> {

@@ -2,14 +2,17 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 use prof_event::abi::event_type;
 use prof_event::{Event, EventSet};
+use prof_model::{FunctionCode, Resolution, Symbol};
 use prof_profile::Weight;
 use prof_report::{CodeKind, FlameGraphOptions, FoldedStacks, StackWeight, write_flame_graph};
+use prof_symbolizer::NoCode;
 use prof_tui::{EventFacts, Facts, Kind, Request, Window};
 
 use crate::record::write_whole;
@@ -87,6 +90,26 @@ impl<'a> Signals<'a> {
     pub fn stop(&self) {
         // SIGTSTP is blocked here; this one has the same effect on the shell.
         let _ = kill(Pid::this(), Signal::SIGSTOP);
+    }
+}
+
+/// The name and the code of the function that an instruction was found in.
+///
+/// # Errors
+/// Why there is none, as a message.
+pub fn code(
+    found: Option<Resolution>,
+    code: impl FnOnce(&Symbol) -> Result<FunctionCode, NoCode>,
+) -> Result<(Arc<str>, FunctionCode), String> {
+    match found {
+        Some(Resolution::Named { symbol, .. }) => match code(&symbol) {
+            Ok(code) => Ok((symbol.name, code)),
+            Err(reason) => Err(format!("no instructions of {}: {reason}", symbol.name)),
+        },
+        Some(Resolution::Unresolved(reason)) => {
+            Err(format!("no function there: {}", reason.describe()))
+        }
+        None => Err("no function there".to_owned()),
     }
 }
 

@@ -2,7 +2,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use prof_model::{Pid, Tid};
+use prof_model::{DsoId, Pid, Tid};
 
 /// What sort of code a function is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +70,14 @@ impl fmt::Display for Line {
             Self::Address(addr) => write!(f, "{addr:#x}"),
         }
     }
+}
+
+/// The instruction that a sample hit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Spot {
+    pub(crate) line: Line,
+    pub(crate) dso: Option<DsoId>,
+    pub(crate) address: u64, // as the module numbers it
 }
 
 /// A thread. Its name may change; it is the same thread.

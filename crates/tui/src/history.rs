@@ -32,7 +32,7 @@ pub(crate) struct EntryKey {
     pub(crate) event: u16,
     pub(crate) thread: u32,
     pub(crate) stack: u32,
-    pub(crate) line: u32, // of the innermost function
+    pub(crate) spot: u32,
 }
 
 const _: () = assert!(size_of::<Entry>() <= 32); // a live history keeps some 170 slices of them
@@ -212,14 +212,14 @@ pub(crate) fn merge(mut entries: Vec<Entry>) -> Vec<Entry> {
     entries
 }
 
-/// Makes the lighter entries coarser until there are few enough: first without callers and lines,
+/// Makes the lighter entries coarser until there are few enough: first without callers and places,
 /// then, one per function and event, in the thread that comes first.
 fn shrink(tables: &mut Tables, entries: &[Entry]) -> Vec<Entry> {
     let mut by_weight = entries.to_vec();
     by_weight.sort_by_key(|entry| std::cmp::Reverse(entry.period));
     let (_, light) = by_weight.split_at_mut(MAX_ENTRIES / 2);
     for entry in light {
-        entry.key.line = u32::MAX;
+        entry.key.spot = u32::MAX;
         if entry.key.stack != ROOT {
             entry.key.stack = tables.without_callers(entry.key.stack);
         }
@@ -259,15 +259,15 @@ impl<'a> Sweep<'a> {
 
     fn entry(&mut self, entry: &Entry) -> Entry {
         let key = entry.key;
-        let line = match key.line {
+        let spot = match key.spot {
             u32::MAX => u32::MAX,
-            line => self.new.lines.share(self.old.lines.get(line)),
+            spot => self.new.spots.share(self.old.spots.get(spot)),
         };
         Entry {
             key: EntryKey {
                 thread: self.thread(key.thread),
                 stack: self.stack(key.stack),
-                line,
+                spot,
                 ..key
             },
             ..*entry
@@ -350,7 +350,7 @@ mod tests {
                         event: 0,
                         thread,
                         stack: tables.push(caller, id),
-                        line: u32::MAX,
+                        spot: u32::MAX,
                     },
                     samples: 1,
                     period: 10,

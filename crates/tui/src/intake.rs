@@ -7,6 +7,7 @@ use prof_model::{
 use prof_profile::{FrameId, FrameKey, Names, Profile, SampleKey, StackId, Weight};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::function::Spot;
 use crate::history::{Entry, EntryKey, Slice, merge};
 use crate::tables::ROOT;
 use crate::{Function, History, Kind, Line, Process, Thread};
@@ -40,12 +41,12 @@ pub struct Intake<'a> {
     threads: FxHashMap<SampleKey, u32>, // of which only process, thread and name are set
 }
 
-/// The functions of a frame, and where samples of the innermost one are.
+/// The functions of a frame, and which instruction it is.
 #[derive(Clone, Copy)]
 struct Place {
     first: u32, // in Intake::functions, innermost first
     end: u32,
-    line: u32,
+    spot: u32,
 }
 
 impl<'a> Intake<'a> {
@@ -83,7 +84,7 @@ impl<'a> Intake<'a> {
                     event: key.event,
                     thread: self.thread(key),
                     stack: self.stack(key.stack, key.end.is_cut()),
-                    line: innermost.map_or(u32::MAX, |(frame, _)| self.place(frame).line),
+                    spot: innermost.map_or(u32::MAX, |(frame, _)| self.place(frame).spot),
                 },
                 samples: u32::try_from(weight.samples).unwrap_or(u32::MAX),
                 period: weight.period,
@@ -238,7 +239,11 @@ impl<'a> Intake<'a> {
         Place {
             first,
             end: self.functions.len() as u32,
-            line: tables.lines.share(&Arc::new(at)),
+            spot: tables.spots.share(&Arc::new(Spot {
+                line: at,
+                dso: key.dso,
+                address: key.lookup,
+            })),
         }
     }
 

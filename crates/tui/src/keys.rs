@@ -30,6 +30,7 @@ pub(crate) enum Command {
     Focus,
     Freeze,
     Reset,
+    Annotate,
     Baseline,
     Earlier,
     Later,
@@ -113,6 +114,7 @@ pub(crate) const BINDINGS: &[Binding] = keys![
     [Char('+'), Char('=')], "+ -", Command::Narrow, Recorded, "time range: half as long, twice as long";
     [Char('-')], "", Command::Widen, Recorded, "";
     [Char('r')], "r", Command::Reset, Recorded, "reset: all of the time, no filters";
+    [Char('a')], "a", Command::Annotate, Always, "annotate: source and instructions with their shares";
     [Char('b')], "b", Command::Baseline, Always, "mark a baseline, show changes against it; again: none";
     [Char('e')], "e", Command::NextEvent, Always, "the next event";
     [Char('w')], "w", Command::Write, Always, "write the window: FILE.svg, or any other name for perf.data";

@@ -1,7 +1,8 @@
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use prof_model::Pid;
+use prof_model::{DsoId, FunctionCode, Pid};
 use prof_profile::Weight;
 use rustc_hash::FxHashMap;
 
@@ -163,7 +164,7 @@ pub struct Detail {
     /// Callees, heaviest first.
     pub callees: Vec<Neighbour>,
     /// Its lines by the samples in which it ran itself, heaviest first.
-    pub lines: Vec<(Arc<Line>, Weight)>,
+    pub lines: Vec<(Line, Weight)>,
 }
 
 /// A caller or a callee.
@@ -549,7 +550,7 @@ impl Detail {
         let passing = Passing::new(tables, query);
         let mut callers: FxHashMap<Option<u32>, Weight> = FxHashMap::default();
         let mut callees: FxHashMap<Option<u32>, Weight> = FxHashMap::default();
-        let mut lines: FxHashMap<u32, Weight> = FxHashMap::default();
+        let mut lines: FxHashMap<&Line, Weight> = FxHashMap::default();
         for_each_shown(history, query, &passing, |entry| {
             let weight = entry.weight();
             let mut counted: [Vec<Option<u32>>; 2] = Default::default();
@@ -574,8 +575,9 @@ impl Detail {
                 inner = Some(node.function);
                 at = node.parent;
             }
-            if tables.node(entry.key.stack).function == wanted && entry.key.line != u32::MAX {
-                *lines.entry(entry.key.line).or_default() += weight;
+            if tables.node(entry.key.stack).function == wanted && entry.key.spot != u32::MAX {
+                let spot = tables.spots.get(entry.key.spot);
+                *lines.entry(&spot.line).or_default() += weight;
             }
         });
         let neighbours = |sums: FxHashMap<Option<u32>, Weight>| {
@@ -591,9 +593,7 @@ impl Detail {
             neighbours
         };
         let lines = lines.into_iter();
-        let mut lines: Vec<_> = lines
-            .map(|(line, weight)| (Arc::clone(tables.lines.get(line)), weight))
-            .collect();
+        let mut lines: Vec<_> = lines.map(|(line, weight)| (line.clone(), weight)).collect();
         lines.sort_by(|a, b| (b.1.period.cmp(&a.1.period)).then_with(|| a.0.cmp(&b.0)));
         Self {
             callers: neighbours(callers),
@@ -601,4 +601,52 @@ impl Detail {
             lines,
         }
     }
+}
+
+/// The instruction of a function that most samples of a window hit. Of an inlined function it may lie
+/// anywhere.
+pub(crate) fn hottest_address(
+    history: &History,
+    query: &Query<'_>,
+    function: &Function,
+) -> Option<(DsoId, u64)> {
+    let tables = &history.tables;
+    let wanted = tables.functions.find(function)?;
+    let passing = Passing::new(tables, query);
+    let mut sums: BTreeMap<(DsoId, u64), u64> = BTreeMap::new();
+    for_each_shown(history, query, &passing, |entry| {
+        if tables.node(entry.key.stack).function == wanted && entry.key.spot != u32::MAX {
+            let spot = tables.spots.get(entry.key.spot);
+            if let Some(dso) = spot.dso {
+                let sum = sums.entry((dso, spot.address)).or_default();
+                *sum = sum.saturating_add(entry.period);
+            }
+        }
+    });
+    let heaviest = sums.into_iter().rev().max_by_key(|&(_, period)| period);
+    heaviest.map(|(at, _)| at)
+}
+
+/// How much the samples of a window weigh at each instruction of some code.
+pub(crate) fn by_instruction(
+    history: &History,
+    query: &Query<'_>,
+    dso: DsoId,
+    code: &FunctionCode,
+) -> Vec<Weight> {
+    let tables = &history.tables;
+    let passing = Passing::new(tables, query);
+    let mut weights = vec![Weight::default(); code.instructions.len()];
+    for_each_shown(history, query, &passing, |entry| {
+        if entry.key.spot == u32::MAX {
+            return;
+        }
+        let spot = tables.spots.get(entry.key.spot);
+        if spot.dso == Some(dso)
+            && let Some(index) = code.instruction_at(spot.address)
+        {
+            weights[index] += entry.weight();
+        }
+    });
+    weights
 }

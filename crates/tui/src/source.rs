@@ -1,5 +1,8 @@
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
+
+use prof_model::{DsoId, FunctionCode};
 
 use crate::{Facts, History, Paths};
 
@@ -29,6 +32,12 @@ pub trait Source {
     /// # Errors
     /// A message.
     fn write(&mut self, path: &Path, window: &Window<'_>) -> Result<String, String>;
+
+    /// The function around an instruction of a module: its name and its code.
+    ///
+    /// # Errors
+    /// A message.
+    fn code(&mut self, dso: DsoId, address: u64) -> Result<(Arc<str>, FunctionCode), String>;
 
     /// What became of something that took longer.
     fn news(&mut self) -> Option<Result<String, String>>;

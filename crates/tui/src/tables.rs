@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::{Function, Kind, Line, Process, Thread};
+use crate::function::Spot;
+use crate::{Function, Kind, Process, Thread};
 
 /// Values, each once, numbered from 0 in the order of their arrival.
 #[derive(Debug)]
@@ -87,7 +88,7 @@ pub(crate) struct Tables {
     pub(crate) modules: Interner<str>,
     pub(crate) threads: Interner<Thread>,
     pub(crate) processes: Interner<Process>,
-    pub(crate) lines: Interner<Line>,
+    pub(crate) spots: Interner<Spot>,
     module_of: Vec<u32>,  // by function
     process_of: Vec<u32>, // by thread
     nodes: Vec<Node>,     // the first one is the root
@@ -101,7 +102,7 @@ impl Default for Tables {
             modules: Interner::default(),
             threads: Interner::default(),
             processes: Interner::default(),
-            lines: Interner::default(),
+            spots: Interner::default(),
             module_of: Vec::new(),
             process_of: Vec::new(),
             nodes: vec![Node {

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use prof_model::{DsoId, FunctionCode};
 use prof_tui::{Facts, History, Options, Request, Source, Window};
 
 /// A source that panics when it is to forget its samples: the key `r`.
@@ -29,6 +31,9 @@ impl Source for Panicking {
         String::new()
     }
     fn write(&mut self, _: &Path, _: &Window<'_>) -> Result<String, String> {
+        Err(String::new())
+    }
+    fn code(&mut self, _: DsoId, _: u64) -> Result<(Arc<str>, FunctionCode), String> {
         Err(String::new())
     }
     fn news(&mut self) -> Option<Result<String, String>> {

@@ -11,7 +11,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use prof_event::{EventSet, RawRecord, Record, encode_sample};
-use prof_model::{ChainEnd, CommTable, DsoId, DsoTable, Pid, Tid};
+use prof_model::{ChainEnd, CommTable, DsoId, DsoTable, FunctionCode, Pid, Tid};
 use prof_profile::Profile;
 use prof_sampler::{RunningCommand, Sampler, Sink};
 use prof_symbolizer::{FoundFile, PerfMap};
@@ -41,7 +41,12 @@ pub enum Message {
     Piece(Box<Piece>),
     /// Write the samples of a window to a file, and say so with this remark.
     Write(PathBuf, Range<u64>, &'static str),
+    /// Read the function around an instruction.
+    Code(DsoId, u64, SyncSender<CodeAnswer>),
 }
+
+/// A function's name and code, or why there is none.
+pub type CodeAnswer = Result<(Arc<str>, FunctionCode), String>;
 
 /// What a second has brought.
 pub struct Piece {

@@ -3,18 +3,23 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
 
 use nix::sys::signalfd::SignalFd;
+use prof_model::DsoId;
 use prof_tui::{Facts, History, Options, Request, Source, Window};
 
-use super::collect::Message;
+use super::collect::{CodeAnswer, Message};
 use super::namer::Shared;
 use super::{Watch, failed};
 use crate::args::TopArgs;
 use crate::error::{CliError, Failure};
 use crate::screens::{self, Signals};
 use crate::signals::EndRequests;
+
+/// How long a key may wait for code to be read.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A target that is being sampled.
 pub struct Live<'a> {
@@ -85,6 +90,17 @@ impl Source for Live<'_> {
             Err(TrySendError::Full(_)) => Err("busy finding names: try again".to_owned()),
             Err(TrySendError::Disconnected(_)) => Err("the records are gone".to_owned()),
         }
+    }
+
+    fn code(&mut self, dso: DsoId, address: u64) -> CodeAnswer {
+        let (answer, answered) = sync_channel(1);
+        match self.to_namer.try_send(Message::Code(dso, address, answer)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => return Err("busy finding names: try again".to_owned()),
+            Err(TrySendError::Disconnected(_)) => return Err("nobody finds names".to_owned()),
+        }
+        let answer = answered.recv_timeout(PATIENCE);
+        answer.unwrap_or_else(|_| Err("busy finding names: try again".to_owned()))
     }
 
     fn news(&mut self) -> Option<Result<String, String>> {

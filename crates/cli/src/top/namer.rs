@@ -10,15 +10,16 @@ use prof_model::{BuildId, Dso, DsoAddr, DsoId, DsoKind, DsoTable, Resolution};
 use prof_perfdata::StoredNames;
 use prof_profile::{Names, Profile};
 use prof_sampler::Clock;
-use prof_symbolizer::Symbolizer;
+use prof_symbolizer::{AsmSyntax, Symbolizer};
 use prof_tui::{Facts, History, Intake, Samples};
 use rustc_hash::FxHashMap;
 
-use super::collect::{End, Message, Piece};
+use super::collect::{CodeAnswer, End, Message, Piece};
 use super::facts::Meters;
 use super::keep::Kept;
 use crate::error::CliError;
 use crate::record;
+use crate::screens;
 use crate::units::thousands;
 
 /// So many addresses are remembered by name. Beyond these all are forgotten, and asked again.
@@ -114,6 +115,9 @@ impl Namer {
         for message in messages {
             match message {
                 Message::Piece(piece) => self.take(*piece),
+                Message::Code(dso, address, answer) => {
+                    let _ = answer.try_send(self.code(dso, address)); // who asked may have given up
+                }
                 Message::Write(path, window, remark) => {
                     let written = self.write(&path, &window);
                     let written = written.map(|message| message + remark);
@@ -160,6 +164,15 @@ impl Namer {
         state.version += 1;
         drop(state);
         self.shared.changed.notify_all();
+    }
+
+    fn code(&mut self, id: DsoId, address: u64) -> CodeAnswer {
+        let dso = self.dsos.get(id);
+        let symbolizer = &mut self.symbolizer;
+        let found = symbolizer.resolve(id, dso, &[DsoAddr(address)]).pop();
+        screens::code(found, |symbol| {
+            symbolizer.code(id, dso, symbol, AsmSyntax::Att)
+        })
     }
 
     fn names(&mut self, profile: &Profile, piece: &Piece) -> Names {

@@ -108,6 +108,12 @@ fn the_screens_open_over_a_file_and_its_keys_work() {
     let screen = press_for(&["Enter"], "Callers of");
     assert!(screen.contains("burn_first") && screen.contains("burn_second"));
     press_for(&["Escape"], "Self%▾ Total%");
+    // Source and instructions.
+    tmux.press(&["Escape", "g"]);
+    let screen = press_for(&["a"], ", self ");
+    assert!(screen.contains("Self%  burn_"), "{screen}");
+    assert!(screen.contains("i < 300000"), "{screen}"); // of phases.c
+    press_for(&["Escape"], "Self%▾ Total%");
     press_for(&["?"], "time range: earlier, later");
     tmux.press(&["Escape"]);
     press_for(&["q"], "status=0");

@@ -149,6 +149,10 @@ fn every_key_on_a_real_process() {
     let screen = press_for(&["Enter"], "Hottest lines");
     assert!(screen.contains("phases.c:"), "{screen}");
     press_for(&["Escape"], "Self%▾ Total%");
+    // its source and instructions
+    let screen = press_for(&["a"], "Self%  burn_first, self ");
+    assert!(screen.contains("i < 300000"), "{screen}"); // of phases.c
+    press_for(&["Escape"], "Self%▾ Total%");
     // filters
     press_for(&["o"], "only burn_first: ");
     tmux.press(&["Escape"]);

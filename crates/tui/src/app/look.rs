@@ -3,7 +3,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use super::{App, BINS, Baseline, Sort, View, WINDOWS};
-use crate::picture::Load;
+use crate::picture::{Load, by_instruction};
 use crate::tree::{BranchId, Tree, WHOLE};
 use crate::{Detail, Group, History, Key, Picture, Query, Row, Source};
 
@@ -90,7 +90,14 @@ impl App {
         let details: Vec<Detail> = details
             .map(|function| Detail::new(history, &query, function))
             .collect();
+        let weights = self
+            .code
+            .as_ref()
+            .map(|it| by_instruction(history, &query, it.dso, &it.code));
         self.picture = picture;
+        if let (Some(screen), Some(weights)) = (&mut self.code, weights) {
+            screen.weights = weights;
+        }
         if let Some(load) = load {
             self.load = load;
             self.grain = history.grain();
@@ -261,7 +268,7 @@ impl App {
 
     fn held(&self) -> Held {
         let place = self.place();
-        if !place.follows {
+        if !place.follows || self.code.is_some() {
             return Held::Nothing;
         }
         match self.view {

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use prof_model::{CodeLine, DsoId, FunctionCode};
 use prof_profile::Weight;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -111,6 +112,18 @@ pub(crate) struct DetailScreen {
     pub(crate) detail: Detail,
 }
 
+/// The code of one function.
+#[derive(Clone, Debug)]
+pub(crate) struct CodeScreen {
+    pub(crate) function: Arc<Function>,
+    pub(crate) name: Arc<str>, // of the code: an inlined function is a part of another one's
+    pub(crate) dso: DsoId,
+    pub(crate) code: FunctionCode,
+    pub(crate) weights: Vec<Weight>, // by instruction
+    pub(crate) place: Place,
+    lines: usize,
+}
+
 /// What lies on top of the rows.
 #[derive(Clone, Debug)]
 pub(crate) enum Overlay {
@@ -183,6 +196,7 @@ pub(crate) struct App {
     pub(crate) overlay: Overlay,
     pub(crate) message: Option<Message>,
     pub(crate) details: Vec<DetailScreen>,
+    pub(crate) code: Option<CodeScreen>, // lies over the details
     pub(crate) facts: Facts,
     pub(crate) picture: Picture,
     pub(crate) order: Vec<usize>, // of picture.rows
@@ -222,6 +236,7 @@ impl App {
             overlay: Overlay::None,
             message: None,
             details: Vec::new(),
+            code: None,
             facts: Facts::default(),
             picture: Picture::default(),
             order: Vec::new(),
@@ -265,21 +280,26 @@ impl App {
 
     /// The list that the cursor is in.
     pub(crate) fn place(&self) -> &Place {
-        match self.details.last() {
-            Some(detail) => &detail.place,
-            None => &self.places[self.view as usize],
+        match (&self.code, self.details.last()) {
+            (Some(code), _) => &code.place,
+            (None, Some(detail)) => &detail.place,
+            (None, None) => &self.places[self.view as usize],
         }
     }
 
     pub(crate) fn place_mut(&mut self) -> &mut Place {
-        match self.details.last_mut() {
-            Some(detail) => &mut detail.place,
-            None => &mut self.places[self.view as usize],
+        match (&mut self.code, self.details.last_mut()) {
+            (Some(code), _) => &mut code.place,
+            (None, Some(detail)) => &mut detail.place,
+            (None, None) => &mut self.places[self.view as usize],
         }
     }
 
     /// How many rows the list has.
     pub(crate) fn rows(&self) -> usize {
+        if let Some(screen) = &self.code {
+            return screen.lines;
+        }
         match (self.details.last(), self.view) {
             (Some(screen), _) => screen.detail.callers.len() + screen.detail.callees.len(),
             (None, View::Tree) => self.visible.len(),
@@ -294,6 +314,9 @@ impl App {
             let function = self.tree.function(branch)?;
             Some(Key::Function(Arc::clone(function)))
         };
+        if let Some(screen) = &self.code {
+            return Some(Key::Function(Arc::clone(&screen.function)));
+        }
         let cursor = self.place().cursor;
         match (self.details.last(), self.view) {
             (Some(screen), _) => {
@@ -327,6 +350,31 @@ impl App {
             format!("{verb} {}", filter.key)
         });
         words.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl CodeScreen {
+    fn new(function: Arc<Function>, name: Arc<str>, dso: DsoId, code: FunctionCode) -> Self {
+        Self {
+            lines: code.lines(true).len(),
+            function,
+            name,
+            dso,
+            code,
+            weights: Vec::new(),
+            place: Place::default(),
+        }
+    }
+
+    /// Puts the cursor on the instruction that weighs most.
+    fn go_to_hottest(&mut self) {
+        let lines = self.code.lines(true);
+        let weight = |line: &CodeLine<'_>| match line {
+            CodeLine::Instruction(index) => self.weights.get(*index).map_or(0, |it| it.period),
+            _ => 0,
+        };
+        let heaviest = (0..lines.len()).rev().max_by_key(|&at| weight(&lines[at]));
+        self.place.cursor = heaviest.unwrap_or(0);
     }
 }
 

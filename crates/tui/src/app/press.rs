@@ -3,9 +3,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use prof_model::CodeLine;
 
-use super::{App, DetailScreen, Effect, Overlay, Place, Purpose, Search, Sort, View, WINDOWS};
+use super::{
+    App, CodeScreen, DetailScreen, Effect, Overlay, Place, Purpose, Search, Sort, View, WINDOWS,
+};
 use crate::keys::{self, Command};
+use crate::picture::hottest_address;
 use crate::source::Window;
 use crate::tree::WHOLE;
 use crate::{Detail, Filter, Function, Group, Key, Paths, Picture, Source};
@@ -71,6 +75,7 @@ impl App {
             Command::Focus => self.add_filter(true, source, now),
             Command::Freeze => self.freeze(source, now),
             Command::Reset => self.reset(source, now),
+            Command::Annotate => self.annotate(source, now),
             Command::Baseline => self.toggle_baseline(source, now),
             Command::Earlier => self.shift_range(-1, source),
             Command::Later => self.shift_range(1, source),
@@ -88,7 +93,38 @@ impl App {
     }
 
     fn in_flame(&self) -> bool {
-        self.view == View::Flame && self.details.is_empty()
+        self.view == View::Flame && self.is_main()
+    }
+
+    /// Whether nothing lies over the view.
+    fn is_main(&self) -> bool {
+        self.details.is_empty() && self.code.is_none()
+    }
+
+    /// Shows the code of the function under the cursor.
+    fn annotate(&mut self, source: &mut dyn Source, now: Instant) {
+        let Some(Key::Function(function)) = self.subject() else {
+            return self.say("the cursor is on no function", now);
+        };
+        let spans = self.spans();
+        let at = self.with_history(source, |app, history| {
+            let query = app.query(&spans, Group::Function, false);
+            hottest_address(history, &query, &function)
+        });
+        let Some((dso, address)) = at.flatten() else {
+            let text = format!("no sample hit {} itself", function.name);
+            return self.say(text, now);
+        };
+        match source.code(dso, address) {
+            Ok((name, code)) => {
+                self.code = Some(CodeScreen::new(function, name, dso, code));
+                self.refresh(source);
+                if let Some(screen) = &mut self.code {
+                    screen.go_to_hottest();
+                }
+            }
+            Err(text) => self.complain(text, now),
+        }
     }
 
     fn step(&mut self, by: isize, now: Instant) {
@@ -130,7 +166,7 @@ impl App {
     }
 
     fn sideways(&mut self, by: i32, now: Instant) {
-        if !self.details.is_empty() {
+        if !self.is_main() {
             return;
         }
         match self.view {
@@ -168,6 +204,7 @@ impl App {
 
     fn turn(&mut self, by: usize, source: &dyn Source) {
         self.details.clear();
+        self.code = None;
         let next = (self.view as usize + by) % View::ALL.len();
         self.view = View::ALL[next].0;
         self.still_until = None;
@@ -175,6 +212,9 @@ impl App {
     }
 
     fn enter(&mut self, source: &dyn Source, now: Instant) {
+        if self.code.is_some() {
+            return;
+        }
         if self.details.is_empty() {
             match self.view {
                 View::Tree => {
@@ -220,7 +260,7 @@ impl App {
 
     fn back(&mut self, source: &dyn Source) {
         let root = self.tree.branch(WHOLE).id;
-        if self.details.pop().is_some() {
+        if self.code.take().is_some() || self.details.pop().is_some() {
             self.still_until = None;
         } else if self.in_flame() && self.zoom != root {
             self.zoom = root;
@@ -462,6 +502,7 @@ impl App {
             return self.say("nothing to find: type / and a regular expression", now);
         };
         let matching: Vec<bool> = match (self.details.last(), self.view) {
+            _ if self.code.is_some() => self.code_lines_matching(search),
             (Some(screen), _) => (0..self.rows())
                 .map(|index| {
                     let function = screen.neighbour(index).and_then(|it| it.function.clone());
@@ -510,6 +551,22 @@ impl App {
         }
     }
 
+    fn code_lines_matching(&self, search: &Search) -> Vec<bool> {
+        let Some(CodeScreen { code, .. }) = &self.code else {
+            return Vec::new();
+        };
+        let text = |line: &CodeLine<'_>| match *line {
+            CodeLine::Function(name, _) => name.to_owned(),
+            CodeLine::Source(_, text) => text.to_owned(),
+            CodeLine::Instruction(index) => code.instructions[index].text.clone(),
+        };
+        let lines = code.lines(true);
+        lines
+            .iter()
+            .map(|it| search.matches_text(&text(it)))
+            .collect()
+    }
+
     fn write(&mut self, name: &str, source: &mut dyn Source, now: Instant) {
         if name.is_empty() {
             return;
@@ -556,7 +613,7 @@ impl App {
 
     /// The branch's own, or the heaviest one with what the cursor is on. Innermost first.
     fn stack_under_cursor(&self, source: &dyn Source) -> Vec<Arc<Function>> {
-        let branch = match (self.details.is_empty(), self.view) {
+        let branch = match (self.is_main(), self.view) {
             (true, View::Tree) => self.visible.get(self.place().cursor).map(|&(it, _)| it),
             (true, View::Flame) => self.tree.find(self.selected),
             _ => None,

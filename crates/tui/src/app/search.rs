@@ -22,6 +22,10 @@ impl Search {
         })
     }
 
+    pub(crate) fn matches_text(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+
     pub(crate) fn matches(&self, key: &Key) -> bool {
         match key {
             Key::Function(function) => {

@@ -1,5 +1,6 @@
 //! The screens as cells.
 
+mod code; // one function's source and instructions
 mod detail; // one function's callers, callees, lines
 mod flame; // boxes, the root above
 mod header; // facts, tabs, filters, the time bar
@@ -31,7 +32,9 @@ pub(crate) fn draw(app: &mut App, area: Rect, buf: &mut Buffer) {
         height: area.height - used - 1,
         ..area
     };
-    if app.details.is_empty() {
+    if app.code.is_some() {
+        code::draw(app, body, buf);
+    } else if app.details.is_empty() {
         match app.view {
             View::Tree => tree::draw(app, body, buf),
             View::Flame => flame::draw(app, body, buf),

@@ -257,6 +257,30 @@ fn proves(command: Command, key: Key, live: bool) {
             press(s, key);
             assert!(s.app.filters.is_empty() && s.app.range.is_none());
         }
+        Command::Annotate => {
+            press(s, key); // parse, with what is inlined there
+            let text = s.text();
+            for words in [
+                "parse, self 45.0%  server",
+                "parse  /src/server/main.rs",
+                "   35.0      3 text of line 3\n   35.0 ",
+                "add %eax,%ebx",
+            ] {
+                assert!(text.contains(words), "{words} in {text}");
+            }
+            let lines = s.app.rows();
+            assert_eq!((s.app.place().cursor, lines), (4, 7));
+            s.type_keys("/ret\n");
+            assert_eq!(s.app.place().cursor, 6);
+            s.type_keys("\x1b");
+            assert!(s.app.code.is_none());
+            s.type_keys("\x1b/^main$\n");
+            press(s, key);
+            assert_eq!(s.message(), "no sample hit main itself");
+            s.type_keys("\t");
+            press(s, key);
+            assert_eq!(s.message(), "the cursor is on no function");
+        }
         Command::Baseline => {
             press(s, key);
             assert!(s.text().contains("vs base"));

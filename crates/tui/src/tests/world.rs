@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use prof_model::{
-    ChainEnd, CommTable, CpuMode, Dso, DsoId, DsoKind, DsoTable, Pid, Resolution, SourceLine,
-    Symbol, SymbolSource, Tid,
+    ChainEnd, CodePlace, CommTable, CpuMode, Dso, DsoId, DsoKind, DsoTable, FunctionCode,
+    Instruction, Pid, Resolution, SourceLine, SourceText, Symbol, SymbolSource, Tid,
 };
 use prof_profile::{EventInfo, FrameKey, Names, Profile, Sample};
 use ratatui::buffer::Buffer;
@@ -193,6 +193,38 @@ impl Source for TestSource {
             window.paths.stacks.len(),
         ));
         Ok(format!("wrote {name}"))
+    }
+    fn code(&mut self, _: DsoId, address: u64) -> Result<(Arc<str>, FunctionCode), String> {
+        let line = |line: u32| CodePlace {
+            function: Arc::from("parse"),
+            source: 0,
+            line,
+        };
+        let instruction = |offset: u64, text: &str, at: u32| Instruction {
+            offset,
+            address: 0x1000 + offset,
+            bytes: Box::new([0]),
+            text: text.to_owned(),
+            place: Some(line(at)),
+        };
+        if address > 100 {
+            return Err("no code".to_owned());
+        }
+        let first = address.saturating_sub(1);
+        let code = FunctionCode {
+            file: "/usr/bin/server".to_owned(),
+            section: None,
+            instructions: vec![
+                instruction(first, "push %rbp", 2),
+                instruction(first + 1, "add %eax,%ebx", 3),
+                instruction(first + 2, "ret", 4),
+            ],
+            sources: vec![SourceText {
+                path: Arc::from("/src/server/main.rs"),
+                lines: Ok((1..=9).map(|it| format!("text of line {it}")).collect()),
+            }],
+        };
+        Ok((Arc::from("parse"), code))
     }
     fn news(&mut self) -> Option<Result<String, String>> {
         None
