@@ -31,7 +31,7 @@ pub(crate) fn faults(recording: &Path, folder: &Path) -> Vec<String> {
             }
         }
     }
-    if compared < 5 {
+    if compared < 3 {
         faults.push(format!("only {compared} addresses with debug info"));
     }
     faults
