@@ -1,9 +1,15 @@
 use std::cmp::Reverse;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use object::elf;
+use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 use prof_model::{BuildId, Reason};
+use rustc_hash::FxHashSet;
+
+use crate::mapped_file::MappedFile;
 
 /// Where the running kernel's own text lies: what perf writes as the kernel's MMAP record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,10 +71,42 @@ impl KernelSymbols {
         Self::read(Path::new("/proc/kallsyms"))
     }
 
-    /// Those in a copy of `/proc/kallsyms`.
+    /// Those in a copy of `/proc/kallsyms`, or in a kernel's own file, `vmlinux`.
     pub(crate) fn read(path: &Path) -> Result<Self, Reason> {
         let table = File::open(path).map_err(|error| unreadable(&error))?;
+        let mut magic = [0; 4];
+        if table.read_at(&mut magic, 0).is_ok_and(|count| count == 4) && magic == elf::ELFMAG {
+            let image = MappedFile::open(&table).map_err(|error| unreadable(&error))?;
+            return Self::of_file(image.as_ref());
+        }
         Self::parse(table)
+    }
+
+    /// Those in a kernel's ELF file: all labels in its code, as nm lists them.
+    fn of_file(image: &[u8]) -> Result<Self, Reason> {
+        let object = object::File::parse(image).map_err(|_| Reason::NoSymbolTable)?;
+        let sections = object.sections();
+        let code: FxHashSet<_> = sections
+            .filter(|section| section.kind() == SectionKind::Text)
+            .map(|section| section.index())
+            .collect();
+        let mut parser = Parser::default();
+        for symbol in object.symbols() {
+            let is_label = !matches!(symbol.kind(), SymbolKind::Section | SymbolKind::File);
+            let is_code = symbol.section_index().is_some_and(|it| code.contains(&it));
+            if let Ok(name) = symbol.name_bytes()
+                && is_label
+                && is_code
+            {
+                let kind = match (symbol.is_weak(), symbol.is_global()) {
+                    (true, _) => b'W',
+                    (false, true) => b'T',
+                    (false, false) => b't',
+                };
+                parser.push(symbol.address(), kind, name);
+            }
+        }
+        parser.finish()
     }
 
     /// Reads the table piece by piece: most of it are not functions.
@@ -195,15 +233,19 @@ impl Parser {
             return None;
         }
         let end = memchr::memchr3(b'\t', b' ', b'\r', name).unwrap_or(name.len());
+        self.push(addr, *kind, &name[..end])
+    }
+
+    fn push(&mut self, addr: u64, kind: u8, name: &[u8]) -> Option<()> {
         let last = self.entries.last();
         self.unsorted |= last.is_some_and(|last| addr < last.addr);
         self.entries.push(Entry {
             addr,
             name: u32::try_from(self.names.len()).ok()?, // no kernel has 4 GiB of names
-            len: u16::try_from(end).ok()?,
-            kind: *kind,
+            len: u16::try_from(name.len()).ok()?,
+            kind,
         });
-        self.names.extend_from_slice(&name[..end]);
+        self.names.extend_from_slice(name);
         Some(())
     }
 

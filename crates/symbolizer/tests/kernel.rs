@@ -1,6 +1,9 @@
 //! The kernel's names come from the tables that were given, and from no other kernel's.
 
+mod common;
+
 use std::io::Write;
+use std::process::Command;
 
 use prof_model::{BuildId, Dso, DsoAddr, DsoId, DsoKind, Reason, Resolution};
 use prof_symbolizer::{KernelText, Options, Request, Symbolizer};
@@ -51,6 +54,61 @@ fn given_tables_name_the_kernel_of_the_recording_wherever_it_lay() {
     };
     assert_eq!(&*symbol.name, "given");
     assert_eq!(symbol.start, 0xffff_ffff_a000_1000);
+}
+
+/// A kernel's file: `_text`, two functions and data, linked where kernels are.
+const VMLINUX: &str = "
+    .globl _text, spin, table
+    .text
+    _text: .skip 0x1000, 0x90
+    .type spin, @function
+    spin: .skip 0x20, 0x90
+    .type local, @function
+    local: .skip 0x20, 0x90
+    .data
+    .type table, @object
+    table: .skip 0x40
+";
+
+#[test]
+fn the_file_of_a_kernel_names_it_too() {
+    if !common::has("gcc") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("vmlinux.s");
+    std::fs::write(&source, VMLINUX).unwrap();
+    let vmlinux = dir.path().join("vmlinux");
+    let flags = [
+        "-nostdlib",
+        "-static",
+        "-Wl,-e0",
+        "-Wl,-Ttext=0xffffffff81000000",
+    ];
+    common::run(
+        Command::new("gcc")
+            .args(flags)
+            .arg(&source)
+            .arg("-o")
+            .arg(&vmlinux),
+    );
+    let options = Options {
+        kallsyms: Some(vmlinux),
+        kernel_text: Some(KernelText {
+            start: 0xffff_ffff_a000_0000,
+            end: 0xffff_ffff_a000_2000,
+            reference: "_text".to_owned(),
+        }),
+        ..Options::default()
+    };
+    let place = |addr| match resolve(options.clone(), addr) {
+        Resolution::Named { symbol, .. } => (symbol.name.to_string(), symbol.start),
+        unresolved => panic!("{addr:#x}: {unresolved:?}"),
+    };
+    let spin = 0xffff_ffff_a000_1000;
+    assert_eq!(place(spin + 0x1f), ("spin".to_owned(), spin));
+    assert_eq!(place(spin + 0x20), ("local".to_owned(), spin + 0x20));
+    assert_eq!(place(spin - 1).0, "_text");
 }
 
 #[test]
