@@ -158,7 +158,7 @@ impl KernelSymbols {
         (
             entry.kind.eq_ignore_ascii_case(&b'w'),
             entry.kind.is_ascii_lowercase(),
-            name.contains("__ia32_"), // the entry for 32-bit programs, where it is the same code
+            is_second_name(name),
             underscores,
             Reverse(name.len()),
         )
@@ -195,6 +195,12 @@ fn unreadable(error: &io::Error) -> Reason {
         io::ErrorKind::PermissionDenied => Reason::KernelRestricted,
         _ => Reason::NoSymbolTable,
     }
+}
+
+/// Whether it is what the same code is called in 32-bit programs' calls, or in code that runs before the
+/// kernel is at its place.
+fn is_second_name(name: &str) -> bool {
+    name.contains("__ia32_") || name.starts_with("__pi_")
 }
 
 /// What the kernel prints of each address.
@@ -320,6 +326,8 @@ ffffffff81000000 T _text
 ffffffff81000040 t __do_work
 ffffffff81000040 T do_work
 ffffffff81000040 W do_work_weak
+ffffffff81000080 T __pi_copy
+ffffffff81000080 T copy
 ffffffff81000100 T _etext
 ffffffff81200000 D some_data
 ffffffffc0200000 t mod_fn\t[mymod]
@@ -334,12 +342,13 @@ ffffffffc0200000 t mod_fn\t[mymod]
         let symbols = parse(TABLE);
         let name = |addr| symbols.find(addr).map(|symbol| symbol.name);
         assert_eq!(name(0xffff_ffff_8100_0040), Some("do_work"));
-        assert_eq!(name(0xffff_ffff_8100_00ff), Some("do_work"));
+        assert_eq!(name(0xffff_ffff_8100_007f), Some("do_work"));
+        assert_eq!(name(0xffff_ffff_8100_00ff), Some("copy"));
         assert_eq!(name(0xffff_ffff_80ff_ffff), None);
         assert_eq!(name(0xffff_ffff_c020_1fff), Some("mod_fn"));
         assert_eq!(name(0xffff_ffff_c020_2000), None);
         let symbol = symbols.find(0xffff_ffff_8100_0041).unwrap();
-        assert_eq!((symbol.start, symbol.size), (0xffff_ffff_8100_0040, 0xc0));
+        assert_eq!((symbol.start, symbol.size), (0xffff_ffff_8100_0040, 0x40));
     }
 
     #[test]

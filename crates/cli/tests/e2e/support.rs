@@ -1,5 +1,6 @@
 //! Runs `prof` and stock `perf` on real processes, each test in a directory of its own.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -204,4 +205,45 @@ pub(crate) fn is_root() -> bool {
         println!("skipped: not root");
     }
     root
+}
+
+/// Symbols of the kernel that share an address, by name: the first of them stands for all.
+pub(crate) struct Aliases(HashMap<String, String>);
+
+impl Aliases {
+    pub(crate) fn of_this_kernel() -> Self {
+        let text = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+        let mut first: HashMap<&str, &str> = HashMap::new();
+        let mut names = HashMap::new();
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            if let (Some(address), _, Some(name)) = (words.next(), words.next(), words.next()) {
+                let first = first.entry(address).or_insert(name);
+                names.entry(name.to_owned()).or_insert((*first).to_owned());
+            }
+        }
+        Self(names)
+    }
+
+    /// The name that stands for all names of this address.
+    pub(crate) fn plain<'a>(&'a self, name: &'a str) -> &'a str {
+        self.0.get(name).map_or(name, String::as_str)
+    }
+}
+
+/// A text with one name for each address of the kernel.
+pub(crate) fn with_plain_names(text: &str) -> String {
+    let aliases = Aliases::of_this_kernel();
+    let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(is_name) {
+        let end = rest[start..]
+            .find(|c| !is_name(c))
+            .map_or(rest.len(), |len| start + len);
+        plain.push_str(&rest[..start]);
+        plain.push_str(aliases.plain(&rest[start..end]));
+        rest = &rest[end..];
+    }
+    plain + rest
 }

@@ -1,7 +1,9 @@
 //! Where `prof` says something else than perf, each with its reason. What no rule explains is a
 //! mistake of `prof`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+pub(crate) use crate::support::Aliases;
 
 /// Why a name or a stack is not perf's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,30 +32,6 @@ pub(crate) enum Rule {
     /// Where its unwinder finds no table, perf follows the frame pointer even where it points to no
     /// frame, and ends with an address that is none.
     FollowedNonsense,
-}
-
-/// Symbols of the kernel that share an address, by name: the first of them stands for all.
-pub(crate) struct Aliases(HashMap<String, String>);
-
-impl Aliases {
-    pub(crate) fn of_this_kernel() -> Self {
-        let text = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
-        let mut first: HashMap<&str, &str> = HashMap::new();
-        let mut names = HashMap::new();
-        for line in text.lines() {
-            let mut words = line.split_whitespace();
-            if let (Some(address), _, Some(name)) = (words.next(), words.next(), words.next()) {
-                let first = first.entry(address).or_insert(name);
-                names.entry(name.to_owned()).or_insert((*first).to_owned());
-            }
-        }
-        Self(names)
-    }
-
-    /// The name that stands for all names of this address.
-    pub(crate) fn plain<'a>(&'a self, name: &'a str) -> &'a str {
-        self.0.get(name).map_or(name, String::as_str)
-    }
 }
 
 /// What differed and was explained, for tables that have no addresses to explain it again.
