@@ -107,7 +107,7 @@ fn enter() -> io::Result<()> {
     execute!(io::stdout(), EnterAlternateScreen, cursor::Hide)
 }
 
-/// Gives the terminal back if it was taken. A program that ends without dropping [`Terminal`] calls
+/// Gives the terminal back if it was taken. A program that ends without dropping its terminal calls
 /// it by itself.
 pub fn restore() {
     if TAKEN.swap(false, Ordering::AcqRel) {
