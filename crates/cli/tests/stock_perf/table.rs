@@ -1,6 +1,6 @@
 //! `perf report` beside `prof report`: rows, counts, percentages and call graphs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::lab::{COMMS, Lab};
 use crate::rules::{Aliases, Explained, Rule};
@@ -140,7 +140,8 @@ impl Subject<'_> {
             for (text, row) in rows {
                 let graph = &expected[text].graph;
                 let lines = row.graph.iter().chain(graph);
-                if !lines.into_iter().any(|line| self.explained.touches(line)) {
+                let is_explained = lines.into_iter().any(|line| self.explained.touches(line));
+                if !is_explained && !differ_in_ties(&row.graph, graph) {
                     assert_eq!(&row.graph, graph, "call graph of {text} of {file}");
                 }
             }
@@ -183,4 +184,21 @@ fn same<T: PartialEq + std::fmt::Debug>(
         assert_eq!(ours, theirs, "{what}");
     }
     assert_eq!(ours.len(), theirs.len(), "{what}");
+}
+
+/// Whether two call graphs are the same but for the order of branches with equal shares. perf orders
+/// those of different files by where it has the files in its memory.
+fn differ_in_ties(ours: &[String], theirs: &[String]) -> bool {
+    let content = |graph: &[String]| {
+        let lines = graph.iter();
+        let lines = lines.map(|line| line.trim_start_matches([' ', '|', '-']).to_owned());
+        let mut lines: Vec<String> = lines.filter(|line| !line.is_empty()).collect();
+        lines.sort_unstable();
+        lines
+    };
+    let shares = content(theirs);
+    let mut shares = shares.iter().filter_map(|line| line.split_once("%--"));
+    let mut seen = BTreeSet::new();
+    let has_ties = shares.any(|(share, _)| !seen.insert(share.to_owned()));
+    has_ties && content(ours) == content(theirs)
 }
