@@ -54,10 +54,11 @@ impl PerfMap {
         }
     }
 
-    /// Whether it was there at a time.
-    pub(crate) fn existed(&self, time: SystemTime) -> bool {
+    /// Whether it was there before a time. The clock of files moves in steps of milliseconds: what has
+    /// the same time may have come later, and is not believed.
+    pub(crate) fn existed_before(&self, time: SystemTime) -> bool {
         let created = self.file.metadata().and_then(|file| file.created());
-        created.ok().is_none_or(|created| created <= time)
+        created.ok().is_none_or(|created| created < time)
     }
 
     fn open_path(path: PathBuf) -> Option<Self> {
@@ -173,6 +174,18 @@ mod tests {
     use super::*;
     use std::io::Write;
 
+    #[test]
+    fn a_map_as_old_as_the_end_of_a_recording_may_be_newer() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let Ok(created) = file.as_file().metadata().unwrap().created() else {
+            println!("skipped: this file system does not say when files were created");
+            return;
+        };
+        let map = PerfMap::open_path(file.path().to_owned()).unwrap();
+        assert!(!map.existed_before(created));
+        assert!(map.existed_before(created + Duration::from_nanos(1)));
+    }
+
     fn names(map: &CodeMap<Arc<JitSymbol>>, addrs: &[u64]) -> Vec<String> {
         let name = |&addr| {
             map.find(addr)
@@ -270,6 +283,6 @@ mod tests {
         let long_after = SystemTime::now() + Duration::from_secs(60);
         assert!(map.is_left_over(Some(long_after)));
         assert!(!map.is_left_over(None));
-        assert!(map.existed(long_after) && !map.existed(SystemTime::UNIX_EPOCH));
+        assert!(map.existed_before(long_after) && !map.existed_before(SystemTime::UNIX_EPOCH));
     }
 }

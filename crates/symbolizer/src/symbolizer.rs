@@ -156,7 +156,7 @@ impl Symbolizer {
             Entry::Vacant(place) => {
                 let recorded = self.source.options.recorded;
                 let map = PerfMap::open(pid);
-                match map.filter(|map| recorded.is_none_or(|time| map.existed(time))) {
+                match map.filter(|map| recorded.is_none_or(|time| map.existed_before(time))) {
                     Some(map) => place.insert(map),
                     None => return false,
                 }

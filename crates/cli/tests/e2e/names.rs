@@ -288,12 +288,10 @@ fn a_perf_map_of_another_process_with_the_same_pid_gives_no_names() {
     build(&place, "jit.c", &["-o", "target"]);
     let running = Running::start(place.file("target"), &["1000000"]);
     let pid = running.pid();
-    let map = format!("/tmp/perf-{pid}.map");
-    let _ = std::fs::remove_file(&map); // that an earlier process may have left
-    std::thread::sleep(std::time::Duration::from_millis(300)); // until it runs what it generates
-    let args = ["record", "-q", "-F", "499", "-p", &pid, "-d", "1"];
+    let args = ["record", "-q", "-F", "499", "-p", &pid, "-d", "0.5"];
     place.prof(&args).ok();
     drop(running);
+    let map = format!("/tmp/perf-{pid}.map");
     std::fs::write(&map, "0 7fffffffffff another_process\n").unwrap();
     let report = place.prof(&["report", "-v", "-q"]);
     let _ = std::fs::remove_file(&map);
