@@ -29,6 +29,8 @@ pub(crate) struct Found {
 /// Shares are right if they lie within so many standard errors. With some hundred shares in a run,
 /// three would be left by chance every few runs.
 const STANDARD_ERRORS: f64 = 4.0;
+/// A share of which only the least is known is too small if it is so many standard errors below that.
+const FEWER_BY_CHANCE: f64 = 3.0;
 /// Samples whose stack is at the start of the program, or in between.
 const NAMES_RIGHT: f64 = 99.5;
 const FEWEST_SAMPLES: u64 = 200;
@@ -64,18 +66,19 @@ impl Outcome {
 impl Found {
     pub(crate) fn new(how: &'static str, row: &Row, whole: f64, recorded: &Recorded) -> Self {
         let samples = recorded.samples();
+        let are_whole = samples - recorded.cut.min(samples);
         let mut found = Self {
             how,
             samples,
             shares: Vec::new(),
-            whole: percent(samples - recorded.cut.min(samples), samples),
+            whole: percent(are_whole, samples),
             names: 100.0,
             faults: Vec::new(),
         };
         if samples < FEWEST_SAMPLES {
             found.faults.push(format!("only {samples} samples"));
         }
-        if found.whole < whole {
+        if falls_short(are_whole, samples, whole) {
             let text = format!(
                 "{:.2}% of the stacks are whole\n{}",
                 found.whole, recorded.summary
@@ -122,7 +125,7 @@ impl Found {
         let (all, right) = recorded.chain(chain);
         let found = percent(right, all);
         self.names = self.names.min(found);
-        if all == 0 || found < NAMES_RIGHT {
+        if falls_short(right, all, NAMES_RIGHT) {
             let last = chain.0.last().map_or("", String::as_str);
             self.faults.push(format!(
                 "{found:.2}% of {all} stacks are {}\n{}",
@@ -131,6 +134,22 @@ impl Found {
             ));
         }
     }
+}
+
+/// Whether fewer of `all` are right than chance leaves where `wanted` percent of them are.
+fn falls_short(right: u64, all: u64, wanted: f64) -> bool {
+    let (all, wanted) = (all as f64, wanted / 100.0);
+    let error = (all * wanted * (1.0 - wanted)).sqrt();
+    all == 0.0 || (right as f64) < all * wanted - FEWER_BY_CHANCE * error
+}
+
+#[test]
+fn a_share_falls_short_if_chance_does_not_explain_it() {
+    assert!(falls_short(0, 0, 99.5));
+    assert!(!falls_short(566, 570, 99.5));
+    assert!(falls_short(560, 570, 99.5));
+    assert!(falls_short(99, 100, 100.0));
+    assert!(!falls_short(100, 100, 100.0));
 }
 
 fn percent(part: u64, all: u64) -> f64 {
