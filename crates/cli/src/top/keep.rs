@@ -1,6 +1,7 @@
 //! The newest records, kept so that a window can be written as perf.data.
 
 use std::collections::VecDeque;
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 
@@ -12,8 +13,10 @@ use super::collect::Piece;
 use crate::error::CliError;
 use crate::record::Output;
 
-/// Bytes of records. At 99 Hz on two busy CPUs this is ten minutes.
-const MAX_BYTES: usize = 32 << 20;
+/// Bytes of records, compressed. At 99 Hz on two busy CPUs this is 13 minutes.
+const MAX_BYTES: usize = 8 << 20;
+/// zstd's level: a second's records differ in little, and the thread that finds names has to do it.
+const LEVEL: i32 = 1;
 
 /// The newest records, and what was known before the first of them.
 pub struct Kept {
@@ -27,8 +30,29 @@ pub struct Kept {
 
 struct KeptPiece {
     span: Range<u64>,
-    records: Vec<u8>,
-    ends: Vec<ChainEnd>,
+    records: Vec<u8>, // compressed
+    plain: usize,     // bytes when they are not
+    ends: Box<[ChainEnd]>,
+}
+
+impl KeptPiece {
+    fn new(piece: &mut Piece) -> io::Result<Self> {
+        let records = std::mem::take(&mut piece.records);
+        Ok(Self {
+            span: piece.span.clone(),
+            plain: records.len(),
+            records: zstd::bulk::compress(&records, LEVEL)?,
+            ends: std::mem::take(&mut piece.ends).into(),
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        self.records.len() + self.ends.len() * size_of::<ChainEnd>()
+    }
+
+    fn records(&self) -> io::Result<Vec<u8>> {
+        zstd::bulk::decompress(&self.records, self.plain)
+    }
 }
 
 /// What was written.
@@ -60,25 +84,22 @@ impl Kept {
     }
 
     /// Keeps the records of a piece. The oldest ones go; what they said about processes stays.
-    pub fn push(&mut self, piece: &mut Piece) {
-        self.keep(KeptPiece {
-            span: piece.span.clone(),
-            records: std::mem::take(&mut piece.records),
-            ends: std::mem::take(&mut piece.ends),
-        });
-    }
-
-    fn keep(&mut self, piece: KeptPiece) {
-        self.bytes += piece.records.len();
+    ///
+    /// # Errors
+    /// There is no memory to compress them.
+    pub fn push(&mut self, piece: &mut Piece) -> io::Result<()> {
+        let piece = KeptPiece::new(piece)?;
+        self.bytes += piece.bytes();
         self.pieces.push_back(piece);
         while self.bytes > self.max_bytes && self.pieces.len() > 1 {
             let Some(oldest) = self.pieces.pop_front() else {
-                return;
+                break;
             };
             self.dropped = true;
-            self.bytes -= oldest.records.len();
-            self.remember(&oldest.records);
+            self.bytes -= oldest.bytes();
+            self.remember(&oldest.records()?);
         }
+        Ok(())
     }
 
     fn remember(&mut self, records: &[u8]) {
@@ -99,7 +120,7 @@ impl Kept {
     /// # Errors
     /// The file cannot be written, or there is no sample.
     pub fn write(&self, path: &Path, window: &Range<u64>) -> Result<WrittenWindow, CliError> {
-        let failed = |error: std::io::Error| {
+        let failed = |error: io::Error| {
             CliError::new(format!("could not write `{}`", path.display())).cause(error)
         };
         let first = self.pieces.front().map_or(0, |piece| piece.span.start);
@@ -110,7 +131,7 @@ impl Kept {
         let pieces = self.pieces.iter();
         for piece in pieces.take_while(|piece| piece.span.start < window.end) {
             let mut piece_ends = piece.ends.iter();
-            for raw in records_of(&piece.records) {
+            for raw in records_of(&piece.records().map_err(failed)?) {
                 let Ok(decoded) = self.events.decode(raw) else {
                     continue;
                 };

@@ -139,8 +139,12 @@ impl Namer {
         for (pid, map) in piece.perf_maps.drain(..) {
             self.symbolizer.use_perf_map(pid, map);
         }
-        if let Some(kept) = &mut self.kept {
-            kept.push(&mut piece);
+        if let Some(kept) = &mut self.kept
+            && let Err(error) = kept.push(&mut piece)
+        {
+            let news = format!("records could not be kept for `w`: {error}");
+            self.shared.lock().news.push_back(Err(news));
+            self.kept = None;
         }
         self.dsos = Arc::clone(&piece.dsos);
         let names = self.names(&piece.profile, &piece);
