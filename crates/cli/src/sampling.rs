@@ -9,6 +9,7 @@ use prof_sampler::{
     Clock, HeldCommand, KernelText, OpenError, Options, Rate, Sampler, StackCapture, Target,
     parse_cpu_list, proc,
 };
+use prof_symbolizer::RunningKernel;
 
 use crate::args::SamplingArgs;
 use crate::error::CliError;
@@ -148,8 +149,8 @@ impl Sampling {
 }
 
 /// Where the kernel's text lies, if it tells.
-pub fn kernel_text() -> Option<KernelText> {
-    let text = prof_symbolizer::kernel_text().ok()?;
+pub fn kernel_text(kernel: &RunningKernel) -> Option<KernelText> {
+    let text = kernel.text().ok()?;
     Some(KernelText {
         start: text.start,
         end: text.end,

@@ -1,8 +1,10 @@
 use std::cmp::Reverse;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use object::elf;
 use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
@@ -23,15 +25,61 @@ pub struct KernelText {
     pub reference: String,
 }
 
-/// Where the kernel's text lies, as `/proc/kallsyms` tells.
-///
-/// # Errors
-/// [`Reason::KernelRestricted`] if addresses are hidden from this process, [`Reason::NoSymbolTable`]
-/// if the kernel has no table.
-pub fn kernel_text() -> Result<KernelText, Reason> {
-    KernelSymbols::running()?
-        .text()
-        .ok_or(Reason::NoSymbolTable)
+/// The running kernel's symbols, read once for all who hold a clone. The kernel takes its time to print
+/// them, so a thread of their own reads them.
+#[derive(Clone, Debug, Default)]
+pub struct RunningKernel(Arc<OnceLock<Read>>);
+
+#[derive(Debug)]
+struct Read {
+    symbols: Result<Arc<KernelSymbols>, Reason>,
+    at: Instant,
+}
+
+impl RunningKernel {
+    /// Begins to read.
+    pub fn read() -> Self {
+        let kernel = Self::default();
+        let other = kernel.clone();
+        std::thread::spawn(move || {
+            other.wait();
+        });
+        kernel
+    }
+
+    /// Where the kernel's text lies. Waits until it is known.
+    ///
+    /// # Errors
+    /// [`Reason::KernelRestricted`] if addresses are hidden from this process,
+    /// [`Reason::NoSymbolTable`] if the kernel has no table.
+    pub fn text(&self) -> Result<KernelText, Reason> {
+        self.symbols()?.text().ok_or(Reason::NoSymbolTable)
+    }
+
+    pub(crate) fn symbols(&self) -> Result<Arc<KernelSymbols>, Reason> {
+        self.wait().symbols.clone()
+    }
+
+    /// How long ago they were read: modules may have been loaded since.
+    pub(crate) fn age(&self) -> Duration {
+        self.wait().at.elapsed()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_old(table: &[u8], age: Duration) -> Self {
+        let read = Read {
+            symbols: KernelSymbols::parse(table).map(Arc::new),
+            at: Instant::now() - age,
+        };
+        Self(Arc::new(OnceLock::from(read)))
+    }
+
+    fn wait(&self) -> &Read {
+        self.0.get_or_init(|| Read {
+            symbols: KernelSymbols::running().map(Arc::new),
+            at: Instant::now(),
+        })
+    }
 }
 
 /// The build-id of the running kernel, from `/sys/kernel/notes`.
@@ -110,7 +158,7 @@ impl KernelSymbols {
     }
 
     /// Reads the table piece by piece: most of it are not functions.
-    fn parse(mut table: impl Read) -> Result<Self, Reason> {
+    fn parse(mut table: impl io::Read) -> Result<Self, Reason> {
         let mut parser = Parser::default();
         let mut buffer = vec![0; 1 << 16];
         let mut filled = 0;

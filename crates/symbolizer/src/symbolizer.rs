@@ -1,8 +1,7 @@
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use prof_model::{
     BuildId, Dso, DsoAddr, DsoId, DsoKind, FunctionCode, Pid, Reason, Resolution, Symbol,
@@ -17,7 +16,7 @@ use crate::elf_code::ElfCode;
 use crate::files::{FileFinder, FoundFile};
 use crate::function_code::NoCode;
 use crate::jit_dump::JitCode;
-use crate::kallsyms::{KernelSymbols, KernelText, running_kernel_build_id};
+use crate::kallsyms::{KernelSymbols, KernelText, RunningKernel, running_kernel_build_id};
 use crate::names::Names;
 use crate::perf_map::PerfMap;
 
@@ -80,25 +79,10 @@ pub struct Symbolizer {
     names: Names,
     files: FxHashMap<DsoId, Result<Code, Reason>>,
     perf_maps: FxHashMap<Pid, PerfMap>,
-    running_kernel: Option<RunningKernel>,
+    running_kernel: RunningKernel,
     kernel: Option<Result<Kernel, Reason>>,
+    patience: Duration, // so old are symbols of a kernel in which others are looked for
     options: Arc<Options>,
-}
-
-/// The running kernel's symbols, read by a thread of their own: the kernel takes its time to print
-/// them, in which a recording can be read.
-#[derive(Debug)]
-pub struct RunningKernel(JoinHandle<Result<KernelSymbols, Reason>>);
-
-impl RunningKernel {
-    /// Begins to read.
-    pub fn read() -> Self {
-        Self(std::thread::spawn(KernelSymbols::running))
-    }
-
-    fn finish(self) -> Result<KernelSymbols, Reason> {
-        self.0.join().unwrap_or(Err(Reason::NoSymbolTable))
-    }
 }
 
 impl Symbolizer {
@@ -114,15 +98,17 @@ impl Symbolizer {
             }),
             files: FxHashMap::default(),
             perf_maps: FxHashMap::default(),
-            running_kernel: None,
+            running_kernel: RunningKernel::default(),
             kernel: None,
+            patience: Duration::from_secs(1),
             options,
         }
     }
 
-    /// Uses these symbols if the running kernel's are asked for, instead of reading them then.
+    /// Uses these symbols if the running kernel's are asked for, instead of reading them then. They are
+    /// read again if code has been loaded since.
     pub fn expect_kernel(&mut self, symbols: RunningKernel) {
-        self.running_kernel = Some(symbols);
+        self.running_kernel = symbols;
     }
 
     /// Uses `file` for a DSO instead of looking for it by its path: the recorder found it while its
@@ -293,7 +279,29 @@ impl Symbolizer {
     }
 
     fn resolve_kernel(&mut self, dso: &Dso, addrs: &[DsoAddr]) -> Vec<Resolution> {
-        let running = &mut self.running_kernel;
+        let answers = self.resolve_in_kernel(dso, addrs);
+        let unknown = Resolution::Unresolved(Reason::NoSymbol);
+        if answers.contains(&unknown) && self.read_old_kernel_again() {
+            return self.resolve_in_kernel(dso, addrs);
+        }
+        answers
+    }
+
+    /// Reads the running kernel's symbols once more if those that are used were read a while ago.
+    /// Returns whether it has.
+    fn read_old_kernel_again(&mut self) -> bool {
+        let runs = matches!(&self.kernel, Some(Ok(kernel)) if kernel.runs);
+        if !runs || self.running_kernel.age() < self.patience {
+            return false;
+        }
+        self.patience *= 2; // some addresses have no symbol at any time
+        self.running_kernel = RunningKernel::default();
+        self.kernel = None;
+        true
+    }
+
+    fn resolve_in_kernel(&mut self, dso: &Dso, addrs: &[DsoAddr]) -> Vec<Resolution> {
+        let running = &self.running_kernel;
         let kernel = match load_kernel(&mut self.kernel, running, &self.options, dso) {
             Ok(kernel) => kernel,
             Err(reason) => return unresolved(addrs, reason),
@@ -301,10 +309,10 @@ impl Symbolizer {
         if kernel.moved_by != 0 && dso.kind == DsoKind::KernelModule {
             return unresolved(addrs, Reason::OtherKernel); // each module is moved by its own distance
         }
-        let names = &mut self.names;
+        let (symbols, names) = (&kernel.symbols, &mut self.names);
         let resolve = |addr: &DsoAddr| {
             let now = addr.0.wrapping_add(kernel.moved_by);
-            match kernel.symbols.find(now) {
+            match symbols.find(now) {
                 Some(symbol) => {
                     let name = names.plain(symbol.name);
                     Resolution::Named {
@@ -329,7 +337,7 @@ impl Symbolizer {
     /// otherwise its start is 0 and its size covers everything.
     fn kernel_symbol(&mut self, dso: &Dso) -> Symbol {
         let name = self.names.plain(&dso.long_name());
-        let running = &mut self.running_kernel;
+        let running = &self.running_kernel;
         let loaded = load_kernel(&mut self.kernel, running, &self.options, dso)
             .ok()
             .and_then(|kernel| kernel.symbols.find(kernel.symbols.address(&name)?));
@@ -426,54 +434,86 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The kernel's symbols, and by how much it was moved since the recording.
 #[derive(Debug)]
 struct Kernel {
-    symbols: KernelSymbols,
+    symbols: Arc<KernelSymbols>,
+    runs: bool,    // they are the running kernel's
     moved_by: u64, // wrapping
 }
 
 fn load_kernel<'a>(
     slot: &'a mut Option<Result<Kernel, Reason>>,
-    running: &mut Option<RunningKernel>,
+    running: &RunningKernel,
     options: &Options,
     dso: &Dso,
 ) -> Result<&'a Kernel, Reason> {
     let kernel = slot.get_or_insert_with(|| {
         let own_id = dso.build_id.filter(|_| dso.kind == DsoKind::Kernel);
         let recorded = options.kernel_build_id.or(own_id);
-        let symbols = kernel_symbols(options.kallsyms.as_deref(), recorded, running)?;
+        let (symbols, runs) = kernel_symbols(options.kallsyms.as_deref(), recorded, running)?;
         let moved_by = options.kernel_text.as_ref().and_then(|recorded| {
             let now = symbols.address(&recorded.reference)?;
             Some(now.wrapping_sub(recorded.start))
         });
         Ok(Kernel {
             symbols,
+            runs,
             moved_by: moved_by.unwrap_or(0),
         })
     });
     kernel.as_ref().map_err(|&reason| reason)
 }
 
+/// The symbols, and whether they are the running kernel's.
 fn kernel_symbols(
     kallsyms: Option<&Path>,
     recorded: Option<BuildId>,
-    running_kernel: &mut Option<RunningKernel>,
-) -> Result<KernelSymbols, Reason> {
+    running_kernel: &RunningKernel,
+) -> Result<(Arc<KernelSymbols>, bool), Reason> {
+    let read = |path: &Path| Ok((Arc::new(KernelSymbols::read(path)?), false));
     if let Some(path) = kallsyms {
-        return KernelSymbols::read(path);
+        return read(path);
     }
     match (recorded, running_kernel_build_id()) {
         (Some(recorded), running)
             if !running.is_some_and(|running| same_build_id(running, recorded)) =>
         {
             let cached = caches::kallsyms(recorded).ok_or(Reason::OtherKernel)?;
-            KernelSymbols::read(&cached).map_err(|_| Reason::OtherKernel)
+            read(&cached).map_err(|_| Reason::OtherKernel)
         }
-        _ => match running_kernel.take() {
-            Some(symbols) => symbols.finish(),
-            None => KernelSymbols::running(),
-        },
+        _ => Ok((running_kernel.symbols()?, true)),
     }
 }
 
 fn unresolved(addrs: &[DsoAddr], reason: Reason) -> Vec<Resolution> {
     vec![Resolution::Unresolved(reason); addrs.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_symbols_of_the_running_kernel_are_read_again_if_they_lack_one() {
+        let known_elsewhere = match RunningKernel::default().text() {
+            Ok(text) => text,
+            Err(reason) => return println!("skipped: {}", reason.describe()),
+        };
+        let dso = Dso {
+            path: b"[kernel.kallsyms]".to_vec(),
+            kind: DsoKind::Kernel,
+            build_id: None,
+            file: None,
+        };
+        let start = DsoAddr(known_elsewhere.start);
+        let resolve = |age| {
+            let mut symbolizer = Symbolizer::new(Options::default());
+            symbolizer.expect_kernel(RunningKernel::of_old(b"10 T early\n", age));
+            symbolizer.resolve(DsoId(0), &dso, &[start])
+        };
+        let unknown = Resolution::Unresolved(Reason::NoSymbol);
+        assert_eq!(resolve(Duration::ZERO), [unknown]);
+        let found = resolve(Duration::from_secs(2));
+        assert!(
+            matches!(&found[..], [Resolution::Named { symbol, .. }] if symbol.start == start.0)
+        );
+    }
 }

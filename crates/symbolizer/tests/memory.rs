@@ -8,7 +8,7 @@ use std::path::Path;
 use common::{dso, symbol};
 use prof_model::{BuildId, Dso, DsoAddr, DsoId, DsoKind, Pid, Reason, Resolution, SymbolSource};
 use prof_symbolizer::{
-    KernelText, Options, Request, Symbolizer, kernel_text, running_kernel_build_id,
+    KernelText, Options, Request, RunningKernel, Symbolizer, running_kernel_build_id,
 };
 
 fn kernel_dso(kind: DsoKind) -> Dso {
@@ -57,7 +57,7 @@ fn moved(dir: &Path) -> Options {
 
 #[test]
 fn functions_of_the_running_kernel_have_their_names() {
-    match kernel_text() {
+    match RunningKernel::read().text() {
         Err(reason) => println!("skipped: {}", reason.describe()),
         Ok(text) => {
             let found = resolve(

@@ -16,7 +16,7 @@ use prof_model::{BuildId, CpuMode, Dso, DsoId, DsoKind, DsoTable, Pid};
 use prof_perfdata::{ClockData, Features, StoredBuildId, StoredNames, TracingData};
 use prof_profile::Names;
 use prof_sampler::{Clock, HeldCommand, RunningCommand, Sampler, Target, proc};
-use prof_symbolizer::Symbolizer;
+use prof_symbolizer::{RunningKernel, Symbolizer};
 use rustc_hash::FxHashMap;
 
 pub use output::{Output, write_whole};
@@ -76,16 +76,17 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
     let mut plan = Plan::new(args)?;
     signals::block().map_err(|error| CliError::new("could not block signals").cause(error))?;
     let held = plan.sampling.hold_command()?;
+    let kernel = RunningKernel::read();
     let requests = EndRequests::listen().map_err(failed("could not wait for signals"))?;
     let mut sampler = plan.sampling.open()?;
     let mut recorder = recorder(&plan, args, &sampler)?;
     requests.set_unfinished(recorder.output.as_ref().and_then(Output::unfinished));
     let cpu_before = cpu_time(&plan.sampling.options.target);
 
-    let kernel = sampling::kernel_text();
+    let text = sampling::kernel_text(&kernel);
     let delay = Duration::from_millis(args.delay);
     let started = Instant::now();
-    let begun = sampler.start(kernel.as_ref(), delay, &mut recorder);
+    let begun = sampler.start(text.as_ref(), delay, &mut recorder);
     let mut command = held
         .map(HeldCommand::release)
         .transpose()
@@ -102,7 +103,7 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
             summary::print_start(&sampler);
         }
     }
-    let mut progress = Progress::new(plan.duration, args.quiet);
+    let mut progress = Progress::new(plan.duration, args.quiet, kernel.clone());
     let deadline = plan.duration.map(|duration| started + delay + duration);
     let sampled = begun.and_then(|()| {
         drain(
@@ -120,7 +121,7 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
 
     progress.say("finding names ...");
     recorder.stage.finish();
-    let (names, stored) = names(&mut recorder);
+    let (names, stored) = names(&mut recorder, kernel);
     progress.clear();
     let mut done = Done {
         samples: recorder.samples(),
@@ -250,8 +251,9 @@ fn end_command(
 }
 
 /// Names every address that samples hit, once.
-fn names(recorder: &mut Recorder) -> (Names, StoredNames) {
+fn names(recorder: &mut Recorder, kernel: RunningKernel) -> (Names, StoredNames) {
     let mut symbolizer = Symbolizer::new(prof_symbolizer::Options::default());
+    symbolizer.expect_kernel(kernel);
     recorder.stage.files.give_to(&mut symbolizer);
     let generated = &mut recorder.stage.generated;
     generated.refresh();

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use prof_model::{Dso, DsoAddr, DsoId, Resolution};
-use prof_symbolizer::{FoundFile, Options, Symbolizer};
+use prof_symbolizer::{FoundFile, Options, RunningKernel, Symbolizer};
 
 use super::recorder::Recorder;
 use crate::units::thousands;
@@ -27,13 +27,13 @@ pub struct Progress {
 
 impl Progress {
     /// Starts the clock.
-    pub fn new(total: Option<Duration>, quiet: bool) -> Self {
+    pub fn new(total: Option<Duration>, quiet: bool, kernel: RunningKernel) -> Self {
         Self {
             started: Instant::now(),
             total,
             drawn: None,
             on: !quiet && std::io::stderr().is_terminal(),
-            namer: Namer::start(),
+            namer: Namer::start(kernel),
             hottest: String::new(),
         }
     }
@@ -96,7 +96,7 @@ struct Hit {
 }
 
 impl Namer {
-    fn start() -> Self {
+    fn start(kernel: RunningKernel) -> Self {
         let (questions, asked) = channel::<Vec<Hit>>();
         let (answer, answers) = channel();
         let name_all = move || {
@@ -105,6 +105,7 @@ impl Namer {
                 lines: false,
                 ..Options::default()
             });
+            symbolizer.expect_kernel(kernel);
             for hits in asked {
                 if answer.send(hottest(&mut symbolizer, hits)).is_err() {
                     return;

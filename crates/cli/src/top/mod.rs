@@ -20,6 +20,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use prof_sampler::{HeldCommand, Options, Rate, RunningCommand, StackCapture, online_cpus};
+use prof_symbolizer::RunningKernel;
 
 use crate::args::TopArgs;
 use crate::error::{CliError, Failure, Outcome};
@@ -132,6 +133,7 @@ impl Watch {
         sampling: &Sampling,
         held: Option<HeldCommand>,
     ) -> Result<Self, Failure> {
+        let kernel = RunningKernel::read();
         let mut sampler = sampling.open()?;
         let shared = Shared::new(facts::at_start(sampling, &sampler));
         let meters = Meters::new(sampling, &sampler);
@@ -141,9 +143,9 @@ impl Watch {
         let now = sampler.clock().now();
         let kept = (form == Form::Screens).then(|| Kept::new(record::file_events(&events)));
         let mut collector = Collector::new(events, stage, to_namer.clone(), now);
-        let kernel = sampling::kernel_text();
+        let text = sampling::kernel_text(&kernel);
         sampler
-            .start(kernel.as_ref(), Duration::ZERO, &mut collector)
+            .start(text.as_ref(), Duration::ZERO, &mut collector)
             .map_err(failed("could not start sampling"))?;
         let command = held
             .map(HeldCommand::release)
@@ -151,7 +153,7 @@ impl Watch {
             .map_err(|error| sampling.not_started(error))?;
         shared.lock().facts.notes = facts::at_start(sampling, &sampler).notes;
 
-        let namer = Namer::new(Arc::clone(&shared), meters, kept, sampler.clock());
+        let namer = Namer::new(Arc::clone(&shared), meters, kept, kernel, sampler.clock());
         let (stopped, stop) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
             .map_err(|error| failed("could not make a pipe")(error.into()))?;
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());

@@ -10,7 +10,7 @@ use prof_model::{BuildId, Dso, DsoAddr, DsoId, DsoKind, DsoTable, Resolution};
 use prof_perfdata::StoredNames;
 use prof_profile::{Names, Profile};
 use prof_sampler::Clock;
-use prof_symbolizer::{AsmSyntax, Symbolizer};
+use prof_symbolizer::{AsmSyntax, RunningKernel, Symbolizer};
 use prof_tui::{Facts, History, Intake, Samples};
 use rustc_hash::FxHashMap;
 
@@ -97,10 +97,18 @@ pub struct Namer {
 
 impl Namer {
     /// One that knows no name yet. It keeps records only where they may be wanted.
-    pub fn new(shared: Arc<Shared>, meters: Meters, kept: Option<Kept>, clock: Clock) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        meters: Meters,
+        kept: Option<Kept>,
+        kernel: RunningKernel,
+        clock: Clock,
+    ) -> Self {
+        let mut symbolizer = Symbolizer::new(prof_symbolizer::Options::default());
+        symbolizer.expect_kernel(kernel);
         Self {
             shared,
-            symbolizer: Symbolizer::new(prof_symbolizer::Options::default()),
+            symbolizer,
             known: FxHashMap::default(),
             build_ids: FxHashMap::default(),
             dsos: Arc::default(),
