@@ -29,6 +29,15 @@ pub(crate) fn bars(shares: &[f32], max: f32) -> String {
         .collect()
 }
 
+/// The beginning of a text that is too long.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
+    kept + "…"
+}
+
 /// The same in half the columns, with a quarter of a character's height for a step.
 pub(crate) fn narrow_bars(shares: &[f32], max: f32) -> String {
     const LEFT: [u32; 5] = [0, 0x40, 0x44, 0x46, 0x47];

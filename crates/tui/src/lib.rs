@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod app; // what is on the screen, and what keys make of it
+mod callers; // the way by which a function is reached most
 mod draw; // as cells
 mod facts; // what the header says
 mod format; // numbers and names in few columns

@@ -302,14 +302,14 @@ fn of_event(slice: &Slice, event: u16) -> &[Entry] {
 }
 
 /// Which samples pass the filters: looked up once per thread and stack.
-struct Passing {
+pub(crate) struct Passing {
     idle: Vec<bool>,            // by thread
     threads: Option<Vec<bool>>, // `None`: all
     stacks: Option<Vec<bool>>,
 }
 
 impl Passing {
-    fn new(tables: &Tables, query: &Query<'_>) -> Self {
+    pub(crate) fn new(tables: &Tables, query: &Query<'_>) -> Self {
         let threads = || (0..tables.threads.len() as u32).map(|id| tables.threads.get(id));
         let of_stack = |filter: &&Filter| matches!(filter.key, Key::Function(_) | Key::Module(_));
         let (by_stack, by_thread): (Vec<&Filter>, Vec<&Filter>) =
@@ -526,7 +526,7 @@ impl Paths {
     }
 }
 
-fn for_each_shown(
+pub(crate) fn for_each_shown(
     history: &History,
     query: &Query<'_>,
     passing: &Passing,

@@ -57,6 +57,7 @@ pub fn run(source: &mut dyn Source, options: &Options) -> io::Result<()> {
             dirty = true;
         }
         if dirty && is_due(drawn, DRAW_EVERY, now) {
+            app.find_callers(source);
             terminal.draw(|frame| draw(&mut app, frame.area(), frame.buffer_mut()))?;
             drawn = Some(now);
             dirty = false;

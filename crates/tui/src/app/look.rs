@@ -3,6 +3,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use super::{App, BINS, Baseline, Sort, View, WINDOWS};
+use crate::callers::Callers;
 use crate::picture::{Load, by_instruction};
 use crate::tree::{BranchId, Tree, WHOLE};
 use crate::{Detail, Group, History, Key, Picture, Query, Row, Source};
@@ -111,6 +112,25 @@ impl App {
             self.open_heavy();
             self.list_visible();
         }
+    }
+
+    /// Looks up who calls the function that the cursor is on.
+    pub(crate) fn find_callers(&mut self, source: &dyn Source) {
+        let function = match self.subject() {
+            Some(Key::Function(function)) if self.shows_callers() => function,
+            _ => return self.callers = None,
+        };
+        let spans = self.spans();
+        let callers = self.with_history(source, |app, history| {
+            let query = app.query(&spans, Group::Function, false);
+            Callers::of(history, &query, &function)
+        });
+        self.callers = callers.flatten();
+    }
+
+    /// Whether a line below the rows tells who calls the function under the cursor.
+    pub(crate) fn shows_callers(&self) -> bool {
+        self.view == View::Functions && self.is_main()
     }
 
     /// What to show, on these spans of time.

@@ -12,6 +12,7 @@ use prof_model::{CodeLine, DsoId, FunctionCode};
 use prof_profile::Weight;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::callers::Callers;
 use crate::picture::Load;
 use crate::theme::Theme;
 use crate::tree::{BranchId, Tree, WHOLE};
@@ -198,6 +199,7 @@ pub(crate) struct App {
     pub(crate) details: Vec<DetailScreen>,
     pub(crate) code: Option<CodeScreen>, // lies over the details
     pub(crate) facts: Facts,
+    pub(crate) callers: Option<Callers>, // of the function under the cursor of its table
     pub(crate) picture: Picture,
     pub(crate) order: Vec<usize>, // of picture.rows
     pub(crate) tree: Tree,
@@ -238,6 +240,7 @@ impl App {
             details: Vec::new(),
             code: None,
             facts: Facts::default(),
+            callers: None,
             picture: Picture::default(),
             order: Vec::new(),
             tree: Tree::new(&Default::default(), false),

@@ -97,7 +97,7 @@ impl App {
     }
 
     /// Whether nothing lies over the view.
-    fn is_main(&self) -> bool {
+    pub(super) fn is_main(&self) -> bool {
         self.details.is_empty() && self.code.is_none()
     }
 

@@ -5,13 +5,16 @@ use ratatui::text::{Line, Span};
 
 use super::{fill, name_span, put, scroll};
 use crate::app::{App, BINS, Sort, View, WINDOWS};
-use crate::format::{bars, duration, narrow_bars, shorten};
+use crate::callers::Callers;
+use crate::format::{bars, cut, duration, narrow_bars, shorten};
 use crate::{Key, Row};
 
 /// From this width on each window of a row's history has a column of its own.
 const WIDE: u16 = 110;
 /// Below this width rows have no history and no module.
 const NARROW: u16 = 60;
+/// From this height on a line below the rows tells who calls the function under the cursor.
+const ROOM_FOR_CALLERS: u16 = 10;
 
 struct Columns {
     bars: usize,
@@ -53,11 +56,17 @@ pub(super) fn draw(app: &mut App, area: Rect, buf: &mut Buffer) {
     let columns = Columns::new(app.view, area.width);
     put(buf, area, 0, heading(app, &columns));
     fill(buf, area, 0, app.theme.heading());
+    let tells_callers = app.shows_callers() && area.height >= ROOM_FOR_CALLERS;
     let rows = Rect {
         y: area.y + 1,
-        height: area.height - 1,
+        height: area.height - 1 - u16::from(tells_callers),
         ..area
     };
+    if tells_callers {
+        let words = app.callers.as_ref().map_or(String::new(), caller_words);
+        let words = cut(&words, usize::from(area.width));
+        put(buf, area, area.height - 1, Line::from(words));
+    }
     let first = scroll(app, rows.height);
     if app.order.is_empty() {
         put(buf, rows, 0, Line::styled(nothing(app), app.theme.faint()));
@@ -79,6 +88,34 @@ pub(super) fn draw(app: &mut App, area: Rect, buf: &mut Buffer) {
         if index == app.place().cursor {
             fill(buf, rows, y, app.theme.cursor());
         }
+    }
+}
+
+/// `87% called by parse ← handle x8 ← serve`: the share of the samples that came by this way.
+fn caller_words(callers: &Callers) -> String {
+    let percent = callers.share * 100.0;
+    let mut nearest_first = callers.functions.iter();
+    let Some(mut last) = nearest_first.next() else {
+        return format!("{percent:.0}% called by nothing: it is where the stack begins");
+    };
+    let mut words = format!("{percent:.0}% called by {}", last.name);
+    let mut times = 1;
+    for caller in nearest_first {
+        if caller == last {
+            times += 1;
+            continue;
+        }
+        words += &repeated(times);
+        words += &format!(" ← {}", caller.name);
+        (last, times) = (caller, 1);
+    }
+    words + &repeated(times)
+}
+
+fn repeated(times: usize) -> String {
+    match times {
+        1 => String::new(),
+        times => format!(" x{times}"),
     }
 }
 

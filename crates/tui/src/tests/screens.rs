@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use crossterm::event::KeyCode;
 use ratatui::style::{Color, Modifier};
 
-use super::world::Screens;
+use super::world::{SECOND, Screens, add};
 use crate::app::{App, View};
 
 /// Compares a screen with a file; `PROF_BLESS=1` writes the file instead.
@@ -67,6 +67,40 @@ fn callers_callees_and_lines_of_a_function() {
     screens.type_keys("/^parse$\n\n");
     screens.look();
     check(&screens, "detail");
+}
+
+#[test]
+fn a_line_tells_who_calls_the_function_under_the_cursor() {
+    let mut screens = Screens::live();
+    let now = screens.source.history.span().unwrap().end;
+    let second = now - SECOND..now;
+    add(
+        &mut screens.source.history,
+        second,
+        &[
+            (1, "main;visit;visit;visit;leaf", 150),
+            (1, "main;leaf", 50),
+            (1, "main;visit", 5),
+        ],
+    );
+    screens.look();
+    let mut told = |name: &str| {
+        screens.type_keys(&format!("/^{name}$\n"));
+        assert_eq!(screens.under_cursor(), name);
+        let text = screens.text();
+        text.lines().rev().nth(1).unwrap().to_owned()
+    };
+    assert_eq!(told("leaf"), "75% called by visit x3 ← main");
+    assert_eq!(
+        told("k_copy_to_user"),
+        "100% called by k_write ← reply ← serve ← main"
+    );
+    assert_eq!(
+        told("main"),
+        "100% called by nothing: it is where the stack begins"
+    );
+    screens.type_keys("\t");
+    assert!(!screens.text().contains("called by"), "{}", screens.text());
 }
 
 #[test]

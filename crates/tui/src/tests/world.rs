@@ -284,6 +284,7 @@ impl Screens {
     pub(super) fn draw(&mut self) {
         let area = Rect::new(0, 0, self.size.0, self.size.1);
         self.buffer = Buffer::empty(area);
+        self.app.find_callers(&self.source);
         crate::draw::draw(&mut self.app, area, &mut self.buffer);
     }
 
