@@ -1,14 +1,14 @@
 //! Names for what a recording hit: its own where it has them, else those of this machine's files.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use prof_event::Event;
 use prof_event::abi::{flag, sample};
 use prof_model::{
-    BuildId, CpuMode, Dso, DsoAddr, DsoId, DsoKind, FunctionCode, Reason, Resolution, Symbol,
-    SymbolSource, VirtAddr,
+    BuildId, CpuMode, Dso, DsoAddr, DsoId, DsoKind, FunctionCode, Mapping, Pid, Reason, Resolution,
+    Symbol, SymbolSource, VirtAddr,
 };
 use prof_perfdata::{Features, Recording, StoredNames};
 use prof_symbolizer::{AsmSyntax, KernelText, NoCode, Request, RunningKernel, Symbolizer};
@@ -54,6 +54,9 @@ impl Namer {
         stage.files.give_to(&mut symbolizer);
         for (id, dump) in stage.generated.dumps() {
             symbolizer.keep(id, dump);
+        }
+        for (pid, mapping) in mapped_still(stage) {
+            symbolizer.runs_on(mapping.dso, pid, mapping.start, mapping.end);
         }
         if let Some(kernel) = kernel {
             symbolizer.expect_kernel(kernel);
@@ -175,20 +178,31 @@ impl Namer {
         let allowed: Vec<_> = allowed.filter(|it| forbidden(it.dso).is_none()).collect();
         let mut found = self.symbolizer.resolve_all(&allowed).into_iter();
         let mut answers = Vec::new();
-        for Request { dso, addrs, .. } in requests {
+        for Request { id, dso, addrs } in requests {
             if let Some(reason) = forbidden(dso) {
                 answers.push(vec![Resolution::Unresolved(reason); addrs.len()]);
                 continue;
             }
             let found = found.next().unwrap_or_default();
             let is_program = dso.kind == DsoKind::File && dso.jitdump().is_none();
-            if is_program && dso.build_id.is_none() && found.iter().any(is_named) {
+            let is_certain = dso.build_id.is_some() || self.symbolizer.is_from_process(*id);
+            if is_program && !is_certain && found.iter().any(is_named) {
                 self.unverified.insert(dso.long_name().into_owned());
             }
             answers.push(found);
         }
         answers
     }
+}
+
+/// The code that processes had mapped at the end of the recording which seem to run still.
+fn mapped_still(stage: &Stage) -> impl Iterator<Item = (Pid, &Mapping)> {
+    let spaces = stage.tracker.processes.spaces();
+    let running = spaces.filter(|(pid, _)| Path::new(&format!("/proc/{pid}/maps")).exists());
+    running.flat_map(|(pid, space)| {
+        let code = space.iter().filter(|mapping| mapping.executable);
+        code.map(move |mapping| (pid, mapping))
+    })
 }
 
 /// Begins to read the running kernel's symbols if the recording seems to need them.

@@ -86,10 +86,15 @@ impl Files {
         } = self;
         let open = || {
             let dso = dsos.get(id);
+            let mapping = || space.iter().find(|mapping| mapping.dso == id);
             if !*live {
-                return finder.open_stored(dso).ok();
+                let stored = finder.open_stored(dso).ok();
+                return stored.or_else(|| {
+                    let mapping = mapping()?;
+                    finder.open_running(pid, mapping.start, mapping.end, dso)
+                });
             }
-            let mapping = space.iter().find(|mapping| mapping.dso == id)?;
+            let mapping = mapping()?;
             finder.open_live(pid, mapping.start, mapping.end, dso).ok()
         };
         let found = opened.entry(id).or_insert_with(|| Opened {

@@ -152,6 +152,11 @@ impl ProcessTable {
         self.spaces.get(&pid).map(|space| &**space)
     }
 
+    /// The mappings of every process, in no order.
+    pub fn spaces(&self) -> impl Iterator<Item = (Pid, &AddressSpace)> {
+        self.spaces.iter().map(|(&pid, space)| (pid, &**space))
+    }
+
     /// All threads, in no order.
     pub fn threads(&self) -> impl Iterator<Item = (Tid, &Thread)> {
         self.threads.iter().map(|(&tid, thread)| (tid, thread))

@@ -92,6 +92,17 @@ impl FileFinder {
         }
     }
 
+    /// Opens a file of a recording through a process that was recorded and still runs: in a container,
+    /// or deleted since. Another process may have got its pid: the build-id must fit, or, where none is
+    /// known, the same file must be mapped at the same addresses.
+    pub fn open_running(&self, pid: Pid, start: u64, end: u64, dso: &Dso) -> Option<FoundFile> {
+        if self.symfs.is_some() || dso.kind != DsoKind::File {
+            return None;
+        }
+        let is_certain = dso.build_id.is_some() || is_mapped(pid, start, end, dso);
+        is_certain.then(|| self.open_live(pid, start, end, dso).ok())?
+    }
+
     /// Opens a file that a running process has mapped at `start..end` and may still be writing.
     pub fn open_growing_live(&self, pid: Pid, start: u64, end: u64, dso: &Dso) -> Option<File> {
         let process = PathBuf::from(format!("/proc/{pid}"));
@@ -245,6 +256,23 @@ fn open_descriptor(process: &Path, wanted: &Wanted) -> Option<FoundFile> {
             Candidate::Accepted(found) => Some(found),
             _ => None,
         }
+    })
+}
+
+/// Whether a process has the very file mapped at `start..end`, by its path and inode.
+fn is_mapped(pid: Pid, start: u64, end: u64, dso: &Dso) -> bool {
+    let Some(file) = dso.file.filter(|file| file.inode != 0) else {
+        return false;
+    };
+    let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let range = format!("{start:x}-{end:x} ");
+    let place = format!(" {:02x}:{:02x} {} ", file.major, file.minor, file.inode);
+    maps.split(|&byte| byte == b'\n').any(|line| {
+        let path = line.iter().position(|&byte| byte == b'/');
+        let (words, path) = line.split_at(path.unwrap_or(line.len()));
+        words.starts_with(range.as_bytes())
+            && without_deleted(path) == without_deleted(&dso.path)
+            && words.windows(place.len()).any(|it| it == place.as_bytes())
     })
 }
 

@@ -95,6 +95,7 @@ impl Symbolizer {
                 finder: FileFinder::new(options.symfs.clone()),
                 options: Arc::clone(&options),
                 kept: FxHashMap::default(),
+                running: FxHashMap::default(),
             }),
             files: FxHashMap::default(),
             perf_maps: FxHashMap::default(),
@@ -118,6 +119,19 @@ impl Symbolizer {
             self.files.remove(&id); // it was not there, or has grown
         }
         Arc::make_mut(&mut self.source).kept.insert(id, file);
+    }
+
+    /// A process that was recorded and still runs has mapped a DSO at `start..end`: it may be found
+    /// there where its path leads to nothing.
+    pub fn runs_on(&mut self, id: DsoId, pid: Pid, start: u64, end: u64) {
+        let running = &mut Arc::make_mut(&mut self.source).running;
+        running.entry(id).or_default().push((pid, start, end));
+    }
+
+    /// Whether names came from a file that was found through a process which had it mapped.
+    pub fn is_from_process(&self, id: DsoId) -> bool {
+        let code = self.files.get(&id);
+        matches!(code, Some(Ok(Code::Elf(code))) if code.file().path.starts_with("/proc"))
     }
 
     /// Closes these files and forgets what was read of them, and what names were handed out.
@@ -373,13 +387,20 @@ struct FileSource {
     options: Arc<Options>,
     finder: FileFinder,
     kept: FxHashMap<DsoId, FoundFile>,
+    running: FxHashMap<DsoId, Vec<(Pid, u64, u64)>>, // where processes that still run have mapped it
 }
 
 impl FileSource {
     fn load(&self, id: DsoId, dso: &Dso) -> Result<Code, Reason> {
         let found = match self.kept.get(&id) {
             Some(file) => Ok(file.clone()),
-            None => self.finder.open_stored(dso),
+            None => self.finder.open_stored(dso).or_else(|reason| {
+                let running = self.running.get(&id).into_iter().flatten();
+                let mut found = running.filter_map(|&(pid, start, end)| {
+                    self.finder.open_running(pid, start, end, dso)
+                });
+                found.next().ok_or(reason)
+            }),
         };
         found.map(|file| Code::load(file, dso, self.options.symfs.as_deref()))
     }

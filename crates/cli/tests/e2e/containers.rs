@@ -68,13 +68,13 @@ impl Containers {
     }
 }
 
-fn gcc(place: &Place, args: &[&str]) {
+pub(crate) fn gcc(place: &Place, args: &[&str]) {
     let ran: Ran = place.command("gcc", args).output().unwrap().into();
     ran.ok();
 }
 
 /// Until a process has mapped a file.
-fn wait_for(child: &Child, file: &str) {
+pub(crate) fn wait_for(child: &Child, file: &str) {
     let maps = format!("/proc/{}/maps", child.id());
     for _ in 0..500 {
         let text = std::fs::read_to_string(&maps).unwrap_or_default();

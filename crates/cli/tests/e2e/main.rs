@@ -6,6 +6,7 @@ mod errors; // what goes wrong, and what is said about it
 mod files; // what is left on disk
 mod interop; // stock perf reads what prof wrote
 mod names; // odd ones, and none
+mod namespaces; // overlays, other roots, containers that run on
 mod options; // the arguments of `prof record`
 mod pictures; // flame graphs and folded stacks
 mod rates; // high frequencies
