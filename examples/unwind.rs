@@ -4,14 +4,13 @@
 
 use std::error::Error;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use prof_event::{EventSet, EventSpec, RawRecord, Record, Sample, Tracker};
 use prof_model::{AddressSpace, DsoId, DsoTable, Pid, VirtAddr};
 use prof_sampler::{Clock, Options, Rate, Sampler, Sink, StackCapture, Target};
-use prof_symbolizer::FileFinder;
-use prof_unwinder::{Images, Process, Regs, StackCopy, Unwinder, UserState};
+use prof_symbolizer::{FileFinder, FoundFile};
+use prof_unwinder::{Bytes, Images, Process, Regs, StackCopy, Unwinder, UserState};
 
 /// The bytes of the files that a process has mapped.
 struct Files<'a> {
@@ -20,13 +19,25 @@ struct Files<'a> {
     dsos: &'a DsoTable,
 }
 
-impl Images for Files<'_> {
-    fn image(&mut self, dso: DsoId) -> Option<Arc<dyn AsRef<[u8]> + Send + Sync>> {
+impl Files<'_> {
+    fn open(&self, dso: DsoId) -> Option<FoundFile> {
         let mapping = self.space.iter().find(|mapping| mapping.dso == dso)?;
-        let finder = FileFinder::default();
         let dso = self.dsos.get(dso);
+        let finder = FileFinder::default();
         let found = finder.open_live(self.pid, mapping.start, mapping.end, dso);
-        Some(found.ok()?.image)
+        found.ok()
+    }
+}
+
+impl Images for Files<'_> {
+    fn image(&mut self, dso: DsoId) -> Option<Bytes> {
+        Some(self.open(dso)?.image)
+    }
+
+    fn debug_image(&mut self, dso: DsoId) -> Option<Bytes> {
+        let file = self.open(dso)?;
+        let debug = FileFinder::default().open_debug(&file, self.dsos.get(dso))?;
+        Some(debug.image)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use prof_model::{AddressSpace, ChainEnd, DsoId, Mapping, VirtAddr};
-use prof_unwinder::{Images, Process, Regs, StackCopy, Unwinder, UserState};
+use prof_unwinder::{Bytes, Images, Process, Regs, StackCopy, Unwinder, UserState};
 
 use super::Numbers;
 use super::elf::{TEXT, program};
@@ -18,8 +18,12 @@ const MASK: u64 = 0xff_0fff;
 struct OneFile(Arc<Vec<u8>>);
 
 impl Images for OneFile {
-    fn image(&mut self, _dso: DsoId) -> Option<Arc<dyn AsRef<[u8]> + Send + Sync>> {
+    fn image(&mut self, _dso: DsoId) -> Option<Bytes> {
         Some(Arc::clone(&self.0) as _)
+    }
+
+    fn debug_image(&mut self, _dso: DsoId) -> Option<Bytes> {
+        None
     }
 }
 

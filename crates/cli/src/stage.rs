@@ -11,7 +11,7 @@ use prof_model::{
 };
 use prof_profile::{Detail, EventInfo, FrameKey, Profile};
 use prof_symbolizer::{FileFinder, FoundFile, Symbolizer};
-use prof_unwinder::{Images, LiveMemory, Process, Regs, StackCopy, Unwinder, UserState};
+use prof_unwinder::{Bytes, Images, LiveMemory, Process, Regs, StackCopy, Unwinder, UserState};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::build_ids::BuildIds;
@@ -134,9 +134,18 @@ struct ImagesOf<'a> {
 }
 
 impl Images for ImagesOf<'_> {
-    fn image(&mut self, dso: DsoId) -> Option<Arc<dyn AsRef<[u8]> + Send + Sync>> {
+    fn image(&mut self, dso: DsoId) -> Option<Bytes> {
         let file = self.files.get(self.pid, self.space, self.dsos, dso)?;
         Some(Arc::clone(&file.image) as _)
+    }
+
+    fn debug_image(&mut self, dso: DsoId) -> Option<Bytes> {
+        let file = self
+            .files
+            .get(self.pid, self.space, self.dsos, dso)?
+            .clone();
+        let debug = self.files.finder.open_debug(&file, self.dsos.get(dso))?;
+        Some(debug.image as _)
     }
 }
 

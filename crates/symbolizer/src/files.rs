@@ -8,6 +8,7 @@ use std::sync::Arc;
 use prof_model::{BuildId, Dso, DsoKind, FileId, Pid, Reason};
 
 use crate::caches;
+use crate::debug_file;
 use crate::elf::{read_build_id, same_build_id};
 use crate::mapped_file::MappedFile;
 
@@ -90,6 +91,12 @@ impl FileFinder {
             }
             Candidate::Absent => Err(Reason::FileMissing),
         }
+    }
+
+    /// The separate debug file of `file`, if it has one and it is here.
+    pub fn open_debug(&self, file: &FoundFile, dso: &Dso) -> Option<FoundFile> {
+        let name = Path::new(OsStr::from_bytes(without_deleted(&dso.path)));
+        debug_file::find(file, name, self.symfs.as_deref())
     }
 
     /// Opens a file of a recording through a process that was recorded and still runs: in a container,

@@ -70,6 +70,20 @@ impl FrameTable {
         })
     }
 
+    /// Those in the debug file of `image`, which counts addresses as that does.
+    pub(crate) fn of_debug_file(image: &Image, debug: Image) -> impl Iterator<Item = Self> {
+        let [eh_frame, debug_frame] = debug.into_tables();
+        let table = |kind, section: Section| Self {
+            kind,
+            bases: bases(image).set_eh_frame(section.vaddr),
+            index: Index::Listed(OnceCell::new()),
+            section,
+        };
+        let eh_frame = eh_frame.map(|section| table(Kind::EhFrame, section));
+        let debug_frame = debug_frame.map(|section| table(Kind::DebugFrame, section));
+        eh_frame.into_iter().chain(debug_frame)
+    }
+
     /// Compiles the function that covers `vaddr`.
     pub(crate) fn function(
         &self,

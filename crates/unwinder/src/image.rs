@@ -6,16 +6,23 @@ use object::elf::{EM_X86_64, FileHeader64, PF_W, PF_X, PT_GNU_EH_FRAME, PT_LOAD}
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 use prof_model::DsoId;
 
+/// The bytes of a file.
+pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
 /// The bytes of mapped files.
 pub trait Images {
     /// The file behind `dso`; `None` if it has none, or it cannot be read. Asked at most once for
     /// each DSO.
-    fn image(&mut self, dso: DsoId) -> Option<Arc<dyn AsRef<[u8]> + Send + Sync>>;
+    fn image(&mut self, dso: DsoId) -> Option<Bytes>;
+
+    /// The separate debug file of `dso`. Asked at most once for each DSO, when code runs about which
+    /// its own unwind tables say nothing.
+    fn debug_image(&mut self, dso: DsoId) -> Option<Bytes>;
 }
 
 /// A mapped ELF file: its bytes, and where in them things are.
 pub(crate) struct Image {
-    bytes: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    bytes: Bytes,
     segments: Vec<Segment>,
     /// `.eh_frame_hdr`, as the program headers tell it.
     pub(crate) eh_frame_hdr: Option<Section>,
@@ -49,6 +56,7 @@ pub(crate) struct Section {
 #[derive(Clone)]
 enum SectionBytes {
     InFile(Range<usize>),
+    InDebugFile(Bytes, Range<usize>),
     Decompressed(Arc<[u8]>),
 }
 
@@ -59,7 +67,7 @@ const MAX_COMPRESSION: u64 = 1 << 12;
 
 impl Image {
     /// Finds the tables in a file; `None` if it is not an ELF file for this CPU.
-    pub(crate) fn parse(bytes: Arc<dyn AsRef<[u8]> + Send + Sync>) -> Option<Self> {
+    pub(crate) fn parse(bytes: Bytes) -> Option<Self> {
         let mut image = Self {
             bytes: Arc::clone(&bytes),
             segments: Vec::new(),
@@ -134,8 +142,30 @@ impl Image {
     pub(crate) fn section<'a>(&'a self, section: &'a Section) -> &'a [u8] {
         match &section.bytes {
             SectionBytes::InFile(range) => self.bytes().get(range.clone()).unwrap_or_default(),
+            SectionBytes::InDebugFile(file, range) => {
+                let bytes = (**file).as_ref();
+                bytes.get(range.clone()).unwrap_or_default()
+            }
             SectionBytes::Decompressed(bytes) => bytes,
         }
+    }
+
+    /// `.eh_frame` and `.debug_frame`, for use beside the file whose debug file this is.
+    pub(crate) fn into_tables(self) -> [Option<Section>; 2] {
+        let Self {
+            bytes,
+            eh_frame,
+            debug_frame,
+            ..
+        } = self;
+        [eh_frame, debug_frame].map(|section| {
+            let Section { vaddr, bytes: part } = section?;
+            let bytes = match part {
+                SectionBytes::InFile(range) => SectionBytes::InDebugFile(Arc::clone(&bytes), range),
+                other => other,
+            };
+            Some(Section { vaddr, bytes })
+        })
     }
 
     /// The loaded bytes from a virtual address of the file up to its segment's end, as a section.

@@ -30,7 +30,7 @@ mod step; // applies a rule to a frame's registers
 mod unwinder; // the walk
 mod x86_64; // register numbers, signal frames, instruction bytes
 
-pub use image::Images;
+pub use image::{Bytes, Images};
 pub use live::LiveMemory;
 pub use regs::Regs;
 pub use stack::{StackCopy, StackMemory};

@@ -84,9 +84,11 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
             };
         }
         let at_sp = frame_at_sp(before, from).filter(|_| !place.is_return);
+        let images = &mut *self.images;
+        let mut debug_file = || images.debug_image(place.dso);
         let mut rule_at = |rules: &mut RuleStore, offset| {
             let vaddr = module.image.vaddr(offset)?;
-            module.rule(vaddr, rules, stats)
+            module.rule(vaddr, &mut debug_file, rules, stats)
         };
         let lookup = place.offset.wrapping_sub(u64::from(place.is_return));
         let mut rule = rule_at(rules, lookup);

@@ -11,7 +11,7 @@ use crate::cfi::FrameTable;
 use crate::compile::Function;
 use crate::flow::{Flow, Inferred, padding};
 use crate::functions::{Around, Functions};
-use crate::image::Image;
+use crate::image::{Bytes, Image};
 use crate::rule::{RuleId, RuleStore};
 
 /// A mapped ELF file with its unwind tables.
@@ -19,6 +19,8 @@ pub(crate) struct Module {
     pub(crate) image: Image,
     /// In the order in which they are asked: what the program itself uses first.
     tables: Vec<FrameTable>,
+    /// Those of the separate debug file, once they were needed.
+    debug_tables: Option<Vec<FrameTable>>,
     /// The functions that samples hit so far, by first address.
     functions: BTreeMap<u64, Function>,
     /// Functions without tables, by first address, with what their instructions say.
@@ -51,6 +53,7 @@ impl Module {
         ];
         Self {
             tables: tables.into_iter().flatten().collect(),
+            debug_tables: None,
             image,
             functions: BTreeMap::new(),
             inferred: BTreeMap::new(),
@@ -58,10 +61,12 @@ impl Module {
         }
     }
 
-    /// The rule at a virtual address of the file; `None` where its tables say nothing.
+    /// The rule at a virtual address of the file; `None` where neither its own tables nor those of its
+    /// debug file say anything.
     pub(crate) fn rule(
         &mut self,
         vaddr: u64,
+        debug_file: &mut dyn FnMut() -> Option<Bytes>,
         rules: &mut RuleStore,
         stats: &mut Stats,
     ) -> Option<RuleId> {
@@ -71,10 +76,20 @@ impl Module {
             return function.rule(vaddr);
         }
         let image = &self.image;
-        let function = self
-            .tables
-            .iter()
-            .find_map(|table| table.function(image, vaddr, rules))?;
+        let own = self.tables.iter();
+        let mut function = own
+            .into_iter()
+            .find_map(|it| it.function(image, vaddr, rules));
+        if function.is_none() && image.is_code(vaddr) {
+            let tables = self.debug_tables.get_or_insert_with(|| {
+                let debug = debug_file().and_then(Image::parse).into_iter();
+                let tables = debug.flat_map(|debug| FrameTable::of_debug_file(image, debug));
+                tables.collect()
+            });
+            let mut tables = tables.iter();
+            function = tables.find_map(|it| it.function(image, vaddr, rules));
+        }
+        let function = function?;
         stats.functions_compiled += 1;
         stats.rules = rules.len() as u64;
         let rule = function.rule(vaddr);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
 use prof_model::{AddressSpace, ChainEnd, Dso, DsoId, DsoKind, DsoTable, Mapping, VirtAddr};
 use prof_unwinder::{
-    Images, LiveMemory, Process, Regs, StackCopy, StackMemory, Unwinder, UserState,
+    Bytes, Images, LiveMemory, Process, Regs, StackCopy, StackMemory, Unwinder, UserState,
 };
 
 pub(crate) const NO_FRAME_POINTER: &[&str] = &["-O2", "-fomit-frame-pointer"];
@@ -80,9 +80,13 @@ impl Sample {
 }
 
 impl Images for Recorded {
-    fn image(&mut self, dso: DsoId) -> Option<Arc<dyn AsRef<[u8]> + Send + Sync>> {
+    fn image(&mut self, dso: DsoId) -> Option<Bytes> {
         let file = Arc::clone(self.files.get(&dso)?);
         Some(file)
+    }
+
+    fn debug_image(&mut self, _dso: DsoId) -> Option<Bytes> {
+        None
     }
 }
 
