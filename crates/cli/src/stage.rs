@@ -160,6 +160,10 @@ impl LiveMemory for MemoryOf {
         self.was_read = true;
         prof_sampler::read_memory(self.pid, addr, into)
     }
+
+    fn read_code(&mut self, addr: VirtAddr, into: &mut [u8]) -> usize {
+        prof_sampler::read_memory(self.pid, addr, into)
+    }
 }
 
 /// For so long after a sample whose stack went on in live memory, the next one is expected.

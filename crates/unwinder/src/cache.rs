@@ -47,7 +47,7 @@ impl Known {
 }
 
 /// A place in a DSO, as the cache distinguishes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
     pub(crate) dso: DsoId,
     /// What [`prof_model::DsoAddr`] counts.

@@ -10,6 +10,9 @@ use crate::x86_64::SIGNAL_FRAME_BYTES;
 pub trait LiveMemory {
     /// Reads what lies at `addr`. Returns how many bytes there are, counted from the start of `into`.
     fn read(&mut self, addr: VirtAddr, into: &mut [u8]) -> usize;
+
+    /// The same for instructions, which are hardly ever others a moment later.
+    fn read_code(&mut self, addr: VirtAddr, into: &mut [u8]) -> usize;
 }
 
 /// So much of the end of a copy must be the same as before at least, if there is so much.
@@ -93,6 +96,14 @@ impl<'a, S: StackMemory + ?Sized> Memory<'a, S> {
     pub(crate) fn has_moved_on(&self) -> bool {
         let rest = self.rest.as_ref();
         rest.is_some_and(|rest| rest.state == State::MovedOn)
+    }
+
+    /// Reads instructions: `into.len()` bytes from `addr` on, or as many as there are.
+    #[cold]
+    pub(crate) fn read_code(&mut self, addr: u64, into: &mut [u8]) -> usize {
+        let rest = self.rest.as_mut();
+        let count = rest.map_or(0, |rest| rest.live.read_code(VirtAddr(addr), into));
+        count.min(into.len())
     }
 
     /// Reads on until the word at `addr` is there. `false` if that cannot be, or the thread has moved

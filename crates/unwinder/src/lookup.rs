@@ -7,10 +7,13 @@ use crate::module::Module;
 use crate::rule::RuleStore;
 use crate::unwinder::{Unwinder, Walk};
 use crate::x86_64::{
-    BYTES_BEFORE, BYTES_FROM, call_before, frame_at_sp, is_after_goroutine_left,
-    is_after_stack_switch, is_context_start, is_goroutine_start, is_in_signal_return,
-    is_signal_return,
+    BYTES_BEFORE, BYTES_FROM, call_before, frame_at_sp, frame_before_return,
+    is_after_goroutine_left, is_after_stack_switch, is_context_start, is_goroutine_start,
+    is_in_signal_return, is_signal_return,
 };
+
+/// Of so many places in generated code is kept what was read there.
+const MOST_GENERATED: usize = 1 << 14;
 
 impl<S: StackMemory + ?Sized> Walk<'_, S> {
     /// The module at an address and the offset in its file.
@@ -53,35 +56,79 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
             return Ok(known);
         }
         self.unwinder.stats.cache_misses += 1;
-        let known = self.look_up(place);
+        let Some(known) = self.look_up(place) else {
+            return Ok(self.without_file(pc, place)); // it may be other code the next time
+        };
         self.unwinder.cache.insert(place, known);
         Ok(known)
     }
 
+    /// What is known about code of which there is no file, as a compiler generates it while it runs:
+    /// what its bytes say, where the process's memory can be read. CPython calls each Python function
+    /// through such a piece of code, which keeps no frame pointer. Of a process that has ended since,
+    /// what was read last holds.
     #[cold]
-    fn look_up(&mut self, place: Place) -> Known {
+    fn without_file(&mut self, pc: u64, place: Place) -> Known {
+        if let Some((at, known)) = self.generated
+            && at == place
+        {
+            return known;
+        }
+        let is_return = place.is_return;
+        let mut bytes = [0; BYTES_BEFORE + BYTES_FROM];
+        let mapped = self.mapping.map_or(0, |mapping| mapping.start);
+        let start = pc.saturating_sub(BYTES_BEFORE as u64).max(mapped);
+        let before = (pc.saturating_sub(start) as usize).min(BYTES_BEFORE);
+        let bytes = &mut bytes[..before + BYTES_FROM];
+        let count = self.memory.read_code(start, bytes);
+        let (before, from) = bytes[..count].split_at(count.min(before));
+        let at_sp = match is_return {
+            true => call_before(before).and_then(|_| frame_before_return(from)),
+            false => frame_at_sp(before, from),
+        };
+        let read = &mut self.unwinder.generated;
+        let at_sp = match (count, at_sp) {
+            (0, _) => read.get(&place).copied(),
+            (_, Some(at_sp)) => {
+                if read.len() >= MOST_GENERATED {
+                    read.clear();
+                }
+                read.insert(place, at_sp);
+                Some(at_sp)
+            }
+            (_, None) => {
+                read.remove(&place);
+                None
+            }
+        };
+        let known = Known {
+            action: at_sp.map_or(Action::FramePointer, Action::AtSp),
+            is_returned_to: true,
+            is_trampoline: false,
+        };
+        self.generated = Some((place, known));
+        known
+    }
+
+    /// `None` if there is no file.
+    #[cold]
+    fn look_up(&mut self, place: Place) -> Option<Known> {
         let Unwinder {
             modules,
             rules,
             stats,
             ..
         } = self.unwinder;
-        let Some(module) = modules.load(place.dso, self.images, stats) else {
-            return Known {
-                action: Action::FramePointer,
-                is_returned_to: true,
-                is_trampoline: false,
-            };
-        };
+        let module = modules.load(place.dso, self.images, stats)?;
         let (before, from) = module.image.around(place.offset, BYTES_BEFORE, BYTES_FROM);
         let is_after_call = call_before(before).is_some();
         let special = special_action(place.is_return, module.image.is_go, before, from);
         if let Some(action) = special {
-            return Known {
+            return Some(Known {
                 action,
                 is_returned_to: true,
                 is_trampoline: action == Action::SignalReturn,
-            };
+            });
         }
         let at_sp = frame_at_sp(before, from).filter(|_| !place.is_return);
         let images = &mut *self.images;
@@ -120,11 +167,11 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
                 }
             }
         };
-        Known {
+        Some(Known {
             action,
             is_returned_to,
             is_trampoline,
-        }
+        })
     }
 }
 

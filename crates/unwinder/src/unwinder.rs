@@ -1,10 +1,12 @@
 use prof_model::{AddressSpace, ChainEnd, DsoId, Mapping, VirtAddr};
+use rustc_hash::FxHashMap;
 
-use crate::cache::{Action, Cache};
+use crate::cache::{Action, Cache, Known, Place};
 use crate::live::{Beyond, Buffers, FURTHEST, LiveMemory, Memory};
 use crate::module::Modules;
 use crate::rule::{RuleId, RuleStore};
 use crate::step::{Found, Frame, Step, Stop, apply_plain, leave_signal};
+use crate::x86_64::AtSp;
 use crate::{Images, Regs, StackMemory, Stats};
 
 /// The process that a sample is of.
@@ -39,6 +41,8 @@ pub struct Unwinder {
     pub(crate) rules: RuleStore,
     pub(crate) cache: Cache,
     pub(crate) stats: Stats,
+    /// Where the return address is, by places in generated code where its bytes have told it.
+    pub(crate) generated: FxHashMap<Place, AtSp>,
     buffers: Buffers,
 }
 
@@ -59,6 +63,7 @@ impl Unwinder {
             rules: RuleStore::default(),
             cache: Cache::new(),
             stats: Stats::default(),
+            generated: FxHashMap::default(),
             buffers: Buffers::default(),
         }
     }
@@ -101,6 +106,7 @@ impl Unwinder {
             signal_slot: None,
             quiet: None,
             first_stuck: None,
+            generated: None,
         };
         let mut chain = Chain { out, max_frames };
         let end = walk.run(state.regs, state.kernel_chain, &mut chain);
@@ -143,6 +149,8 @@ pub(crate) struct Walk<'a, S: ?Sized> {
     quiet: Option<u64>,
     /// Where the walk went on in live memory.
     first_stuck: Option<Box<Stuck>>,
+    /// The last place in generated code, and what is known about it.
+    pub(crate) generated: Option<(Place, Known)>,
 }
 
 /// A frame whose caller cannot be found without the word at `addr`.

@@ -162,6 +162,9 @@ pub(crate) fn frame_at_sp(before: &[u8], from: &[u8]) -> Option<AtSp> {
     if SETS_UP_FRAME.iter().any(|code| entry.starts_with(code)) {
         return at(0);
     }
+    if let Some(frame) = frame_before_return(from) {
+        return Some(frame);
+    }
     match (before, from) {
         // push %rbp | mov %rsp, %rbp
         ([.., 0x55], [0x48, 0x89, 0xe5, ..] | [0x48, 0x8b, 0xec, ..]) => above_bp(0),
@@ -187,20 +190,29 @@ pub(crate) fn frame_at_sp(before: &[u8], from: &[u8]) -> Option<AtSp> {
                 ..,
             ],
         ) => at(0),
-        // ret
-        (_, [0xc3, ..] | [0xf3 | 0xf2, 0xc3, ..] | [0xc2, ..]) => at(0),
-        // pop %rbp; ret
-        (_, [0x5d, 0xc3, ..]) => above_bp(0),
-        // add $N, %rsp; ret
-        (_, [0x48, 0x83, 0xc4, size @ 0..=0x7f, 0xc3, ..]) => at(u16::from(*size)),
-        // add $N, %rsp; pop %rbp; ret
-        (_, [0x48, 0x83, 0xc4, size @ 0..=0x7f, 0x5d, 0xc3, ..]) => above_bp(u16::from(*size)),
         _ if jumps_on(from) => at(0),
         // a PLT entry's push $N; jmp, and between the two
         (_, [0x68, _, _, _, _, 0xe9, ..]) => at(0),
         ([.., 0x68, _, _, _, _], [0xe9, ..]) => at(8),
         _ => None,
     }
+}
+
+/// The same where the next instructions end the function.
+pub(crate) fn frame_before_return(from: &[u8]) -> Option<AtSp> {
+    let (below, saves_bp) = match *from {
+        [0xc3, ..] | [0xf3 | 0xf2, 0xc3, ..] | [0xc2, ..] => (0, false), // ret
+        [0x5d, 0xc3, ..] => (0, true),                                   // pop %rbp; ret
+        // add $N, %rsp; ret
+        [0x48, 0x83, 0xc4, size @ 0..=0x7f, 0xc3, ..] => (u16::from(size), false),
+        // add $N, %rsp; pop %rbp; ret
+        [0x48, 0x83, 0xc4, size @ 0..=0x7f, 0x5d, 0xc3, ..] => (u16::from(size), true),
+        _ => return None,
+    };
+    Some(AtSp {
+        return_address: below + if saves_bp { 8 } else { 0 },
+        saved_bp: saves_bp.then_some(below),
+    })
 }
 
 const ENDBR64: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];

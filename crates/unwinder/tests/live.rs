@@ -49,6 +49,10 @@ impl LiveMemory for Array {
         into[..len].copy_from_slice(&bytes[..len]);
         len
     }
+
+    fn read_code(&mut self, addr: VirtAddr, into: &mut [u8]) -> usize {
+        self.read(addr, into)
+    }
 }
 
 const COPY: usize = 8192;

@@ -15,6 +15,8 @@ pub(crate) struct Row {
     pub(crate) name: String,
     /// Programs without which it cannot be built or run.
     pub(crate) needs: Vec<String>,
+    /// A line for the shell; the row is skipped where it fails.
+    pub(crate) condition: Option<String>,
     /// Lines for the shell, run in the target's own folder; `$SRC` is the folder of the sources.
     pub(crate) build: Vec<String>,
     /// The command; `$CYCLES` is how long it works, in cycles of 10 ms.
@@ -84,6 +86,7 @@ impl Row {
         Self {
             name: name.to_owned(),
             needs: Vec::new(),
+            condition: None,
             build: Vec::new(),
             run: "./target $CYCLES".to_owned(),
             attach: false,
@@ -103,6 +106,7 @@ impl Row {
         let words = || value.split_whitespace().map(str::to_owned);
         match key {
             "needs" => self.needs.extend(words()),
+            "where" => self.condition = Some(value.to_owned()),
             "build" => self.build.push(value.to_owned()),
             "run" => self.run = value.to_owned(),
             "attach" => self.attach = true,

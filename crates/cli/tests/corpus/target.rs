@@ -31,7 +31,14 @@ pub(crate) fn check(row: &Row) -> Outcome {
         .join(&row.name);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
-    if let Err(error) = build(row, &folder) {
+    if let Some(condition) = &row.condition
+        && let Err(error) = run_script(&folder, condition)
+    {
+        outcome.skip(format!("skipped: not here: {condition} {error}"), false);
+        return outcome;
+    }
+    if let Err(error) = run_script(&folder, &row.build.join("\n")) {
+        let error = format!("build: {error}");
         outcome.skip(error, true);
         return outcome;
     }
@@ -67,16 +74,12 @@ fn is_there(tool: &str) -> bool {
         || std::env::split_paths(&path).any(|folder| folder.join(tool).is_file())
 }
 
-fn build(row: &Row, folder: &Path) -> Result<(), String> {
-    let script = row.build.join("\n");
-    let mut shell = shell(folder, &script, CYCLES);
+fn run_script(folder: &Path, script: &str) -> Result<(), String> {
+    let mut shell = shell(folder, script, CYCLES);
     let output = shell.output().map_err(|error| error.to_string())?;
     match output.status.success() {
         true => Ok(()),
-        false => Err(format!(
-            "build: {}",
-            String::from_utf8_lossy(&output.stderr)
-        )),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
     }
 }
 
