@@ -218,7 +218,9 @@ impl Walk<'_> {
                     };
                     return;
                 }
-                FlowControl::Interrupt if instruction.mnemonic() == Mnemonic::Int3 => {} // a breakpoint
+                // A breakpoint; or padding behind a call that never returns: another function follows.
+                FlowControl::Interrupt
+                    if instruction.mnemonic() == Mnemonic::Int3 && self.is_whole => {}
                 _ => return,
             }
             if instruction.mnemonic() == Mnemonic::Hlt {
@@ -259,6 +261,10 @@ impl Walk<'_> {
         };
         let len = padding(code);
         let start = addr + len as u64;
+        // Go puts a single nop behind such calls.
+        if len == 1 && code[0] == 0x90 && start.is_multiple_of(FUNCTION_ALIGNMENT) {
+            return true;
+        }
         let instruction = decode(&code[len..], start);
         match instruction.mnemonic() {
             Mnemonic::Endbr64 => true,
@@ -696,6 +702,23 @@ mod tests {
         code[16] = 0x90;
         let extent = START..START + code.len() as u64;
         assert_eq!(Flow::follow(&code, extent, false).end(), START + 19);
+    }
+
+    #[test]
+    fn a_function_of_go_ends_with_the_padding_behind_a_call_that_never_returns() {
+        let leaf = [0x31, 0xc0, 0xc3]; // xor %eax, %eax; ret
+        for (len, padding) in [(15, 0x90), (8, 0xcc)] {
+            let mut code = vec![0x55]; // push %rbp
+            code.resize(len - 5, 0x98); // cwtl
+            code.extend([0xe8, 0, 0, 0, 0x10]); // call
+            code.resize(len + 1, 0x90);
+            code.resize(16, padding);
+            code.extend(leaf);
+            let places = frames(&code, false);
+            assert!(places.iter().all(|place| place.0 < 16), "{places:?}");
+            let flow = Flow::follow(&code, START..START + code.len() as u64, false);
+            assert_eq!(flow.end(), START + 16);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::unwinder::{Unwinder, Walk};
 use crate::x86_64::{
     BYTES_BEFORE, BYTES_FROM, call_before, frame_at_sp, frame_before_return,
     is_after_goroutine_left, is_after_stack_switch, is_context_start, is_goroutine_start,
-    is_in_signal_return, is_signal_return,
+    is_in_signal_return, is_signal_return, is_thread_exit_of_go,
 };
 
 /// Of so many places in generated code is kept what was read there.
@@ -184,7 +184,7 @@ fn special_action(is_return: bool, is_go: bool, before: &[u8], from: &[u8]) -> O
         Some(Action::SignalReturn)
     } else if is_context_start(from)
         || is_goroutine_start(before, from) && call_before(before).is_none()
-        || is_go && is_after_goroutine_left(before)
+        || is_go && (is_after_goroutine_left(before) || is_thread_exit_of_go(from))
     {
         Some(Action::StackStart)
     } else if is_go && is_after_stack_switch(before) {

@@ -83,6 +83,12 @@ pub(crate) fn is_goroutine_start(before: &[u8], from: &[u8]) -> bool {
     before.ends_with(&[0x90]) && matches!(from, [0xe8, _, _, _, _, 0x90, ..])
 }
 
+/// Whether a return to here would end a thread that Go's `runtime.clone` has started, which has no
+/// frame below: `mov $111, %edi; mov $60, %eax; syscall` (exit).
+pub(crate) fn is_thread_exit_of_go(from: &[u8]) -> bool {
+    from.starts_with(&[0xbf, 0x6f, 0, 0, 0, 0xb8, 0x3c, 0, 0, 0, 0x0f, 0x05])
+}
+
 /// Whether the call before a return address is one with which Go goes on, on the thread's own stack,
 /// with work for the goroutine whose stack it has left.
 pub(crate) fn is_after_stack_switch(before: &[u8]) -> bool {
@@ -300,6 +306,8 @@ mod tests {
         let goexit = [0x90, 0xe8, 1, 2, 3, 4, 0x90];
         assert!(is_goroutine_start(&goexit[..1], &goexit[1..]));
         assert!(!is_goroutine_start(&[0xcc], &goexit[1..]));
+        let exit = [0xbf, 0x6f, 0, 0, 0, 0xb8, 0x3c, 0, 0, 0, 0x0f, 0x05, 0xeb];
+        assert!(is_thread_exit_of_go(&exit) && !is_thread_exit_of_go(&exit[5..]));
     }
 
     #[test]
