@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use prof_event::Event;
 use prof_event::abi::{flag, sample};
@@ -47,7 +47,7 @@ impl Namer {
             demangle: !args.no_demangle,
             symfs: args.symfs.clone(),
             kernel_build_id: build_id,
-            recorded: Some(recorded(features, args)),
+            recorded: Some(recorded(features, stage, args)),
             kernel_text: kernel_text(stage),
             kallsyms: given.clone(),
         });
@@ -259,15 +259,28 @@ fn no_kernel(
 
 /// When the recording was over at the latest; long ago, if another machine made it: then no process
 /// of this one was recorded.
-fn recorded(features: &Features, args: &InputArgs) -> SystemTime {
+fn recorded(features: &Features, stage: &Stage, args: &InputArgs) -> SystemTime {
     let here = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let is_elsewhere = |host: &String| host != here.trim();
     if features.hostname.as_ref().is_some_and(is_elsewhere) {
         return SystemTime::UNIX_EPOCH;
     }
+    let last_sample = features.sample_time.map_or(0, |(_, last)| last);
+    if let Some(end) = wall_time(features, stage.last_time.max(last_sample)) {
+        return end;
+    }
+    // Copying and unpacking the file make it look newer than it is.
     let file = std::fs::metadata(&args.input);
     let written = file.and_then(|file| file.modified());
     written.unwrap_or_else(|_| SystemTime::now())
+}
+
+/// What the wall clock showed at a time of the recording, if its clock is known.
+fn wall_time(features: &Features, time: u64) -> Option<SystemTime> {
+    let clock = features.clock.filter(|_| time != 0)?;
+    let since = i64::try_from(i128::from(time) - i128::from(clock.clock_ns)).ok()?;
+    let wall = clock.wall_ns.checked_add_signed(since)?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(wall))
 }
 
 fn kernel_build_id(features: &Features) -> Option<BuildId> {

@@ -197,6 +197,8 @@ pub struct Stage {
     pub build_ids: BuildIds,
     /// Where the samples were taken.
     pub machine: Machine,
+    /// The latest time of any record.
+    pub last_time: u64,
     /// Samples whose copy of the stack is of a machine that cannot be unwound here.
     pub foreign_stacks: u64,
     max_stack: usize,
@@ -228,6 +230,7 @@ impl Stage {
             unwinder: Unwinder::new(),
             build_ids: BuildIds::default(),
             machine: Machine::default(),
+            last_time: 0,
             foreign_stacks: 0,
             max_stack,
             chain: Vec::new(),
@@ -259,6 +262,8 @@ impl Stage {
         end: Option<ChainEnd>,
         keep: Keep,
     ) -> Option<ChainEnd> {
+        let time = decoded.id.time.unwrap_or(0);
+        self.last_time = self.last_time.max(time);
         match &decoded.record {
             Record::Sample(sample) => {
                 let event = &events.events()[decoded.event];

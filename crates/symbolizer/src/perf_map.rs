@@ -46,7 +46,6 @@ impl PerfMap {
 
     /// Whether an earlier process with the same pid wrote it: nobody removes them.
     fn is_left_over(&self, started: Option<SystemTime>) -> bool {
-        const ROUNDING: Duration = Duration::from_secs(2); // the kernel's boot time has whole seconds
         let written = self.file.metadata().and_then(|file| file.modified());
         match (written, started) {
             (Ok(written), Some(started)) => written + ROUNDING < started,
@@ -111,6 +110,15 @@ impl PerfMap {
     pub(crate) fn find(&self, addr: u64) -> Option<&JitSymbol> {
         self.code.find(addr).map(|symbol| &**symbol)
     }
+}
+
+/// What [`started`] may be wrong by: the kernel's boot time has whole seconds.
+const ROUNDING: Duration = Duration::from_secs(2);
+
+/// Whether the process with this pid ran at a time before and runs still: some compilers write their
+/// map only when they are asked, after the recording.
+pub(crate) fn is_running_since(pid: Pid, time: SystemTime) -> bool {
+    started(pid).is_some_and(|started| started + ROUNDING < time)
 }
 
 fn insert(code: &mut CodeMap<Arc<JitSymbol>>, symbol: JitSymbol) {

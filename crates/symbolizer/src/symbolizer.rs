@@ -18,7 +18,7 @@ use crate::function_code::NoCode;
 use crate::jit_dump::JitCode;
 use crate::kallsyms::{KernelSymbols, KernelText, RunningKernel, running_kernel_build_id};
 use crate::names::Names;
-use crate::perf_map::PerfMap;
+use crate::perf_map::{self, PerfMap};
 
 /// What to look up, and where.
 #[derive(Clone, Debug)]
@@ -156,7 +156,11 @@ impl Symbolizer {
             Entry::Vacant(place) => {
                 let recorded = self.source.options.recorded;
                 let map = PerfMap::open(pid);
-                match map.filter(|map| recorded.is_none_or(|time| map.existed_before(time))) {
+                let is_its_own = |map: &PerfMap| {
+                    let told_later = |time| perf_map::is_running_since(pid, time);
+                    recorded.is_none_or(|time| map.existed_before(time) || told_later(time))
+                };
+                match map.filter(is_its_own) {
                     Some(map) => place.insert(map),
                     None => return false,
                 }

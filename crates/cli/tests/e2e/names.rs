@@ -293,12 +293,38 @@ fn a_perf_map_of_another_process_with_the_same_pid_gives_no_names() {
     drop(running);
     let map = format!("/tmp/perf-{pid}.map");
     std::fs::write(&map, "0 7fffffffffff another_process\n").unwrap();
-    let report = place.prof(&["report", "-v", "-q"]);
+    // A copy is newer than the map; when it was recorded is in the file.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    std::fs::copy(place.file("perf.data"), place.file("copy.data")).unwrap();
+    let reports = ["perf.data", "copy.data"].map(|file| {
+        let report = place.prof(&["report", "-v", "-q", "-i", file]);
+        report.ok()
+    });
     let _ = std::fs::remove_file(&map);
-    let report = report
-        .ok()
-        .says(&["generated code without a perf map", "docs/guide.md"]);
-    assert!(!report.out.contains("another_process"), "{}", report.out);
+    for report in reports {
+        let report = report.says(&["generated code without a perf map", "docs/guide.md"]);
+        assert!(!report.out.contains("another_process"), "{}", report.out);
+    }
     let share = place.share("perf.data", "main");
     assert!(share < tolerance(1.0, 100), "{share}");
+}
+
+#[test]
+fn a_perf_map_that_a_running_process_writes_after_the_recording_is_its_own() {
+    if !has("gcc") {
+        return;
+    }
+    let place = Place::new();
+    build(&place, "jit.c", &["-o", "target"]);
+    let running = Running::start(place.file("target"), &["1000000"]);
+    let pid = running.pid();
+    // when a process started is known to the second
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    let args = ["record", "-q", "-F", "499", "-p", &pid, "-d", "0.5"];
+    place.prof(&args).ok();
+    let map = format!("/tmp/perf-{pid}.map");
+    std::fs::write(&map, "0 7fffffffffff told_later\n").unwrap();
+    let share = place.share("perf.data", "told_later");
+    let _ = std::fs::remove_file(&map);
+    assert!(share > 90.0, "{share}");
 }
