@@ -27,6 +27,7 @@ pub(crate) struct ElfCode {
     has_locals: bool, // the symbol table lists local functions, too
     debug_file: Option<Option<FoundFile>>,
     dwarf: Option<Option<Dwarf>>,
+    wanted: Vec<u64>, // offsets that will be asked for, ascending; debug info is not prepared for them
     go: Option<Option<GoTable>>,
 }
 
@@ -54,6 +55,7 @@ impl ElfCode {
             has_locals: false,
             debug_file: None,
             dwarf: None,
+            wanted: Vec::new(),
             go: None,
         };
         let image = Arc::clone(&code.file.image);
@@ -84,6 +86,13 @@ impl ElfCode {
 
     /// Loads what [`ElfCode::resolve`] needs for some offsets of the file.
     pub(crate) fn prepare(&mut self, offsets: impl Iterator<Item = u64>) {
+        let mut offsets: Vec<u64> = offsets.collect();
+        offsets.sort_unstable();
+        self.prepare_symbols(&offsets);
+        self.wanted = offsets;
+    }
+
+    fn prepare_symbols(&mut self, offsets: &[u64]) {
         let Symbols::Around(_, passes) = self.symbols else {
             return;
         };
@@ -91,11 +100,9 @@ impl ElfCode {
         let has_own = elf_symbols::has_symtab(&image);
         let debug = if has_own { None } else { self.debug_file() };
         let debug = debug.map(|debug| Arc::clone(&debug.image));
-        let mut offsets: Vec<u64> = offsets.collect();
-        offsets.sort_unstable();
         let (debug, map) = (debug.as_ref(), &self.map);
         self.symbols = if passes < PASSES {
-            let table = elf_symbols::load_around(&image, debug, map, &offsets);
+            let table = elf_symbols::load_around(&image, debug, map, offsets);
             Symbols::Around(table, passes + 1)
         } else {
             Symbols::Whole(elf_symbols::load(&image, debug, map))
@@ -196,14 +203,19 @@ impl ElfCode {
             .as_ref()
     }
 
-    fn dwarf(&mut self) -> Option<&Dwarf> {
+    fn dwarf(&mut self) -> Option<&mut Dwarf> {
         if self.dwarf.is_none() {
             let symfs = self.symfs.clone();
             let program = debug_file::program_paths(&self.file, &self.name, symfs.as_deref());
             let load = |file: &FoundFile| Dwarf::load(file, &program, symfs.as_deref());
             self.dwarf = Some(load(&self.file).or_else(|| load(self.debug_file()?)));
         }
-        self.dwarf.as_ref()?.as_ref()
+        let dwarf = self.dwarf.as_mut()?.as_mut()?;
+        if !self.wanted.is_empty() {
+            let wanted = std::mem::take(&mut self.wanted).into_iter();
+            dwarf.prepare(wanted.filter_map(|offset| self.map.address(offset)));
+        }
+        Some(dwarf)
     }
 
     fn go(&mut self) -> Option<&GoTable> {

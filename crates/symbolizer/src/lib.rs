@@ -30,6 +30,7 @@ mod source_text; // source files
 mod split_dwarf; // .dwo and .dwp
 mod symbol_table; // symbols by address
 mod symbolizer;
+mod unit_index; // which units of debug info have code where
 
 pub use debug_file::debug_file_path;
 pub use disassemble::AsmSyntax;
