@@ -1,10 +1,13 @@
-//! What to do about frames without names: one line for each module that has many.
+//! What to do about frames without names, one line for each module that has many, and about stacks
+//! that could not be followed.
 
 use std::path::Path;
 
 use prof_model::{Dso, DsoKind, Pid, ProcessTable, Reason};
 use prof_report::Summary;
 use prof_symbolizer::{FileFinder, debug_file_path};
+
+use crate::units::thousands;
 
 /// A module with fewer of the frames, in percent, gets no hint.
 const WORTH_A_HINT: f64 = 1.0;
@@ -62,6 +65,22 @@ fn remedy(reason: Reason, dso: &Dso, processes: &ProcessTable) -> Option<String>
         }
         _ => return None,
     })
+}
+
+/// What to do about stacks that go on in the target's memory, which may not be read; `yama` is the
+/// kernel's setting `yama.ptrace_scope`, if it has one.
+pub fn unread_memory(stacks: u64, yama: Option<&str>) -> String {
+    let remedy = match yama.map(str::trim) {
+        Some("1") => {
+            "kernel.yama.ptrace_scope is 1: `sysctl kernel.yama.ptrace_scope=0`, or give prof \
+             CAP_SYS_PTRACE"
+        }
+        Some("2") => "kernel.yama.ptrace_scope is 2: give prof CAP_SYS_PTRACE, or use sudo",
+        Some("3") => "kernel.yama.ptrace_scope is 3: nobody may, until the next boot",
+        _ => "give prof CAP_SYS_PTRACE, or use sudo",
+    };
+    let stacks = thousands(stacks);
+    format!("{stacks} stacks go on in the target's memory, which may not be read; {remedy}")
 }
 
 /// Where the symbols of a stripped file come from.
@@ -161,6 +180,22 @@ mod tests {
             file: None::<FileId>,
             build_id: prof_model::BuildId::new(&[0xab; 20]),
         }
+    }
+
+    #[test]
+    fn memory_that_may_not_be_read_has_the_remedy_for_the_setting() {
+        let says = |yama, words: &str| {
+            let hint = unread_memory(1234, yama);
+            assert!(
+                hint.starts_with("1,234 stacks ") && hint.contains(words),
+                "{hint}"
+            );
+        };
+        says(None, "give prof CAP_SYS_PTRACE, or use sudo");
+        says(Some("0\n"), "; give prof CAP_SYS_PTRACE, or use sudo");
+        says(Some("1\n"), "`sysctl kernel.yama.ptrace_scope=0`");
+        says(Some("2\n"), "ptrace_scope is 2: give prof CAP_SYS_PTRACE");
+        says(Some("3\n"), "until the next boot");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! From a record to a place in the profile: the part of a sample's path that recording and reading
 //! share.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -153,16 +154,20 @@ impl Images for ImagesOf<'_> {
 struct MemoryOf {
     pid: Pid,
     was_read: bool,
+    was_refused: bool,
 }
 
 impl LiveMemory for MemoryOf {
     fn read(&mut self, addr: VirtAddr, into: &mut [u8]) -> usize {
         self.was_read = true;
-        prof_sampler::read_memory(self.pid, addr, into)
+        self.read_code(addr, into)
     }
 
     fn read_code(&mut self, addr: VirtAddr, into: &mut [u8]) -> usize {
-        prof_sampler::read_memory(self.pid, addr, into)
+        prof_sampler::read_memory(self.pid, addr, into).unwrap_or_else(|error| {
+            self.was_refused |= error.kind() == ErrorKind::PermissionDenied;
+            0
+        })
     }
 }
 
@@ -201,6 +206,8 @@ pub struct Stage {
     pub last_time: u64,
     /// Samples whose copy of the stack is of a machine that cannot be unwound here.
     pub foreign_stacks: u64,
+    /// Stacks that are not whole, where the target's memory may not be read.
+    pub refused_stacks: u64,
     max_stack: usize,
     chain: Vec<u64>, // of the last sample, markers included
     frames: Vec<FrameKey>,
@@ -232,6 +239,7 @@ impl Stage {
             machine: Machine::default(),
             last_time: 0,
             foreign_stacks: 0,
+            refused_stacks: 0,
             max_stack,
             chain: Vec::new(),
             addresses: Vec::new(),
@@ -425,6 +433,7 @@ impl Stage {
         let mut memory = MemoryOf {
             pid: sample.pid,
             was_read: false,
+            was_refused: false,
         };
         let process = Process {
             space,
@@ -442,6 +451,7 @@ impl Stage {
         if memory.was_read {
             self.live_read = Some(Instant::now());
         }
+        self.refused_stacks += u64::from(memory.was_refused && !end.is_whole());
         self.chain.push(callchain::USER);
         self.chain.extend(self.user.iter().map(|addr| addr.0));
         end

@@ -1,20 +1,26 @@
-use std::io::IoSliceMut;
+use std::io::{self, IoSliceMut};
 
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use prof_model::{Pid, VirtAddr};
 
 /// Reads a process's memory while it runs. Returns how many bytes could be read, counted from the
-/// start of `into`: none without the permission to trace it.
-pub fn read_memory(pid: Pid, addr: VirtAddr, into: &mut [u8]) -> usize {
-    let Ok(base) = usize::try_from(addr.0) else {
-        return 0;
-    };
+/// start of `into`.
+///
+/// # Errors
+/// [`io::ErrorKind::PermissionDenied`] without the permission to trace it; another kind if it has
+/// ended, or nothing is mapped there.
+pub fn read_memory(pid: Pid, addr: VirtAddr, into: &mut [u8]) -> io::Result<usize> {
+    let base = usize::try_from(addr.0).map_err(io::Error::other)?;
     let remote = RemoteIoVec {
         base,
         len: into.len(),
     };
     let pid = nix::unistd::Pid::from_raw(pid.0);
-    process_vm_readv(pid, &mut [IoSliceMut::new(into)], &[remote]).unwrap_or(0)
+    Ok(process_vm_readv(
+        pid,
+        &mut [IoSliceMut::new(into)],
+        &[remote],
+    )?)
 }
 
 #[cfg(test)]
@@ -27,8 +33,10 @@ mod tests {
         let us = Pid(std::process::id() as i32);
         let mut read = [0; 21];
         let addr = VirtAddr(bytes.as_ptr() as u64);
-        assert_eq!((read_memory(us, addr, &mut read), read), (21, bytes));
-        assert_eq!(read_memory(us, VirtAddr(8), &mut read), 0);
-        assert_eq!(read_memory(us, VirtAddr(u64::MAX), &mut read), 0);
+        assert_eq!(read_memory(us, addr, &mut read).unwrap(), 21);
+        assert_eq!(read, bytes);
+        for nowhere in [8, u64::MAX] {
+            assert!(read_memory(us, VirtAddr(nowhere), &mut read).is_err());
+        }
     }
 }

@@ -9,7 +9,7 @@ use prof_sampler::Sampler;
 use super::Done;
 use super::recorder::Recorder;
 use crate::error::CliError;
-use crate::remedies::remedies;
+use crate::remedies::{remedies, unread_memory};
 use crate::units::thousands;
 
 const HOTTEST: usize = 5;
@@ -98,6 +98,11 @@ pub fn print(recorder: &Recorder, names: &Names, file: Option<&File>, verbose: b
         for hint in remedies(&summary, &recorder.stage.tracker.processes) {
             eprintln!("hint: {hint}");
         }
+    }
+    let refused = recorder.stage.refused_stacks;
+    if refused > 0 {
+        let yama = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok();
+        eprintln!("hint: {}", unread_memory(refused, yama.as_deref()));
     }
     if verbose {
         let stats = recorder.stage.unwinder_stats();

@@ -1,7 +1,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::{PROF, Place, Ran, Running, is_root, workload};
+use crate::support::{PROF, Place, Ran, Running, has, is_root, workload};
 
 const NOBODY: &str = "setpriv --reuid 65534 --regid 65534 --clear-groups";
 
@@ -244,4 +244,36 @@ fn few_open_files_are_enough_for_a_process_where_whole_cpus_may_be_sampled() {
     let ran: Ran = place.command("sh", &["-c", &args]).output().unwrap().into();
     ran.ok().says(&["sampling whole CPUs"]);
     assert!(place.share("perf.data", "prof::workload::checksum") > 40.0);
+}
+
+#[test]
+fn stacks_that_go_on_in_memory_that_may_not_be_read_are_counted() {
+    if !(is_root() && has("gcc") && has("setpriv")) {
+        return;
+    }
+    let place = Place::new();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/targets/deep.c");
+    let gcc: Ran = place
+        .command("gcc", &["-O2", "-DFRAME=1500", source, "-o", "target"])
+        .output()
+        .unwrap()
+        .into();
+    gcc.ok();
+    let running = Running::start(place.file("target"), &["1000000", "300"]);
+    let pid = running.pid();
+    let record = |caps: &str| {
+        let script = format!(
+            "exec {NOBODY} --inh-caps {caps} --ambient-caps {caps} {PROF} record -F 499 \
+             --call-graph dwarf,8192 -d 1 -p {pid} -o - >/dev/null"
+        );
+        let ran: Ran = place
+            .command("sh", &["-c", &script])
+            .output()
+            .unwrap()
+            .into();
+        ran.ok()
+    };
+    record("+perfmon").says(&["stacks go on in the target's memory", "CAP_SYS_PTRACE"]);
+    let allowed = record("+perfmon,+sys_ptrace");
+    assert!(!allowed.err.contains("may not be read"), "{}", allowed.err);
 }
