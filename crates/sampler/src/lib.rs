@@ -20,5 +20,5 @@ pub use memory::read_memory;
 pub use open::OpenError;
 pub use options::{Clock, Note, Options, Rate, StackCapture, Target};
 pub use sampler::{Sampler, Sink};
-pub use synthesize::KernelText;
+pub use synthesize::{KernelProgram, KernelText};
 pub use sys::{page_size, perf_is_filtered};

@@ -21,6 +21,19 @@ pub struct KernelText {
     pub end: u64,
     /// `_text` or `_stext`.
     pub reference: String,
+    /// The BPF programs that are loaded.
+    pub programs: Vec<KernelProgram>,
+}
+
+/// A BPF program, as `/proc/kallsyms` has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelProgram {
+    /// Its name.
+    pub name: String,
+    /// Its first address.
+    pub start: u64,
+    /// Its length.
+    pub len: u32,
 }
 
 /// Appends made-up records to a buffer. Their trailer is all zero, as perf writes it: a time of 0
@@ -41,12 +54,13 @@ impl Synthesizer<'_> {
         let _ = record.finish();
     }
 
-    /// The kernel's own text and its modules.
+    /// The kernel's own text, BPF programs, modules.
     pub(crate) fn kernel(&mut self, text: Option<&KernelText>) {
         if let Some(text) = text {
             let name = format!("{}{}", prof_event::KERNEL_NAME, text.reference);
             let len = text.end.saturating_sub(text.start);
             self.kernel_map(text.start, len, text.start, name.as_bytes());
+            text.programs.iter().for_each(|it| self.program(it));
         }
         let modules = fs::read_to_string("/proc/modules").unwrap_or_default();
         for line in modules.lines() {
@@ -54,6 +68,14 @@ impl Synthesizer<'_> {
                 self.kernel_map(start, len, 0, format!("[{name}]").as_bytes());
             }
         }
+    }
+
+    fn program(&mut self, program: &KernelProgram) {
+        const BPF: u16 = 1;
+        self.record(record::KSYMBOL, 0, |record| {
+            record.u64(program.start).u32(program.len).u16(BPF).u16(0);
+            record.c_string(program.name.as_bytes());
+        });
     }
 
     fn kernel_map(&mut self, start: u64, len: u64, pgoff: u64, name: &[u8]) {

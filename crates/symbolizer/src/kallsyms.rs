@@ -25,6 +25,17 @@ pub struct KernelText {
     pub reference: String,
 }
 
+/// A BPF program, or other code that the kernel has generated, and lists in `[bpf]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelProgram {
+    /// `bpf_prog_TAG_NAME`.
+    pub name: String,
+    /// Its first address.
+    pub start: u64,
+    /// How far it reaches at most.
+    pub len: u32,
+}
+
 /// The running kernel's symbols, read once for all who hold a clone. The kernel takes its time to print
 /// them, so a thread of their own reads them.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +65,12 @@ impl RunningKernel {
     /// [`Reason::NoSymbolTable`] if the kernel has no table.
     pub fn text(&self) -> Result<KernelText, Reason> {
         self.symbols()?.text().ok_or(Reason::NoSymbolTable)
+    }
+
+    /// The BPF programs that were loaded when it was read. Waits until they are known.
+    pub fn programs(&self) -> Vec<KernelProgram> {
+        self.symbols()
+            .map_or(Vec::new(), |symbols| symbols.programs())
     }
 
     pub(crate) fn symbols(&self) -> Result<Arc<KernelSymbols>, Reason> {
@@ -93,6 +110,7 @@ pub fn running_kernel_build_id() -> Option<BuildId> {
 pub(crate) struct KernelSymbols {
     names: String,
     entries: Vec<Entry>, // by address, in the order of the table where several have one
+    programs: Vec<u64>,  // addresses of those in `[bpf]`
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -232,11 +250,24 @@ impl KernelSymbols {
         })
     }
 
+    fn programs(&self) -> Vec<KernelProgram> {
+        let symbols = self.programs.iter().filter_map(|&addr| self.find(addr));
+        let program = |symbol: KernelSymbol<'_>| KernelProgram {
+            name: symbol.name.to_owned(),
+            start: symbol.start,
+            len: u32::try_from(symbol.size).map_or(MOST_OF_PROGRAM, |it| it.min(MOST_OF_PROGRAM)),
+        };
+        symbols.map(program).collect()
+    }
+
     fn name(&self, entry: &Entry) -> &str {
         let start = entry.name as usize;
         &self.names[start..start + usize::from(entry.len)]
     }
 }
+
+/// What a program takes at most if nothing follows it soon.
+const MOST_OF_PROGRAM: u32 = 1 << 16;
 
 fn unreadable(error: &io::Error) -> Reason {
     match error.kind() {
@@ -259,6 +290,7 @@ const ADDRESS_DIGITS: usize = 16;
 struct Parser {
     names: Vec<u8>,
     entries: Vec<Entry>,
+    programs: Vec<u64>,
     hides: bool, // there are functions at address 0
     unsorted: bool,
 }
@@ -287,6 +319,9 @@ impl Parser {
             return None;
         }
         let end = memchr::memchr3(b'\t', b' ', b'\r', name).unwrap_or(name.len());
+        if name[end..].ends_with(b"[bpf]") {
+            self.programs.push(addr);
+        }
         self.push(addr, *kind, &name[..end])
     }
 
@@ -322,6 +357,7 @@ impl Parser {
         Ok(KernelSymbols {
             names,
             entries: self.entries,
+            programs: self.programs,
         })
     }
 }
@@ -383,6 +419,26 @@ ffffffffc0200000 t mod_fn\t[mymod]
 
     fn parse(text: &str) -> KernelSymbols {
         KernelSymbols::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn bpf_programs_reach_to_the_next_symbol_and_not_too_far() {
+        let table = b"ffffffffc0000000 t bpf_prog_0011223344556677_a\t[bpf]\n\
+            ffffffffc0000100 t bpf_prog_8899aabbccddeeff_b\t[bpf]\n\
+            ffffffffc1000000 t f\t[module]\n";
+        let programs = RunningKernel::of_old(table, Duration::ZERO).programs();
+        let programs = programs.iter().map(|it| (&it.name[..], it.start, it.len));
+        assert_eq!(
+            programs.collect::<Vec<_>>(),
+            [
+                ("bpf_prog_0011223344556677_a", 0xffff_ffff_c000_0000, 0x100),
+                (
+                    "bpf_prog_8899aabbccddeeff_b",
+                    0xffff_ffff_c000_0100,
+                    0x1_0000
+                ),
+            ]
+        );
     }
 
     #[test]
