@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use prof_model::{Pid, Tid};
 use prof_report::{
-    Column, DiffCompute, DiffOptions, DiffSide, EventDiff, Filter, FlameGraphOptions,
+    Column, Comparison, DiffCompute, DiffOptions, DiffSide, Filter, FlameGraphOptions,
     FoldedOptions, ReportOptions, StackWeight, diff, fold, parse_sort, write_diff,
     write_differential, write_json_diff,
 };
@@ -25,21 +25,21 @@ use crate::units::thousands;
     prof diff                            perf.data.old against perf.data\n  \
     prof diff calm.data incident.data    what is different now\n  \
     prof diff a.data b.data --hide-noise only what is more than sampling noise\n  \
+    prof diff a.data b.data c.data       b and c against a\n  \
     prof diff a.data b.data --svg d.svg  a flame graph: red grew, blue shrank")]
 pub struct DiffArgs {
-    /// The recording before, and the one now; with one file, perf.data.old is before. Default:
-    /// perf.data.old and perf.data
-    #[arg(value_name = "FILE", num_args = 0..=2)]
+    /// The recording before, and those to compare with it; with one file, perf.data.old is before.
+    /// Default: perf.data.old and perf.data
+    #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
     /// The number that rows are compared by: delta, delta-abs, ratio, wdiff:W1,W2
     #[arg(short, long, value_name = "NUMBER", default_value = "delta-abs", value_parser = compute)]
     pub compute: DiffCompute,
 
-    /// Rows in the order of this recording: 0 is the one before, 1 the one now
-    #[arg(short, long, value_name = "N", default_value_t = 1,
-        value_parser = clap::value_parser!(u8).range(0..=1))]
-    pub order: u8,
+    /// Rows in the order of this recording: 0 is the one before, 1 the first of the others
+    #[arg(short, long, value_name = "N", default_value_t = 1)]
+    pub order: usize,
 
     /// Group by: comm, dso, symbol, pid, tid, cpu, srcline ...
     #[arg(short, long, value_name = "KEY,...", default_value = "dso,symbol")]
@@ -173,11 +173,22 @@ fn compute(text: &str) -> Result<DiffCompute, String> {
 /// # Errors
 /// A message, or a closed pipe.
 pub fn run(args: &DiffArgs) -> Outcome {
-    let (before, after) = match &args.files[..] {
-        [before, after] => (before.clone(), after.clone()),
-        [after] => (PathBuf::from("perf.data.old"), after.clone()),
-        _ => (PathBuf::from("perf.data.old"), PathBuf::from("perf.data")),
+    let old_and = |new: &str| vec![PathBuf::from("perf.data.old"), PathBuf::from(new)];
+    let files = match &args.files[..] {
+        [] => old_and("perf.data"),
+        [after] => vec![PathBuf::from("perf.data.old"), after.clone()],
+        several => several.to_vec(),
     };
+    let (before, others) = (&files[0], &files[1..]);
+    if args.order > others.len() {
+        let message = format!("there is no recording {} to order rows by", args.order);
+        let hint = format!("they are numbered from 0, `{}`", before.display());
+        return Err(CliError::usage(message).hint(hint).into());
+    }
+    if args.svg.is_some() && others.len() > 1 {
+        let message = "a flame graph compares two recordings, not more";
+        return Err(CliError::usage(message).into());
+    }
     let report = options(args)?;
     let keys = report.sort.iter().flatten();
     let wanted = Wanted {
@@ -195,13 +206,32 @@ pub fn run(args: &DiffArgs) -> Outcome {
         }
         Ok(input)
     };
-    let (old, new) = (read(&before)?, read(&after)?);
-    if let Some(path) = &args.svg {
-        draw(args, path, (&before, &old), (&after, &new), &report.filter)?;
+    let old = read(before)?;
+    if let Some(svg) = &args.svg {
+        let new = read(&others[0])?;
+        draw(
+            args,
+            svg,
+            (before, &old),
+            (&others[0], &new),
+            &report.filter,
+        )?;
         return Ok(0);
     }
-    let diffs = diff(side_of(&old), side_of(&new), &report, args.compute);
-    complain(&diffs, &old, &new, &before, &after)?;
+    say_losses(before, &old);
+    let mut comparisons = Vec::new();
+    for path in others {
+        let new = read(path)?;
+        let events = diff(side_of(&old), side_of(&new), &report, args.compute);
+        if events.iter().all(|event| event.after.is_none()) {
+            return Err(nothing_in_common((before, &old), (path, &new)).into());
+        }
+        say_losses(path, &new);
+        comparisons.push(Comparison {
+            name: path.display().to_string(),
+            events,
+        });
+    }
     let options = DiffOptions {
         compute: args.compute,
         only_common: args.baseline_only,
@@ -209,14 +239,15 @@ pub fn run(args: &DiffArgs) -> Outcome {
         plain: args.plain,
         show_period: args.period,
         show_formula: args.formula,
+        ordered_by: args.order.saturating_sub(1),
         by_baseline: args.order == 0,
     };
+    let baseline = before.display().to_string();
     let mut out = BufWriter::new(io::stdout().lock());
     if args.json {
-        let names = (before.display().to_string(), after.display().to_string());
-        write_json_diff(&mut out, &diffs, &options, (&names.0, &names.1))?;
+        write_json_diff(&mut out, &baseline, &comparisons, &options)?;
     } else {
-        write_diff(&mut out, &diffs, &options, &report)?;
+        write_diff(&mut out, &baseline, &comparisons, &options, &report)?;
     }
     out.flush()?;
     Ok(0)
@@ -229,37 +260,28 @@ fn side_of(input: &Input) -> DiffSide<'_> {
     }
 }
 
-/// Says what makes the comparison less than it seems.
-fn complain(
-    diffs: &[EventDiff],
-    old: &Input,
-    new: &Input,
-    before: &Path,
-    after: &Path,
-) -> Result<(), CliError> {
+fn nothing_in_common((before, old): (&Path, &Input), (after, new): (&Path, &Input)) -> CliError {
     let names = |input: &Input| {
         let events = input.stage.profile.events.iter();
         let names: Vec<_> = events.map(|event| format!("`{}`", event.name)).collect();
         names.join(", ")
     };
     let (before, after) = (before.display(), after.display());
-    if diffs.iter().all(|diff| diff.after.is_none()) {
-        return Err(
-            CliError::new(format!("`{before}` and `{after}` have no event in common"))
-                .cause(format!("{before} has samples of {}", names(old)))
-                .cause(format!("{after} has samples of {}", names(new))),
+    CliError::new(format!("`{before}` and `{after}` have no event in common"))
+        .cause(format!("{before} has samples of {}", names(old)))
+        .cause(format!("{after} has samples of {}", names(new)))
+}
+
+/// Says what makes the comparison less than it seems.
+fn say_losses(path: &Path, input: &Input) {
+    let lost = input.stage.profile.losses.lost_samples;
+    if lost > 0 {
+        eprintln!(
+            "prof: {}: lost {} samples: what differs may be what was lost",
+            path.display(),
+            thousands(lost)
         );
     }
-    for (name, input) in [(before, old), (after, new)] {
-        let losses = input.stage.profile.losses;
-        if losses.lost_samples > 0 {
-            eprintln!(
-                "prof: {name}: lost {} samples: what differs may be what was lost",
-                thousands(losses.lost_samples)
-            );
-        }
-    }
-    Ok(())
 }
 
 fn options(args: &DiffArgs) -> Result<ReportOptions, CliError> {

@@ -8,13 +8,28 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::SCHEMA_VERSION;
-use crate::diff::{DiffRow, EventDiff};
-use crate::diff_text::{DiffOptions, diff_rows};
+use crate::diff::DiffRow;
+use crate::diff_text::{Comparison, DiffOptions, diff_lines};
 
 #[derive(Serialize)]
 struct Report<'a> {
     schema_version: u32,
     command: &'static str,
+    #[serde(flatten)]
+    what: What<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum What<'a> {
+    One(JsonComparison<'a>),
+    Many {
+        comparisons: Vec<JsonComparison<'a>>,
+    },
+}
+
+#[derive(Serialize)]
+struct JsonComparison<'a> {
     baseline: &'a str,
     current: &'a str,
     events: Vec<JsonEvent<'a>>,
@@ -56,35 +71,52 @@ struct JsonWeight {
     percent: f64,
 }
 
-/// Writes a comparison of two recordings, given by name, as one JSON object.
+/// Writes the comparisons of a recording, given by name, with others as one JSON object.
 ///
 /// # Errors
 /// Those of `out`.
 pub fn write_json_diff(
     out: &mut dyn Write,
-    diffs: &[EventDiff],
+    baseline: &str,
+    others: &[Comparison],
     options: &DiffOptions,
-    (baseline, current): (&str, &str),
 ) -> io::Result<()> {
-    let events = diffs.iter().map(|diff| JsonEvent {
+    let comparison = |other| json_comparison(baseline, other, options);
+    let what = match others {
+        [other] => What::One(comparison(other)),
+        _ => What::Many {
+            comparisons: others.iter().map(comparison).collect(),
+        },
+    };
+    let report = Report {
+        schema_version: SCHEMA_VERSION,
+        command: "diff",
+        what,
+    };
+    serde_json::to_writer_pretty(&mut *out, &report)?;
+    writeln!(out)
+}
+
+fn json_comparison<'a>(
+    baseline: &'a str,
+    other: &'a Comparison,
+    options: &DiffOptions,
+) -> JsonComparison<'a> {
+    let events = other.events.iter().map(|diff| JsonEvent {
         name: &diff.name,
         baseline: total(diff.before),
         current: diff.after.map(total),
         keys: diff.keys.iter().map(|key| key.name()).collect(),
-        rows: diff_rows(diff, options)
-            .into_iter()
-            .map(|row| json_row(row, diff.after.is_some()))
+        rows: diff_lines(&[diff], options)
+            .iter()
+            .filter_map(|line| Some(json_row(line.get(0)?, diff.after.is_some())))
             .collect(),
     });
-    let report = Report {
-        schema_version: SCHEMA_VERSION,
-        command: "diff",
+    JsonComparison {
         baseline,
-        current,
+        current: &other.name,
         events: events.collect(),
-    };
-    serde_json::to_writer_pretty(&mut *out, &report)?;
-    writeln!(out)
+    }
 }
 
 fn total(weight: Weight) -> JsonTotal {

@@ -38,7 +38,7 @@ pub use callgraph::{CallNode, CallTree};
 pub use column::{Column, UnknownColumn, parse_fields, parse_sort};
 pub use diff::{DiffCompute, DiffRow, DiffSide, DiffTest, EventDiff, diff, same_event};
 pub use diff_json::write_json_diff;
-pub use diff_text::{DiffOptions, diff_rows, write_diff};
+pub use diff_text::{Comparison, DiffLine, DiffOptions, diff_lines, write_diff};
 pub use filter::Filter;
 pub use flame_graph::{FlameGraphOptions, write_differential, write_flame_graph};
 pub use folded::{CodeKind, FoldedOptions, FoldedStacks, StackWeight, fold};

@@ -5,8 +5,8 @@ mod common;
 use common::{MAIN, Maker, Recording};
 use prof_profile::Weight;
 use prof_report::{
-    Column, DiffCompute, DiffOptions, DiffSide, EventDiff, ReportOptions, diff, write_diff,
-    write_json_diff,
+    Column, Comparison, DiffCompute, DiffOptions, DiffSide, EventDiff, ReportOptions, diff,
+    write_diff, write_json_diff,
 };
 
 fn side(recording: &Recording) -> DiffSide<'_> {
@@ -39,9 +39,17 @@ fn marks(diff: &EventDiff) -> Vec<String> {
     rows.collect()
 }
 
+fn comparison(name: &str, diff: EventDiff) -> Comparison {
+    Comparison {
+        name: name.to_owned(),
+        events: vec![diff],
+    }
+}
+
 fn text(diff: &EventDiff, options: &DiffOptions, report: &ReportOptions) -> String {
     let mut out = Vec::new();
-    write_diff(&mut out, std::slice::from_ref(diff), options, report).unwrap();
+    let other = comparison("now", diff.clone());
+    write_diff(&mut out, "before", &[other], options, report).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -272,10 +280,10 @@ fn heavy_samples_count_for_the_error_and_light_ones_hide_nothing() {
 
 #[test]
 fn json_has_counts_shares_and_the_test_of_every_row() {
-    let diffs = [compare(&calm(), &incident(), DiffCompute::DeltaAbs)];
+    let diff = compare(&calm(), &incident(), DiffCompute::DeltaAbs);
+    let other = comparison("incident.data", diff);
     let mut out = Vec::new();
-    let files = ("calm.data", "incident.data");
-    write_json_diff(&mut out, &diffs, &DiffOptions::default(), files).unwrap();
+    write_json_diff(&mut out, "calm.data", &[other], &DiffOptions::default()).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(json["schema_version"], 1);
     assert_eq!(json["command"], "diff");
@@ -306,4 +314,73 @@ fn an_event_that_only_the_first_recording_has_is_a_table_without_differences() {
         text.contains("\n    50.00%             cg             [.] steady\n"),
         "{text}"
     );
+}
+
+#[test]
+fn several_recordings_have_columns_of_their_own_beside_the_first() {
+    let calmed = Maker::new()
+        .add(MAIN, "steady;main", 700)
+        .add(MAIN, "late;main", 300)
+        .done();
+    let against = |other: &Recording| compare(&calm(), other, DiffCompute::DeltaAbs);
+    let others = [
+        comparison("incident.data", against(&incident())),
+        comparison("calmed.data", against(&calmed)),
+    ];
+    let written = |shown: DiffOptions| {
+        let mut out = Vec::new();
+        write_diff(&mut out, "calm.data", &others, &shown, &options()).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let plain = DiffOptions {
+        plain: true,
+        ..DiffOptions::default()
+    };
+    let table = "\
+# Event 'cpu-clock:pppH'
+#
+# Data files:
+#  [0] calm.data (Baseline)
+#  [1] incident.data\u{20}
+#  [2] calmed.data\u{20}
+#
+# Baseline/0  Delta Abs/1  Delta Abs/2  Shared Object  Symbol\u{20}\u{20}\u{20}\u{20}\u{20}
+# ..........  ...........  ...........  .............  ...........
+#
+      30.00%      -20.00%      -30.00%  cg             [.] shrinks
+                  +19.00%               cg             [.] new
+       1.00%       -1.00%       -1.00%  cg             [.] gone
+      50.00%       +1.00%      +20.00%  cg             [.] steady
+      19.00%       +1.00%      -19.00%  cg             [.] wobbles
+                               +30.00%  cg             [.] late
+";
+    assert_eq!(written(plain.clone()), table);
+    let order = |shown: DiffOptions| -> Vec<String> {
+        let text = written(shown);
+        let rows = text.lines().filter(|line| !line.starts_with('#'));
+        rows.map(|row| row.rsplit(' ').next().unwrap().to_owned())
+            .collect()
+    };
+    let by_last = DiffOptions {
+        ordered_by: 1,
+        ..plain.clone()
+    };
+    let expected = ["late", "shrinks", "steady", "wobbles", "gone", "new"];
+    assert_eq!(order(by_last), expected);
+    let by_baseline = DiffOptions {
+        by_baseline: true,
+        only_common: true,
+        ..plain
+    };
+    assert_eq!(order(by_baseline), ["steady", "shrinks", "wobbles"]);
+    let shown = written(DiffOptions::default());
+    let head = "Baseline/0  Delta Abs/1  Error/1       Delta Abs/2  Error/2  Shared";
+    assert!(shown.contains(head), "{shown}");
+    for line in [
+        "# [1]: Samples: 1000 before, 1000 there\n",
+        "# [1]: 3 of 5 differences are larger than sampling noise\n",
+        "# [2]: 5 of 5 differences are larger than sampling noise\n",
+    ] {
+        assert!(shown.contains(line), "{line}{shown}");
+    }
 }
