@@ -30,8 +30,8 @@ pub struct Kept {
 
 struct KeptPiece {
     span: Range<u64>,
-    records: Vec<u8>, // compressed
-    plain: usize,     // bytes when they are not
+    records: Box<[u8]>, // compressed
+    plain: usize,       // bytes when they are not
     ends: Box<[ChainEnd]>,
 }
 
@@ -41,7 +41,7 @@ impl KeptPiece {
         Ok(Self {
             span: piece.span.clone(),
             plain: records.len(),
-            records: zstd::bulk::compress(&records, LEVEL)?,
+            records: zstd::bulk::compress(&records, LEVEL)?.into(), // without its spare room
             ends: std::mem::take(&mut piece.ends).into(),
         })
     }
