@@ -211,7 +211,7 @@ pub fn expected_kernel(recording: &Recording, args: &InputArgs) -> Option<Runnin
     let mut events = recording.events().events().iter();
     let samples_kernel = events.any(|event| !event.attr.has(flag::EXCLUDE_KERNEL));
     let is_needed = !given && samples_kernel && recording.stored_names().is_none();
-    is_needed.then(RunningKernel::read)
+    is_needed.then(RunningKernel::read_copy)
 }
 
 /// Whether debug info is asked for inlined functions. As in perf, not for callchains that the kernel

@@ -1,6 +1,7 @@
 use std::cmp::Reverse;
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -11,6 +12,7 @@ use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 use prof_model::{BuildId, Reason};
 use rustc_hash::FxHashSet;
 
+use crate::caches;
 use crate::mapped_file::MappedFile;
 
 /// Where the running kernel's own text lies: what perf writes as the kernel's MMAP record.
@@ -47,6 +49,15 @@ struct Read {
     at: Instant,
 }
 
+impl Read {
+    fn now(symbols: Result<KernelSymbols, Reason>) -> Self {
+        Self {
+            symbols: symbols.map(Arc::new),
+            at: Instant::now(),
+        }
+    }
+}
+
 impl RunningKernel {
     /// Begins to read.
     pub fn read() -> Self {
@@ -54,6 +65,18 @@ impl RunningKernel {
         let other = kernel.clone();
         std::thread::spawn(move || {
             other.wait();
+        });
+        kernel
+    }
+
+    /// Begins to read for a recording: the copy that perf made since the last boot is read faster, and
+    /// names the kernel's text. What else is asked for is then read from the kernel.
+    pub fn read_copy() -> Self {
+        let kernel = Self::default();
+        let other = kernel.clone();
+        std::thread::spawn(move || {
+            let symbols = || KernelSymbols::copied().map_or_else(KernelSymbols::running, Ok);
+            other.0.get_or_init(|| Read::now(symbols()));
         });
         kernel
     }
@@ -92,10 +115,7 @@ impl RunningKernel {
     }
 
     fn wait(&self) -> &Read {
-        self.0.get_or_init(|| Read {
-            symbols: KernelSymbols::running().map(Arc::new),
-            at: Instant::now(),
-        })
+        self.0.get_or_init(|| Read::now(KernelSymbols::running()))
     }
 }
 
@@ -111,6 +131,7 @@ pub(crate) struct KernelSymbols {
     names: String,
     entries: Vec<Entry>, // by address, in the order of the table where several have one
     programs: Vec<u64>,  // addresses of those in `[bpf]`
+    text_only: Option<Range<u64>>, // other addresses are not looked up
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -134,7 +155,39 @@ pub(crate) struct KernelSymbol<'a> {
 impl KernelSymbols {
     /// Those of the running kernel.
     pub(crate) fn running() -> Result<Self, Reason> {
-        Self::read(Path::new("/proc/kallsyms"))
+        Self::read(Path::new(KALLSYMS))
+    }
+
+    /// Those of the running kernel's text in perf's copy, if the kernel still lies where it lay then.
+    fn copied() -> Option<Self> {
+        let copy = caches::kallsyms(running_kernel_build_id()?)?;
+        Self::copied_from(File::open(copy).ok()?, File::open(KALLSYMS).ok()?)
+    }
+
+    /// Modules come and go while a kernel runs, but its own text never changes its symbols, and has
+    /// one place from boot to boot: the same first lines, `_text` among them, tell the same boot.
+    fn copied_from(mut copy: impl io::Read, mut running: impl io::Read) -> Option<Self> {
+        let mut start = Vec::new();
+        while memchr::memmem::find(&start, b" T _text\n").is_none() {
+            let known = start.len();
+            start.resize(known + FIRST_LINES, 0);
+            let count = running.read(&mut start[known..]).ok()?;
+            start.truncate(known + count);
+            if count == 0 || known > MOST_IN_FRONT {
+                return None;
+            }
+        }
+        let mut same = vec![0; start.len()];
+        copy.read_exact(&mut same).ok()?;
+        if same != start {
+            return None;
+        }
+        let mut symbols = Self::parse(io::Read::chain(&same[..], copy)).ok()?;
+        let KernelText { start, end, .. } = symbols.text()?;
+        // Code of the boot lies behind it: CPUs that idle have called from there and not returned.
+        let boot_end = symbols.address("_einittext").filter(|&it| it > end);
+        symbols.text_only = Some(start..boot_end.unwrap_or(end));
+        Some(symbols)
     }
 
     /// Those in a copy of `/proc/kallsyms`, or in a kernel's own file, `vmlinux`.
@@ -201,6 +254,13 @@ impl KernelSymbols {
 
     /// The function that covers `addr`.
     pub(crate) fn find(&self, addr: u64) -> Option<KernelSymbol<'_>> {
+        if self
+            .text_only
+            .as_ref()
+            .is_some_and(|it| !it.contains(&addr))
+        {
+            return None;
+        }
         let after = self.entries.partition_point(|entry| entry.addr <= addr);
         let last = self.entries.get(after.checked_sub(1)?)?;
         let first = self.entries.partition_point(|entry| entry.addr < last.addr);
@@ -234,7 +294,16 @@ impl KernelSymbols {
     pub(crate) fn address(&self, name: &str) -> Option<u64> {
         let mut entries = self.entries.iter();
         let entry = entries.find(|entry| self.name(entry) == name)?;
-        Some(entry.addr)
+        let is_known = |addr: &u64| match &self.text_only {
+            Some(text) => (text.start..=text.end).contains(addr),
+            None => true,
+        };
+        Some(entry.addr).filter(is_known)
+    }
+
+    /// Whether only the kernel's text has names.
+    pub(crate) fn is_text_only(&self) -> bool {
+        self.text_only.is_some()
     }
 
     fn text(&self) -> Option<KernelText> {
@@ -268,6 +337,12 @@ impl KernelSymbols {
 
 /// What a program takes at most if nothing follows it soon.
 const MOST_OF_PROGRAM: u32 = 1 << 16;
+/// What the kernel prints of its symbols.
+const KALLSYMS: &str = "/proc/kallsyms";
+/// So much of it is read at once for a comparison.
+const FIRST_LINES: usize = 4096;
+/// Variables of CPUs may stand in front of the text, but not more of them than this.
+const MOST_IN_FRONT: usize = 1 << 18;
 
 fn unreadable(error: &io::Error) -> Reason {
     match error.kind() {
@@ -358,6 +433,7 @@ impl Parser {
             names,
             entries: self.entries,
             programs: self.programs,
+            text_only: None,
         })
     }
 }
@@ -461,6 +537,44 @@ ffffffffc0200000 t mod_fn\t[mymod]
         assert_eq!(text.reference, "_text");
         assert_eq!(text.start, 0xffff_ffff_8100_0000);
         assert_eq!(text.end, 0xffff_ffff_8100_0100);
+    }
+
+    #[test]
+    fn a_copy_names_the_text_of_the_kernel_that_lies_where_it_lay() {
+        let later = TABLE.replace("mod_fn", "another_fn");
+        let (first, rest) = later.split_at(later.find("ffffffff81000100").unwrap());
+        let running = io::Read::chain(first.as_bytes(), rest.as_bytes());
+        let symbols = KernelSymbols::copied_from(TABLE.as_bytes(), running).unwrap();
+        let name = |addr| symbols.find(addr).map(|symbol| symbol.name);
+        assert_eq!(name(0xffff_ffff_8100_0000), Some("_stext"));
+        assert_eq!(name(0xffff_ffff_8100_00ff), Some("copy"));
+        assert_eq!(name(0xffff_ffff_8100_0100), None);
+        assert_eq!(name(0xffff_ffff_c020_0000), None);
+        assert_eq!(symbols.address("mod_fn"), None);
+        assert_eq!(symbols.text(), parse(TABLE).text());
+    }
+
+    #[test]
+    fn a_copy_names_the_code_of_the_boot_too() {
+        let boot = "ffffffff81300000 T start_kernel\nffffffff81300040 T _einittext\nffffffffc0";
+        let table = TABLE.replace("ffffffffc0", boot);
+        let symbols = KernelSymbols::copied_from(table.as_bytes(), table.as_bytes()).unwrap();
+        let name = |addr| symbols.find(addr).map(|symbol| symbol.name);
+        assert_eq!(name(0xffff_ffff_8130_003f), Some("start_kernel"));
+        assert_eq!(name(0xffff_ffff_8130_0040), None);
+        assert_eq!(symbols.text(), parse(TABLE).text());
+    }
+
+    #[test]
+    fn a_copy_of_another_boot_or_a_torn_one_is_not_used() {
+        let moved = TABLE.replace("ffffffff81", "ffffffff92");
+        let torn = &TABLE[..TABLE.find("_etext").unwrap()];
+        for copy in [&*moved, torn, &TABLE[..60], ""] {
+            assert!(KernelSymbols::copied_from(copy.as_bytes(), TABLE.as_bytes()).is_none());
+        }
+        let hidden = TABLE.replace("ffffffff81", "0000000000");
+        assert!(KernelSymbols::copied_from(hidden.as_bytes(), hidden.as_bytes()).is_none());
+        assert!(KernelSymbols::copied_from(TABLE.as_bytes(), &b""[..]).is_none());
     }
 
     #[test]

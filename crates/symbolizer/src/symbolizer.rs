@@ -299,20 +299,24 @@ impl Symbolizer {
     fn resolve_kernel(&mut self, dso: &Dso, addrs: &[DsoAddr]) -> Vec<Resolution> {
         let answers = self.resolve_in_kernel(dso, addrs);
         let unknown = Resolution::Unresolved(Reason::NoSymbol);
-        if answers.contains(&unknown) && self.read_old_kernel_again() {
+        if answers.contains(&unknown) && self.read_kernel_again() {
             return self.resolve_in_kernel(dso, addrs);
         }
         answers
     }
 
-    /// Reads the running kernel's symbols once more if those that are used were read a while ago.
-    /// Returns whether it has.
-    fn read_old_kernel_again(&mut self) -> bool {
-        let runs = matches!(&self.kernel, Some(Ok(kernel)) if kernel.runs);
-        if !runs || self.running_kernel.age() < self.patience {
+    /// Reads the running kernel's symbols once more if those that are used were read a while ago, or
+    /// are not all. Returns whether it has.
+    fn read_kernel_again(&mut self) -> bool {
+        let Some(Ok(kernel)) = &self.kernel else {
             return false;
+        };
+        if !kernel.symbols.is_text_only() {
+            if !kernel.runs || self.running_kernel.age() < self.patience {
+                return false;
+            }
+            self.patience *= 2; // some addresses have no symbol at any time
         }
-        self.patience *= 2; // some addresses have no symbol at any time
         self.running_kernel = RunningKernel::default();
         self.kernel = None;
         true
@@ -355,17 +359,30 @@ impl Symbolizer {
     /// otherwise its start is 0 and its size covers everything.
     fn kernel_symbol(&mut self, dso: &Dso) -> Symbol {
         let name = self.names.plain(&dso.long_name());
-        let running = &self.running_kernel;
-        let loaded = load_kernel(&mut self.kernel, running, &self.options, dso)
-            .ok()
-            .and_then(|kernel| kernel.symbols.find(kernel.symbols.address(&name)?));
+        let mut loaded = self.place_in_kernel(dso, &name);
+        let lacks_others = |kernel: &Kernel| kernel.symbols.is_text_only();
+        if loaded.is_none()
+            && matches!(&self.kernel, Some(Ok(kernel)) if lacks_others(kernel))
+            && self.read_kernel_again()
+        {
+            loaded = self.place_in_kernel(dso, &name);
+        }
+        let (start, size) = loaded.unwrap_or((0, u64::MAX));
         Symbol {
             raw: Arc::clone(&name),
             name,
-            start: loaded.as_ref().map_or(0, |symbol| symbol.start),
-            size: loaded.as_ref().map_or(u64::MAX, |symbol| symbol.size),
+            start,
+            size,
             source: SymbolSource::Kallsyms,
         }
+    }
+
+    /// Start and size of what has this name.
+    fn place_in_kernel(&mut self, dso: &Dso, name: &str) -> Option<(u64, u64)> {
+        let running = &self.running_kernel;
+        let kernel = load_kernel(&mut self.kernel, running, &self.options, dso).ok()?;
+        let symbol = kernel.symbols.find(kernel.symbols.address(name)?)?;
+        Some((symbol.start, symbol.size))
     }
 }
 
