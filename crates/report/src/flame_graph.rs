@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use inferno::flamegraph::color::{Color, PaletteMap};
 use inferno::flamegraph::{Direction, Options, TextTruncateDirection, from_lines};
 
-use crate::folded::CodeKind;
+use crate::folded::{CodeKind, blank_of_number};
 use crate::{FoldedStacks, StackWeight};
 
 /// How a flame graph looks.
@@ -61,7 +61,8 @@ pub fn write_flame_graph(
             "there are no samples to draw",
         ));
     }
-    let mut palette = stacks.palette();
+    let (wide, narrow) = stacks.split(options.min_width);
+    let mut palette = wide.palette();
     let mut drawing = Options::default();
     drawing.title = options.title.clone();
     drawing.subtitle = Some(match options.subtitle.as_str() {
@@ -81,9 +82,9 @@ pub fn write_flame_graph(
     // Our order is by frame, in which equal frames are neighbours. An order by line is not: in it
     // `a b;x` stands between `a 1` and `a;x`. Only a chart takes lines as they come, last one first.
     drawing.flame_chart = true;
-    let lines: Vec<String> = stacks.lines();
+    let lines: Vec<String> = wide.lines();
     from_lines(&mut drawing, lines.iter().rev().map(String::as_str), out)?;
-    Ok(stacks.narrow_frames(options.min_width))
+    Ok(narrow)
 }
 
 const DIFFERENTIAL_LEGEND: &str = "width: now, red: grew, blue: shrank";
@@ -197,43 +198,96 @@ impl<'a> Drawn<'a> {
     fn palette(&self) -> PaletteMap {
         let mut palette = PaletteMap::default();
         palette.insert("", shade("all", CodeKind::User));
-        for (name, kind) in &self.folded.names {
+        let mut is_drawn = vec![false; self.folded.names.len()];
+        for &name in self.stacks.iter().flat_map(|(stack, _)| stack) {
+            is_drawn[name as usize] = true;
+        }
+        let names = self.folded.names.iter().zip(is_drawn);
+        for ((name, kind), _) in names.filter(|(_, is_drawn)| *is_drawn) {
             palette.insert(name, shade(name, *kind));
         }
         // what lines() changes in a name changes its colour's key as well
         for (stack, _) in &self.stacks {
-            let line = self.folded.line(stack);
-            let (Some(&leaf), Some(name)) = (stack.last(), line.rsplit(';').next()) else {
+            let Some((name, kind)) = stack.last().map(|&leaf| &self.folded.names[leaf as usize])
+            else {
                 continue;
             };
-            palette.insert(name, shade(name, self.folded.names[leaf as usize].1));
+            if blank_of_number(name).is_some() {
+                let name = crate::folded::line(&[name]);
+                palette.insert(&name, shade(&name, *kind));
+            }
         }
         palette
     }
 
-    /// How many frames, neighbours with equal callers being one, are narrower than `min_width`
-    /// percent of the whole.
-    fn narrow_frames(&self, min_width: f64) -> usize {
+    /// The stacks without their frames that are narrower than `min_width` percent of the whole,
+    /// neighbours with equal callers being one frame; and the number of these. What is left is as
+    /// wide as before, and at its place.
+    fn split(&self, min_width: f64) -> (Self, usize) {
         let narrow = min_width / (100.0 / self.total as f64);
         let mut count = 0;
-        let mut open: Vec<(u32, u64)> = Vec::new(); // the frames of the last stack, with their widths
-        let mut close = |open: &mut Vec<(u32, u64)>, depth: usize| {
-            let closed = open.drain(depth.min(open.len())..);
-            count += closed.filter(|&(_, width)| (width as f64) < narrow).count();
+        let mut depths = vec![0; self.stacks.len()]; // of the wide frames
+        let mut open: Vec<Open> = Vec::new(); // the frames of the last stack
+        let mut close = |open: &mut Vec<Open>, depth: usize, end: usize| {
+            for frame in open.drain(depth.min(open.len())..) {
+                if (frame.width as f64) < narrow {
+                    count += 1;
+                } else {
+                    let depths = depths[frame.first..end].iter_mut();
+                    depths.for_each(|depth| *depth = frame.depth.max(*depth));
+                }
+            }
         };
-        for (stack, weight) in &self.stacks {
+        for (index, (stack, weight)) in self.stacks.iter().enumerate() {
             let common = open
                 .iter()
                 .zip(stack)
-                .take_while(|((name, _), other)| name == *other)
+                .take_while(|(frame, other)| frame.name == **other)
                 .count();
-            close(&mut open, common);
-            open.extend(stack[common..].iter().map(|&name| (name, 0)));
-            open.iter_mut().for_each(|(_, width)| *width += weight);
+            close(&mut open, common, index);
+            let frames = stack.iter().enumerate().skip(common);
+            open.extend(frames.map(|(at, &name)| Open {
+                name,
+                depth: at + 1,
+                first: index,
+                width: 0,
+            }));
+            open.iter_mut().for_each(|frame| frame.width += weight);
         }
-        close(&mut open, 0);
-        count
+        close(&mut open, 0, self.stacks.len());
+
+        let mut stacks: Vec<(Vec<u32>, u64)> = Vec::new();
+        for ((stack, weight), mut depth) in self.stacks.iter().zip(depths) {
+            // a number at the end of a line is not a part of a name
+            let is_number = |at: usize| {
+                let name = &self.folded.names[stack[at] as usize].0;
+                blank_of_number(name).is_some()
+            };
+            while depth < stack.len() && (depth == 0 || is_number(depth - 1)) {
+                depth += 1;
+            }
+            match stacks.last_mut() {
+                Some((last, sum)) if depth < stack.len() && *last == stack[..depth] => {
+                    *sum += weight;
+                }
+                _ => stacks.push((stack[..depth].to_vec(), *weight)),
+            }
+        }
+        let wide = Self {
+            folded: self.folded,
+            total: self.total,
+            stacks,
+        };
+        (wide, count)
     }
+}
+
+/// A frame on the way through stacks in their order.
+struct Open {
+    name: u32,
+    depth: usize,
+    first: usize, // of the stacks that have it
+    width: u64,
 }
 
 /// The frames of two sets of stacks, each before those that it calls.

@@ -86,17 +86,14 @@ impl FoldedStacks {
             })
             .collect();
         let ranks = table.sort();
-        let mut merged: FxHashMap<Vec<u32>, Weight> = FxHashMap::default();
-        for (mut frames, weight) in stacks {
+        let ranked = stacks.into_iter().map(|(mut frames, weight)| {
             let rank = |name: &mut u32| *name = ranks[*name as usize];
             frames.iter_mut().for_each(rank);
-            *merged.entry(frames).or_default() += weight;
-        }
-        let mut stacks: Vec<(Vec<u32>, Weight)> = merged.into_iter().collect();
-        stacks.sort_unstable();
+            (frames, weight)
+        });
         Self {
+            stacks: merged(ranked.collect()),
             names: table.names,
-            stacks,
         }
     }
 
@@ -145,14 +142,18 @@ impl FoldedStacks {
 /// name that ends so gets `_` for its last blank.
 pub(crate) fn line(names: &[&str]) -> String {
     let mut line = names.join(";");
-    if let Some(blank) = line.rfind(' ')
-        && line[blank + 1..]
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b'.')
-    {
+    if let Some(blank) = blank_of_number(&line) {
         line.replace_range(blank..=blank, "_");
     }
     line
+}
+
+/// Where the last blank is, if nothing but a number follows it.
+pub(crate) fn blank_of_number(line: &str) -> Option<usize> {
+    let blank = line.rfind(' ')?;
+    let mut rest = line[blank + 1..].bytes();
+    rest.all(|byte| byte.is_ascii_digit() || byte == b'.')
+        .then_some(blank)
 }
 
 /// Folds the samples of one event, an index into the profile's events.
@@ -168,22 +169,21 @@ pub fn fold(profile: &Profile, names: &Names, event: u16, options: &FoldedOption
     let mut threads: FxHashMap<(Option<CommId>, Tid), u32> = FxHashMap::default();
 
     let mut by_id: FxHashMap<(u32, bool, StackId), Weight> = FxHashMap::default();
-    for (key, weight) in profile.sorted_samples(event) {
-        if !filter.passes(profile, &key) {
+    for (key, weight) in profile.samples() {
+        if key.event != event || !filter.passes(profile, key) {
             continue;
         }
         let nameless = key.comm.map_or(key.tid, |_| Tid(0));
         let thread = *threads
             .entry((key.comm, nameless))
-            .or_insert_with(|| table.id(frame_name(&comm_label(profile, &key)), CodeKind::Thread));
+            .or_insert_with(|| table.id(frame_name(&comm_label(profile, key)), CodeKind::Thread));
         *by_id
             .entry((thread, key.end.is_cut(), key.stack))
             .or_default() += weight;
     }
 
     let ranks = table.sort();
-    let mut stacks: FxHashMap<Vec<u32>, Weight> = FxHashMap::default();
-    for ((thread, is_cut, stack), weight) in by_id {
+    let named = by_id.into_iter().map(|((thread, is_cut, stack), weight)| {
         let mut frames: Vec<u32> = profile
             .stacks()
             .frames(stack)
@@ -196,14 +196,25 @@ pub fn fold(profile: &Profile, names: &Names, event: u16, options: &FoldedOption
         frames
             .iter_mut()
             .for_each(|name| *name = ranks[*name as usize]);
-        *stacks.entry(frames).or_default() += weight;
-    }
-    let mut stacks: Vec<(Vec<u32>, Weight)> = stacks.into_iter().collect();
-    stacks.sort_unstable();
+        (frames, weight)
+    });
     FoldedStacks {
+        stacks: merged(named.collect()),
         names: table.names,
-        stacks,
     }
+}
+
+/// Each stack once, ascending.
+fn merged(mut stacks: Vec<(Vec<u32>, Weight)>) -> Vec<(Vec<u32>, Weight)> {
+    stacks.sort_unstable();
+    stacks.dedup_by(|next, kept| {
+        let is_same = next.0 == kept.0;
+        if is_same {
+            kept.1 += next.1;
+        }
+        is_same
+    });
+    stacks
 }
 
 /// Frame names, each once per kind of code.
