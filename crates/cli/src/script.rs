@@ -2,16 +2,18 @@
 
 use std::cell::RefCell;
 use std::io::{self, BufWriter, Write};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
 
 use prof_event::Record;
 use prof_event::abi::event_type;
 use prof_model::{Resolution, VirtAddr};
-use prof_perfdata::{Recording, TracingData};
+use prof_perfdata::{Item, Recording, TracingData};
 use prof_profile::{ScriptFrame, ScriptSample};
 use prof_report::{ScriptFields, ScriptOptions, ScriptWriter};
 
 use crate::args::ScriptArgs;
-use crate::error::{CliError, Failure, Outcome};
+use crate::error::{CliError, Outcome};
 use crate::header;
 use crate::input::{self, Input};
 use crate::sampling;
@@ -19,7 +21,15 @@ use crate::selection::{Selection, Wanted};
 use crate::stage::Keep;
 use crate::trace::Tracepoints;
 
-/// Runs `prof script`: one pass to find the names, one to print.
+/// Samples are handed to the thread that prints them so many at a time.
+const BATCH: usize = 256;
+/// So many batches may wait for it.
+const WAITING: usize = 16;
+/// Pipes hold as much.
+const OUTPUT: usize = 1 << 16;
+
+/// Runs `prof script`: one pass to find the names, one to print, in which a thread of its own makes
+/// text of the samples.
 ///
 /// # Errors
 /// A message, or a closed pipe.
@@ -54,16 +64,16 @@ pub fn run(args: &ScriptArgs) -> Outcome {
         max_stack: args.input.max_stack,
         nanoseconds: args.ns,
     };
-    let mut out = BufWriter::new(io::stdout().lock());
     if args.header {
+        let mut out = BufWriter::new(io::stdout().lock());
         for line in header::lines(&recording, &args.input.input, args.show_info) {
             writeln!(out, "{line}")?;
         }
+        out.flush()?;
     }
     let tracepoints = tracepoints(&recording);
     let writer = ScriptWriter::new(&profile, &names, options);
     let mut stage = input::stage(&recording, &args.input);
-    let mut result: Result<(), Failure> = Ok(());
     let name = args.input.input.display().to_string();
     let mut clock = Clock {
         is_relative: args.reltime,
@@ -71,76 +81,99 @@ pub fn run(args: &ScriptArgs) -> Outcome {
         start: None,
     };
     let (comms, pids, tids) = (&args.input.comms, &args.input.pid, &args.input.tid);
-    input::for_each(&mut recording, &name, |item| {
-        if result.is_err() {
-            return; // nobody reads on
-        }
-        stage.take_as(item.events, &item.decoded, item.chain_end, Keep::Nothing);
-        let Record::Sample(sample) = &item.decoded.record else {
-            return;
-        };
-        if !selection.has(sample.time) {
-            return;
-        }
-        let comm = stage.tracker.processes.comm_of(sample.pid, sample.tid);
-        let comm_passes = || {
-            let name = comm.map(|comm| stage.tracker.processes.comms.display(comm));
-            name.is_some_and(|name| comms.iter().any(|wanted| *wanted == name))
-        };
-        let passes = (comms.is_empty() || comm_passes())
-            && (pids.is_empty() || pids.contains(&sample.pid.0))
-            && (tids.is_empty() || tids.contains(&sample.tid.0))
-            && cpus
-                .as_ref()
-                .is_none_or(|cpus| sample.cpu.is_some_and(|cpu| cpus.contains(&cpu)));
-        if !passes {
-            return;
-        }
-        let event = &item.events.events()[item.decoded.event];
-        let mut frames = Vec::with_capacity(stage.frames().len());
-        frames.extend(
-            stage
-                .frames()
-                .iter()
-                .zip(stage.addresses())
-                .filter_map(|(key, addr)| {
+    let mut visit =
+        |item: Item<'_>, batch: &mut Vec<ScriptSample>| {
+            stage.take_as(item.events, &item.decoded, item.chain_end, Keep::Nothing);
+            let Record::Sample(sample) = &item.decoded.record else {
+                return;
+            };
+            if !selection.has(sample.time) {
+                return;
+            }
+            let comm = stage.tracker.processes.comm_of(sample.pid, sample.tid);
+            let comm_passes = || {
+                let name = comm.map(|comm| stage.tracker.processes.comms.display(comm));
+                name.is_some_and(|name| comms.iter().any(|wanted| *wanted == name))
+            };
+            let passes = (comms.is_empty() || comm_passes())
+                && (pids.is_empty() || pids.contains(&sample.pid.0))
+                && (tids.is_empty() || tids.contains(&sample.tid.0))
+                && cpus
+                    .as_ref()
+                    .is_none_or(|cpus| sample.cpu.is_some_and(|cpu| cpus.contains(&cpu)));
+            if !passes {
+                return;
+            }
+            let event = &item.events.events()[item.decoded.event];
+            let mut frames = Vec::with_capacity(stage.frames().len());
+            frames.extend(stage.frames().iter().zip(stage.addresses()).filter_map(
+                |(key, addr)| {
                     let frame = profile.frame_id(key)?;
                     Some(ScriptFrame { addr, frame })
-                }),
-        );
-        let is_in = |frame: &ScriptFrame| match names.get(frame.frame) {
-            Resolution::Named { symbol, .. } => {
-                let mut wanted = args.symbols.iter();
-                wanted.any(|name| **name == *symbol.name)
+                },
+            ));
+            let is_in = |frame: &ScriptFrame| match names.get(frame.frame) {
+                Resolution::Named { symbol, .. } => {
+                    let mut wanted = args.symbols.iter();
+                    wanted.any(|name| **name == *symbol.name)
+                }
+                Resolution::Unresolved(_) => false,
+            };
+            if !args.symbols.is_empty() && !frames.first().is_some_and(is_in) {
+                return;
             }
-            Resolution::Unresolved(_) => false,
+            let script = ScriptSample {
+                event: item.decoded.event as u16,
+                pid: sample.pid,
+                tid: sample.tid,
+                comm,
+                cpu: sample.cpu,
+                time: sample.time.map(|time| clock.shown(time)),
+                period: sample.period,
+                ip: sample.ip,
+                addr: sample.addr.map(VirtAddr),
+                frames,
+                trace: (event.attr.kind == event_type::TRACEPOINT).then(|| {
+                    let raw = sample.raw.unwrap_or_default();
+                    tracepoints.print(event.attr.config, raw, &|addr| {
+                        namer.borrow_mut().kernel_function(&stage, addr)
+                    })
+                }),
+            };
+            batch.push(script);
         };
-        if !args.symbols.is_empty() && !frames.first().is_some_and(is_in) {
-            return;
-        }
-        let script = ScriptSample {
-            event: item.decoded.event as u16,
-            pid: sample.pid,
-            tid: sample.tid,
-            comm,
-            cpu: sample.cpu,
-            time: sample.time.map(|time| clock.shown(time)),
-            period: sample.period,
-            ip: sample.ip,
-            addr: sample.addr.map(VirtAddr),
-            frames,
-            trace: (event.attr.kind == event_type::TRACEPOINT).then(|| {
-                let raw = sample.raw.unwrap_or_default();
-                tracepoints.print(event.attr.config, raw, &|addr| {
-                    namer.borrow_mut().kernel_function(&stage, addr)
-                })
-            }),
-        };
-        result = writer.write(&mut out, &script).map_err(Failure::from);
+    let printed = thread::scope(|scope| -> Result<io::Result<()>, CliError> {
+        let (to_printer, batches) = sync_channel(WAITING);
+        let printer = scope.spawn(move || print(&writer, &batches));
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut is_over = false; // nobody reads on
+        input::for_each(&mut recording, &name, |item| {
+            if is_over {
+                return;
+            }
+            visit(item, &mut batch);
+            if batch.len() == BATCH {
+                let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+                is_over = to_printer.send(full).is_err();
+            }
+        })?;
+        let _ = to_printer.send(batch); // the printer tells why it is gone
+        drop(to_printer);
+        Ok(printer
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })?;
-    result?;
-    out.flush()?;
+    printed?;
+    std::mem::forget((profile, names)); // the process ends: tables of all sizes need no taking apart
     Ok(0)
+}
+
+fn print(writer: &ScriptWriter<'_>, batches: &Receiver<Vec<ScriptSample>>) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(OUTPUT, io::stdout().lock());
+    for sample in batches.iter().flatten() {
+        writer.write(&mut out, &sample)?;
+    }
+    out.flush()
 }
 
 /// What times are counted from.

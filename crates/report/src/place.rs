@@ -77,7 +77,14 @@ impl SymbolInfo {
     /// As the `Symbol` column prints it.
     pub fn in_column(&self) -> String {
         match self.kind {
-            SymbolKind::Function => format!("[{}] {}", self.level(), self.name),
+            SymbolKind::Function => {
+                let mut text = String::with_capacity("[k] ".len() + self.name.len());
+                text.push('[');
+                text.push(self.level());
+                text.push_str("] ");
+                text.push_str(&self.name);
+                text
+            }
             SymbolKind::Inlined => format!("[{}] {} (inlined)", self.level(), self.name),
             SymbolKind::Unresolved(Reason::KernelRestricted) => {
                 format!("[{}] {HIDDEN}", self.level())

@@ -6,7 +6,7 @@ use std::ops::Range;
 use prof_model::VirtAddr;
 use prof_profile::{FrameId, Names, Profile, ScriptFrame, ScriptSample};
 
-use crate::text::printable;
+use crate::text::{printable, push_blanks, push_hex, push_number, width};
 use crate::{PlaceId, Places, SymbolKind};
 
 /// One thing that `script` prints about a sample.
@@ -160,6 +160,7 @@ pub struct ScriptWriter<'a> {
     options: ScriptOptions,
     event_width: usize,
     written: RefCell<FrameLines>,
+    line: RefCell<String>, // its memory is used again
 }
 
 /// The lines of frames as they were written before: most frames come again and again.
@@ -202,13 +203,18 @@ impl<'a> ScriptWriter<'a> {
     /// A writer for samples of `profile`, whose frames and names it looks up.
     pub fn new(profile: &'a Profile, names: &Names, options: ScriptOptions) -> Self {
         let widths = profile.events.iter().map(|event| event.name.len());
-        let places = Places::new(profile, names, options.inline);
+        let mut places = Places::new(profile, names, options.inline);
+        let shows_lines = |fields: ScriptFields| fields.has(ScriptField::SrcLine);
+        if options.fields.is_some_and(shows_lines) {
+            places = places.with_lines(profile, names, options.inline);
+        }
         Self {
             profile,
-            places: places.with_lines(profile, names, options.inline),
+            places,
             options,
             event_width: widths.max().unwrap_or(0),
             written: RefCell::default(),
+            line: RefCell::default(),
         }
     }
 
@@ -227,9 +233,14 @@ impl<'a> ScriptWriter<'a> {
             .fields
             .unwrap_or_else(|| ScriptFields::default_for(event.is_tracepoint, event.has_callchain));
         let is_chain = has_callchain && fields.has(ScriptField::Ip);
-        let mut line = self.head(sample, fields, is_chain);
+        let mut line = self.line.take();
+        line.clear();
+        self.push_head(&mut line, sample, fields, is_chain);
         if fields.has(ScriptField::Event) {
-            let _ = write!(line, "{:>1$}: ", event.name, self.event_width);
+            let missing = self.event_width - event.name.len();
+            push_blanks(&mut line, missing);
+            line.push_str(&event.name);
+            line.push_str(": ");
         }
         if let Some(trace) = &sample.trace
             && fields.has(ScriptField::Trace)
@@ -254,49 +265,64 @@ impl<'a> ScriptWriter<'a> {
             }
             line.push('\n');
         }
-        out.write_all(line.as_bytes())
+        let result = out.write_all(line.as_bytes());
+        self.line.replace(line);
+        result
     }
 
     /// Who, where and when, up to the period.
-    fn head(&self, sample: &ScriptSample, fields: ScriptFields, is_chain: bool) -> String {
-        let mut line = String::with_capacity(1024);
+    fn push_head(
+        &self,
+        line: &mut String,
+        sample: &ScriptSample,
+        fields: ScriptFields,
+        is_chain: bool,
+    ) {
         if fields.has(ScriptField::Comm) {
-            let comm = match sample.comm {
-                Some(comm) => printable(&self.profile.comms.display(comm)).into_owned(),
-                None => format!(":{}", sample.tid),
+            let name = sample.comm.map(|comm| self.profile.comms.display(comm));
+            let comm = match &name {
+                Some(name) => printable(name),
+                None => format!(":{}", sample.tid).into(),
             };
-            if is_chain {
-                let _ = write!(line, "{comm} ");
-            } else {
-                let _ = write!(line, "{comm:>16} ");
+            if !is_chain {
+                push_blanks(line, 16_usize.saturating_sub(width(&comm)));
             }
+            line.push_str(&comm);
+            line.push(' ');
         }
         let (pid, tid) = (sample.pid.0, sample.tid.0);
-        let _ = match (fields.has(ScriptField::Pid), fields.has(ScriptField::Tid)) {
-            (true, true) => write!(line, "{pid:>5}/{tid:<5} "),
-            (true, false) => write!(line, "{pid:>5} "),
-            (false, true) => write!(line, "{tid:>5} "),
-            (false, false) => Ok(()),
-        };
+        match (fields.has(ScriptField::Pid), fields.has(ScriptField::Tid)) {
+            (true, true) => {
+                let _ = write!(line, "{pid:>5}/{tid:<5} ");
+            }
+            (true, false) => push_id(line, pid),
+            (false, true) => push_id(line, tid),
+            (false, false) => {}
+        }
         if let Some(cpu) = sample.cpu
             && fields.has(ScriptField::Cpu)
         {
-            let _ = write!(line, "[{:03}] ", cpu.0);
+            line.push('[');
+            push_number(line, cpu.0.into(), 3, b'0');
+            line.push_str("] ");
         }
         if let Some(time) = sample.time
             && fields.has(ScriptField::Time)
         {
             let (seconds, nanos) = (time / 1_000_000_000, time % 1_000_000_000);
+            push_number(line, seconds, 5, b' ');
+            line.push('.');
             if self.options.nanoseconds {
-                let _ = write!(line, "{seconds:>5}.{nanos:09}: ");
+                push_number(line, nanos, 9, b'0');
             } else {
-                let _ = write!(line, "{seconds:>5}.{:06}: ", nanos / 1000);
+                push_number(line, nanos / 1000, 6, b'0');
             }
+            line.push_str(": ");
         }
         if fields.has(ScriptField::Period) {
-            let _ = write!(line, "{:>10} ", sample.period);
+            push_number(line, sample.period, 10, b' ');
+            line.push(' ');
         }
-        line
     }
 
     /// A frame of a callchain: a line for each function inlined there and one for the physical one.
@@ -309,7 +335,8 @@ impl<'a> ScriptWriter<'a> {
         let addr = if is_file { key.shown } else { frame.addr.0 };
         let write = |line: &mut String| {
             for place in self.places.of_frame(frame.frame) {
-                let _ = write!(line, "\t{addr:>16x}");
+                line.push('\t');
+                push_hex(line, addr, 16);
                 self.name(line, place, fields);
                 line.push('\n');
                 self.source_line(line, place, fields, true);
@@ -358,7 +385,8 @@ impl<'a> ScriptWriter<'a> {
             if symbol.is_named() && fields.has(ScriptField::SymOff) {
                 let physical = self.places.symbol_at(self.places.physical(frame));
                 let offset = key.shown.wrapping_sub(physical.start);
-                let _ = write!(line, "+{offset:#x}");
+                line.push_str("+0x");
+                push_hex(line, offset, 1);
             }
         }
         if symbol.kind == SymbolKind::Inlined {
@@ -387,6 +415,17 @@ impl<'a> ScriptWriter<'a> {
             let _ = write!(line, "\n  {source}");
         }
     }
+}
+
+/// A process or a thread; where there is none its number is negative.
+fn push_id(line: &mut String, id: i32) {
+    match u64::try_from(id) {
+        Ok(id) => push_number(line, id, 5, b' '),
+        Err(_) => {
+            let _ = write!(line, "{id:>5}");
+        }
+    }
+    line.push(' ');
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use prof_profile::{Names, Profile, Weight};
 use crate::draw::{push_colored, write_call_tree};
 use crate::hierarchy::HierarchyText;
 use crate::hist::{Row, Table};
-use crate::text::{push_blanks, push_percent, width};
+use crate::text::{push_blanks, push_number, push_percent, width};
 use crate::{Column, EventGroup, ReportOptions};
 
 const WIDTH_OF_UNRESOLVED: usize = 16; // the digits of an address
@@ -276,7 +276,8 @@ pub(crate) fn push_weights(
     for member in 0..members {
         if let Some(number) = row.counts[member].number(column) {
             let digits = if narrow { 1 } else { each.saturating_sub(1) };
-            let _ = write!(text, " {number:digits$}");
+            text.push(' ');
+            push_number(text, number, digits, b' ');
         } else {
             let value = table.value(row, member, column).unwrap_or_default();
             let digits = if narrow { 1 } else { each.saturating_sub(2) };
