@@ -487,10 +487,17 @@ impl<'a> Table<'a> {
         }
         let each = numbers.len() / rows.len().max(1);
         let numbers_of = |row: u32| &numbers[row as usize * each..][..each];
-        let mut order: Vec<u32> = (0..rows.len() as u32).collect();
-        order.sort_unstable_by(|&left, &right| numbers_of(left).cmp(numbers_of(right)));
+        let all = 0..rows.len() as u32;
+        let mut order: Vec<(Option<u64>, u32)> =
+            all // the first number, which often decides
+                .map(|row| (numbers_of(row).first().copied(), row))
+                .collect();
+        order.sort_unstable_by(|&(left_first, left), &(right_first, right)| {
+            let by_first = left_first.cmp(&right_first);
+            by_first.then_with(|| numbers_of(left).cmp(numbers_of(right)))
+        });
         let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
-        let in_order = order.into_iter();
+        let in_order = order.into_iter().map(|(_, row)| row);
         self.rows = in_order
             .filter_map(|row| rows[row as usize].take())
             .collect();
@@ -506,27 +513,31 @@ impl<'a> Table<'a> {
         if !self.layout.chains {
             return vec![[0, 0]; rows.len()];
         }
-        let key = |row: &Row| (row.first().total.period, row.thread);
-        let lead = |row: &Row| Reverse(row.first().own.period);
-        let mut order: Vec<&Row> = rows.iter().collect();
+        // What nearly always decides lies side by side: total and thread, then the row's own.
+        type Lead = ((u64, (Pid, Tid)), Reverse<u64>, usize);
+        let leads = rows.iter().enumerate().map(|(at, row)| {
+            let counts = row.first();
+            let key = (counts.total.period, row.thread);
+            (key, Reverse(counts.own.period), at)
+        });
+        let by_keys = |left: &Lead, right: &Lead| rows[left.2].keys.cmp(&rows[right.2].keys);
+        let mut order: Vec<Lead> = leads.collect();
         order.sort_unstable_by(|left, right| {
-            let by_lead = || lead(left).cmp(&lead(right));
-            let by_keys = || left.keys.cmp(&right.keys);
-            let by_key = key(left).cmp(&key(right));
-            by_key.then_with(by_lead).then_with(by_keys)
+            let by_lead = (left.0, left.1).cmp(&(right.0, right.1));
+            by_lead.then_with(|| by_keys(left, right))
         });
         // The first row of each total and thread stands for it.
-        let groups = order.chunk_by(|left, right| key(left) == key(right));
-        let mut groups: Vec<&[&Row]> = groups.collect();
+        let groups = order.chunk_by(|left, right| left.0 == right.0);
+        let mut groups: Vec<&[Lead]> = groups.collect();
         groups.sort_unstable_by(|left, right| {
-            let (left, right) = (left[0], right[0]);
-            let by_keys = || left.keys.cmp(&right.keys);
-            lead(left).cmp(&lead(right)).then_with(by_keys)
+            let (left, right) = (&left[0], &right[0]);
+            let by_lead = left.1.cmp(&right.1);
+            by_lead.then_with(|| by_keys(left, right))
         });
         let callers_first = self.layout.chain_order == ChainOrder::Caller;
         let mut ranks = vec![[0, 0]; rows.len()];
         for (rank, group) in groups.into_iter().enumerate() {
-            for row in group {
+            for row in group.iter().map(|lead| &rows[lead.2]) {
                 let depth = row.depth as u64;
                 let depth = if callers_first { !depth } else { depth };
                 ranks[row.index as usize] = [rank as u64, depth];
