@@ -173,6 +173,12 @@ impl LiveMemory for MemoryOf {
 
 /// For so long after a sample whose stack went on in live memory, the next one is expected.
 const RACE: Duration = Duration::from_millis(500);
+/// How long such samples may wait. A sample is passed on in the second round after it, so that about
+/// twice as much goes by until its stack is read.
+const RACING_PAUSE: Duration = Duration::from_micros(250);
+/// The same while it is not known yet whether there are any, and when there are more samples than one
+/// round took.
+pub const SHORT_PAUSE: Duration = Duration::from_millis(1);
 
 /// What becomes of a sample.
 #[derive(Clone, Debug)]
@@ -217,6 +223,7 @@ pub struct Stage {
     nowhere: AddressSpace,
     starting: FxHashSet<Pid>, // in execve: not yet seen to run their new program
     live_read: Option<Instant>, // when a stack last went on in live memory
+    has_raced: bool,          // whether one ever did
 }
 
 /// The most frames that `prof record` keeps of a stack, if not told otherwise.
@@ -232,6 +239,7 @@ impl Stage {
                 false => GeneratedCode::stored(files.finder.clone()),
             },
             live_read: files.live.then(Instant::now), // how large stacks are is not known yet
+            has_raced: false,
             files,
             profile: Profile::new(events.events().iter().map(event_info).collect()),
             unwinder: Unwinder::new(),
@@ -450,6 +458,7 @@ impl Stage {
             .unwind(process, state, self.max_stack, &mut self.user);
         if memory.was_read {
             self.live_read = Some(Instant::now());
+            self.has_raced = true;
         }
         self.refused_stacks += u64::from(memory.was_refused && !end.is_whole());
         self.chain.push(callchain::USER);
@@ -557,10 +566,14 @@ impl Stage {
         unused
     }
 
-    /// Whether samples should be taken in at once: their stacks are larger than a copy, and the rest
-    /// has to be read before their threads move on.
-    pub fn races(&self) -> bool {
-        self.live_read.is_some_and(|last| last.elapsed() < RACE)
+    /// How soon samples should be taken in, if at once: their stacks are larger than a copy, and the
+    /// rest has to be read before their threads move on.
+    pub fn races(&self) -> Option<Duration> {
+        let last = self.live_read.filter(|last| last.elapsed() < RACE);
+        last.map(|_| match self.has_raced {
+            true => RACING_PAUSE,
+            false => SHORT_PAUSE,
+        })
     }
 
     /// What unwinding took.

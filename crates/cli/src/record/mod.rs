@@ -28,7 +28,7 @@ use crate::error::{CliError, Failure, Outcome};
 use crate::input;
 use crate::sampling;
 use crate::signals::{self, EndRequests};
-use crate::stage::{Files, Stage};
+use crate::stage::{Files, SHORT_PAUSE, Stage};
 use plan::{OutputPlan, Plan};
 use progress::Progress;
 use recorder::Recorder;
@@ -203,9 +203,9 @@ fn drain(
             },
             None => LONGEST_WAIT,
         };
-        if hurry {
+        if let Some(pause) = hurry {
             // What is in the rings now may be passed on in the next round.
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(pause);
         } else {
             let mut also = Vec::new();
             also.extend(exit.as_ref().map(AsFd::as_fd));
@@ -214,7 +214,8 @@ fn drain(
             }
             sampler.wait(left.min(LONGEST_WAIT), &also)?;
         }
-        hurry = sampler.round(recorder)? || recorder.stage.races();
+        let has_more = sampler.round(recorder)?;
+        hurry = recorder.stage.races().or(has_more.then_some(SHORT_PAUSE));
         progress.update(recorder);
         if let Some(command) = command.as_deref_mut() {
             // Ctrl-C reached the command as well; it decides when to end.

@@ -18,7 +18,7 @@ use prof_symbolizer::{FoundFile, PerfMap};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::record::file_events;
-use crate::stage::Stage;
+use crate::stage::{SHORT_PAUSE, Stage};
 
 /// Samples are handed over this often.
 const EVERY: Duration = Duration::from_secs(1);
@@ -159,8 +159,8 @@ impl Collector {
         let mut hurry = self.stage.races();
         let mut next = Instant::now() + EVERY;
         loop {
-            if hurry {
-                std::thread::sleep(Duration::from_millis(1));
+            if let Some(pause) = hurry {
+                std::thread::sleep(pause);
             } else {
                 let left = next.saturating_duration_since(Instant::now());
                 let also = exit.iter().map(AsFd::as_fd).chain([stop.as_fd()]);
@@ -168,7 +168,8 @@ impl Collector {
                 sampler.wait(left.min(LONGEST_WAIT), &also)?;
             }
             self.passed = [self.passed[1], sampler.clock().now()];
-            hurry = sampler.round(self)? || self.stage.races();
+            let has_more = sampler.round(self)?;
+            hurry = self.stage.races().or(has_more.then_some(SHORT_PAUSE));
             if let Some(command) = command.as_deref_mut()
                 && let Some(status) = command.try_wait()?
             {
