@@ -208,7 +208,11 @@ fn wanted_events(options: &Options, notes: &mut Vec<Note>) -> Result<Vec<Wanted>
         let mut attr = base_attr(options, index == 0);
         spec.apply(&mut attr);
         match rate {
-            Rate::Period(period) => attr.sample_period_or_freq = period,
+            Rate::Period(period) => {
+                attr.sample_period_or_freq = period;
+                // Asked for periods, the kernel samples every software event, each with its own.
+                attr.sample_type &= !if period > 1 { sample::PERIOD } else { 0 };
+            }
             Rate::Frequency(hz) if attr.kind != event_type::TRACEPOINT => {
                 attr.set(flag::FREQ, true);
                 attr.sample_period_or_freq = hz;

@@ -43,8 +43,8 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 pub fn run(args: &RecordArgs) -> Outcome {
     let done = record(args)?;
     if done.samples == 0 {
-        let message = summary::no_samples(&done);
-        if done.command_status.is_none() {
+        let message = summary::no_samples(&done, args.drawing.any());
+        if !done.of_command {
             return Err(Failure::Error(message));
         }
         eprintln!("{message}");
@@ -62,6 +62,8 @@ pub struct Done {
     pub cpu_time: Option<Duration>,
     /// How long it took.
     pub elapsed: Duration,
+    /// Whether a command was sampled, which is over then and cannot be asked again.
+    pub of_command: bool,
     /// The exit status of the command that was run.
     pub command_status: Option<u8>,
     /// The event that was sampled.
@@ -130,6 +132,7 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
             .zip(cpu_after)
             .map(|(before, after)| after.saturating_sub(before)),
         elapsed,
+        of_command: plan.sampling.samples_command,
         command_status: None,
         event: recorder.stage.profile.events[0].name.clone(),
     };
@@ -332,7 +335,9 @@ pub fn features(events: &EventSet, clock: Clock) -> Result<Features, CliError> {
     Ok(features)
 }
 
-/// Finishes the file, if there is one and it has samples.
+/// Finishes the file, if there is one. Of a target that was idle there is none: it can be recorded
+/// again, and an older file of this name is worth more. A command is over, and whoever looks at its
+/// file next must not see that of another run.
 fn finish_file(
     recorder: &mut Recorder,
     stored: StoredNames,
@@ -344,8 +349,8 @@ fn finish_file(
         return Ok(None);
     };
     let name = output.name();
-    if done.samples == 0 && name != "-" {
-        return Ok(None); // an older file of this name stays as it is
+    if done.samples == 0 && !done.of_command && name != "-" {
+        return Ok(None);
     }
     let mut features = features(sampler.events(), sampler.clock())?;
     let files = recorder.stage.files.opened();

@@ -118,9 +118,12 @@ pub fn print(recorder: &Recorder, names: &Names, file: Option<&File>, verbose: b
 }
 
 /// The message for a recording without samples.
-pub fn no_samples(done: &Done) -> CliError {
+pub fn no_samples(done: &Done, wants_drawing: bool) -> CliError {
     let seconds = done.elapsed.as_secs_f64();
-    let message = CliError::new(format!("no samples in {seconds:.1} s of `{}`", done.event));
+    let mut message = CliError::new(format!("no samples in {seconds:.1} s of `{}`", done.event));
+    if wants_drawing {
+        message = message.cause("so there is nothing to draw");
+    }
     if done.lost > 0 {
         return message
             .cause(format!(

@@ -40,6 +40,34 @@ fn an_idle_process_gives_no_samples_and_keeps_the_older_file() {
 }
 
 #[test]
+fn a_command_without_samples_has_a_file_that_says_so() {
+    let place = Place::new();
+    fs::write(place.file("perf.data"), "older").unwrap();
+    let record = ["record", "-e", "page-faults", "-c", "1000000000"];
+    let run = |more: &[&str]| place.prof(&[&record[..], more].concat());
+    run(&["--", "sh", "-c", "exit 3"]).failed(3).says(&[
+        "no samples",
+        "`page-faults`",
+        "perf.data (0 samples)",
+    ]);
+    // what is reported next is not what was recorded before
+    assert_eq!(place.files(), ["perf.data", "perf.data.old"]);
+    place
+        .prof(&["report", "--stdio"])
+        .failed(1)
+        .says(&["has no samples"]);
+    run(&["--svg", "f.svg", "--", "true"])
+        .ok()
+        .says(&["no samples", "nothing to draw"]);
+    // a command that only tells how long is not what was asked about
+    let target = Running::start("sleep", &["60"]);
+    run(&["-p", &target.pid(), "--", "true"])
+        .failed(1)
+        .says(&["no samples"]);
+    assert_eq!(place.files(), ["perf.data", "perf.data.old"]);
+}
+
+#[test]
 fn events_that_do_not_exist() {
     let place = Place::new();
     place

@@ -45,3 +45,23 @@ fn samples_are_lost_out_loud() {
         .failed(1)
         .says(&["were lost", "did not fit into the ring buffer", "-m 4M"]);
 }
+
+#[test]
+fn every_fiftieth_page_fault_is_not_every_one() {
+    let place = Place::new();
+    let script = "for i in 1 2 3 4 5 6 7 8 9 10; do /bin/true $i; done";
+    let samples = |period: &str| {
+        let record = ["record", "-e", "page-faults", "-c", period];
+        place
+            .prof(&[&record[..], &["--", "sh", "-c", script]].concat())
+            .ok();
+        place.samples("perf.data")
+    };
+    let (each, fiftieth) = (samples("1"), samples("50"));
+    // Two runs need nearly as many pages, and what is left over in each process is not sampled.
+    assert!(each > 500, "{each}");
+    assert!(
+        (1..=each * 6 / 5 / 50).contains(&fiftieth),
+        "{fiftieth} of {each}"
+    );
+}
