@@ -423,12 +423,22 @@ impl Parser {
         if self.unsorted {
             self.entries.sort_by_key(|entry| entry.addr); // stable
         }
-        // Names have their places: a byte that is no character is replaced by one.
-        let names = String::from_utf8(self.names).unwrap_or_else(|error| {
-            let bytes = error.into_bytes().into_iter();
-            let ascii = bytes.map(|byte| if byte.is_ascii() { byte } else { b'?' });
-            ascii.map(char::from).collect()
-        });
+        // Names have their places: a byte that is no character is replaced by one. Halves of a
+        // character, at the end of a name and at the start of the next, are none either.
+        let entries = &self.entries;
+        let is_whole = |names: &str| {
+            let mut starts = entries.iter().map(|entry| entry.name as usize);
+            starts.all(|start| names.is_char_boundary(start))
+        };
+        let names = match String::from_utf8(self.names) {
+            Ok(names) if is_whole(&names) => names,
+            other => {
+                let bytes = other.map_or_else(|error| error.into_bytes(), String::into_bytes);
+                let ascii = bytes.into_iter();
+                let ascii = ascii.map(|byte| if byte.is_ascii() { byte } else { b'?' });
+                ascii.map(char::from).collect()
+            }
+        };
         Ok(KernelSymbols {
             names,
             entries: self.entries,
@@ -605,5 +615,13 @@ ffffffffc0200000 t mod_fn\t[mymod]
         for len in 0..notes.len() {
             assert_eq!(build_id_in_notes(&notes[..len]), None);
         }
+    }
+
+    #[test]
+    fn halves_of_a_character_in_two_names_do_not_become_one() {
+        let table = b"10 T Z\xca\n20 T \xb6\n30 T plain\n";
+        let symbols = KernelSymbols::parse(&table[..]).unwrap();
+        let names = symbols.entries.iter().map(|entry| symbols.name(entry));
+        assert_eq!(names.collect::<Vec<_>>(), ["Z?", "?", "plain"]);
     }
 }
