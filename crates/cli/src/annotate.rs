@@ -49,7 +49,7 @@ pub struct AnnotateArgs {
     pub no_source: bool,
 
     /// Source lines between the instructions (the default)
-    #[arg(long, hide = true)]
+    #[arg(long)]
     pub source: bool,
 
     /// First the source lines with the most samples
@@ -116,7 +116,7 @@ pub struct AnnotateArgs {
     pub modules: bool,
 
     /// Accepted because perf has it: the disassembler is built in
-    #[arg(long, value_name = "PATH", hide = true)]
+    #[arg(long, value_name = "PATH")]
     pub objdump: Option<std::path::PathBuf>,
 }
 

@@ -19,7 +19,7 @@ use crate::units;
     name = "prof",
     version,
     about,
-    max_term_width = 100,
+    max_term_width = 80,
     after_help = "Examples:\n  \
         prof record -p 4121 -d 10s              sample a process for ten seconds\n  \
         prof record -p 4121 -d 10s --svg f.svg  straight to a flame graph\n  \
@@ -44,7 +44,7 @@ pub enum Command {
     Report(Box<ReportArgs>),
     /// Print every sample, as perf script does
     Script(Box<ScriptArgs>),
-    /// Show the instructions of a function, and how many samples each has
+    /// Show the instructions of a function, with the samples of each
     Annotate(Box<AnnotateArgs>),
     /// Compare two recordings: what grew, what shrank, what is noise
     Diff(Box<DiffArgs>),
@@ -75,11 +75,11 @@ pub enum Command {
 /// `prof record`.
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "Examples:\n  \
-    prof record -F 99 -p 4121 -d 10s           a process, its threads and children\n  \
-    prof record -a -d 5s                       everything on this machine\n  \
-    prof record -p 4121 --svg flame.svg -d 10s a flame graph and no perf.data\n  \
-    prof record -p 4121 -- sleep 10            as perf users type it\n  \
-    prof record -e page-faults -c 1 -- ./prog  each page fault of a command")]
+    prof record -F 99 -p 4121 -d 10s            a process with its children\n  \
+    prof record -a -d 5s                        everything on this machine\n  \
+    prof record -p 4121 --svg flame.svg -d 10s  a flame graph and no perf.data\n  \
+    prof record -p 4121 -- sleep 10             as perf users type it\n  \
+    prof record -e page-faults -c 1 -- ./prog   each page fault of a command")]
 pub struct RecordArgs {
     #[command(flatten)]
     pub sampling: SamplingArgs,
@@ -131,7 +131,7 @@ pub struct RecordArgs {
     prof top -p 4121                a process, its threads and children\n  \
     prof top -a                     everything on this machine\n  \
     prof top -- ./server --port 80  run a command and watch it\n  \
-    prof top -p 4121 --batch -n 5   five plain tables, for a log or a dumb terminal\n  \
+    prof top -p 4121 --batch -n 5   five plain tables, for a log\n  \
     prof top -p 4121 --json         one object a line, for a program")]
 pub struct TopArgs {
     #[command(flatten)]
@@ -302,7 +302,7 @@ pub struct InputArgs {
     pub no_demangle: bool,
 
     /// Names as in the source (the default)
-    #[arg(long, hide = true)]
+    #[arg(long)]
     pub demangle: bool,
 
     /// Only this part: from,to in seconds of the recording's clock, or 10%-20%
@@ -333,7 +333,7 @@ pub struct InputArgs {
 /// `prof report`.
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "Examples:\n  \
-    prof report                              on a terminal: screens with keys, ? shows them\n  \
+    prof report                              on a terminal: screens, with keys\n  \
     prof report --stdio                      rows and call trees\n  \
     prof report --no-children -g none        just the functions, hottest first\n  \
     prof report --sort dso,sym -n            by library, with sample counts\n  \
@@ -355,7 +355,7 @@ pub struct ReportArgs {
     pub tui: bool,
 
     /// Rows for callers too, with what they called (the default)
-    #[arg(long, overrides_with = "no_children", hide = true)]
+    #[arg(long, overrides_with = "no_children")]
     pub children: bool,
 
     /// Only where the CPU was, not who called
@@ -434,7 +434,7 @@ pub struct ReportArgs {
     pub column_widths: Vec<usize>,
 
     /// One table for the events of a group (the default)
-    #[arg(long, overrides_with = "no_group", hide = true)]
+    #[arg(long, overrides_with = "no_group")]
     pub group: bool,
 
     /// A table for each event of a group
@@ -568,4 +568,93 @@ pub struct DemoArgs {
 
 pub(crate) fn time_slices(text: &str) -> Result<TimeSlices, String> {
     TimeSlices::parse(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Each command's help as it is printed where there is no terminal; `prof` itself has no name.
+    fn helps() -> BTreeMap<String, String> {
+        let mut command = Cli::command();
+        command.build();
+        let mut helps = BTreeMap::new();
+        helps.insert(String::new(), command.render_help().to_string());
+        for subcommand in command.get_subcommands_mut() {
+            let help = subcommand.render_help().to_string();
+            helps.insert(subcommand.get_name().to_owned(), help);
+        }
+        helps
+    }
+
+    #[test]
+    fn help_fits_a_terminal_of_80_columns() {
+        let helps = helps();
+        assert!(helps.len() > 10, "{:?}", helps.keys());
+        for (command, help) in helps {
+            let mut lines = help.lines();
+            let long = lines.find(|line| line.chars().count() > 80);
+            assert_eq!(long, None, "prof {command} --help");
+        }
+    }
+
+    #[test]
+    fn the_examples_of_help_are_command_lines() {
+        let mut examples = 0;
+        for (command, help) in helps() {
+            let Some((_, lines)) = help.split_once("Examples:\n") else {
+                continue;
+            };
+            for line in lines.lines().filter(|line| !line.is_empty()) {
+                let (typed, what) = line.trim().split_once("  ").expect(line);
+                assert!(!what.trim().is_empty(), "{line}");
+                let parsed = Cli::try_parse_from(typed.split(' '));
+                assert!(parsed.is_ok(), "{typed}: {}", parsed.unwrap_err());
+                assert!(typed.starts_with(format!("prof {command}").trim_end()));
+                examples += 1;
+            }
+        }
+        assert!(examples > 20, "{examples}");
+    }
+
+    #[test]
+    fn what_the_comparison_with_perf_calls_the_same_is_in_the_help() {
+        let helps = helps();
+        let document = include_str!("../../../docs/perf-compat.md");
+        let mut found = 0;
+        for section in document.split("\n## ").skip(1) {
+            let Some(help) = section.lines().next().and_then(|name| helps.get(name)) else {
+                continue;
+            };
+            let rows = section.lines().filter_map(|line| line.strip_prefix("| "));
+            for (options, here) in rows.filter_map(|row| row.split_once(" | ")) {
+                let offered = ["same", "accepted", "as for", "on", "0 or 1", "in the order"];
+                if !offered.iter().any(|word| here.starts_with(word)) {
+                    continue;
+                }
+                // `-e`, `--header-only`: every second part stands between backquotes
+                for option in options.split('`').skip(1).step_by(2) {
+                    let name = option.split(' ').next().unwrap_or_default();
+                    if !name.starts_with('-') {
+                        continue;
+                    }
+                    let ends = [' ', ',', '=', '[', '\n', ']'];
+                    let mut places = help.match_indices(name);
+                    let is_there = places.any(|(at, _)| {
+                        let before = help[..at].chars().next_back();
+                        let after = help[at + name.len()..].chars().next();
+                        before.is_none_or(|it| it.is_whitespace())
+                            && after.is_none_or(|it| ends.contains(&it))
+                    });
+                    assert!(is_there, "{name} of\n{help}");
+                    found += 1;
+                }
+            }
+        }
+        assert!(found > 80, "{found}");
+    }
 }

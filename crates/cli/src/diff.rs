@@ -22,11 +22,11 @@ use crate::units::thousands;
 /// `prof diff`.
 #[derive(clap::Args, Debug, Clone)]
 #[command(after_help = "Examples:\n  \
-    prof diff                            perf.data.old against perf.data\n  \
-    prof diff calm.data incident.data    what is different now\n  \
-    prof diff a.data b.data --hide-noise only what is more than sampling noise\n  \
-    prof diff a.data b.data c.data       b and c against a\n  \
-    prof diff a.data b.data --svg d.svg  a flame graph: red grew, blue shrank")]
+    prof diff                             perf.data.old against perf.data\n  \
+    prof diff calm.data incident.data     what is different now\n  \
+    prof diff a.data b.data --hide-noise  only what is more than noise\n  \
+    prof diff a.data b.data c.data        b and c against a\n  \
+    prof diff a.data b.data --svg d.svg   a flame graph: red grew, blue shrank")]
 pub struct DiffArgs {
     /// The recording before, and those to compare with it; with one file, perf.data.old is before.
     /// Default: perf.data.old and perf.data
