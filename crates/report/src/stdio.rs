@@ -1,6 +1,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::sync::mpsc::sync_channel;
+use std::thread;
 
 use prof_profile::{Names, Profile, Weight};
 
@@ -10,6 +12,10 @@ use crate::hist::{Row, Table};
 use crate::text::{push_blanks, push_number, push_percent, width};
 use crate::{Column, EventGroup, ReportOptions};
 
+/// So many rows are made into text at once.
+const BLOCK: usize = 128;
+/// So many blocks may wait to be written.
+const WAITING: usize = 2;
 const WIDTH_OF_UNRESOLVED: usize = 16; // the digits of an address
 
 /// Writes what `perf report --stdio` prints, one table per event that has samples.
@@ -180,16 +186,46 @@ impl<'t, 'a> TableText<'t, 'a> {
             self.write_header(out)?;
         }
         let rows = self.table.rows().iter();
-        let mut text = String::new();
-        for row in rows.filter(|&row| {
+        let shown = rows.filter(|&row| {
             self.table.percent(self.table.main_weight(row).period) >= options.percent_limit
-        }) {
-            self.push_row(&mut text, row);
-            out.write_all(text.as_bytes())?;
-            text.clear();
-            write_call_tree(out, self.table, row)?;
-        }
+        });
+        self.write_rows(out, &shown.collect::<Vec<_>>())?;
         write!(out, "\n\n")
+    }
+
+    /// Writes rows with their call trees. A second thread makes the text of every other block.
+    fn write_rows(&self, out: &mut dyn Write, rows: &[&Row]) -> io::Result<()> {
+        let blocks = rows.chunks(BLOCK);
+        let odd = blocks.clone().skip(1).step_by(2);
+        thread::scope(|scope| {
+            let (to_writer, texts) = sync_channel(WAITING);
+            if odd.len() > 0 {
+                scope.spawn(move || {
+                    let mut texts = odd.map(|rows| self.text_of(rows));
+                    let _ = texts.try_for_each(|text| to_writer.send(text)); // nobody reads on
+                });
+            }
+            for (index, rows) in blocks.enumerate() {
+                let text = match index % 2 {
+                    0 => self.text_of(rows),
+                    _ => texts.recv().unwrap_or_else(|_| self.text_of(rows)),
+                };
+                out.write_all(&text?)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn text_of(&self, rows: &[&Row]) -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        let mut line = String::new();
+        for row in rows {
+            self.push_row(&mut line, row);
+            text.write_all(line.as_bytes())?;
+            line.clear();
+            write_call_tree(&mut text, self.table, row)?;
+        }
+        Ok(text)
     }
 
     fn write_header(&self, out: &mut dyn Write) -> io::Result<()> {
