@@ -9,6 +9,7 @@ mod foreign; // other machines, other versions of perf
 mod kernels; // names from the right file only
 mod lab; // a program to record, and what prints about a recording
 mod matrix; // every kind of file that perf writes
+mod orders; // rows and their order, by keys, columns and filters
 mod others; // what perf and inferno make of our files
 mod rules; // where `prof` says something else than perf, and why
 mod script; // `perf script` beside `prof script`
