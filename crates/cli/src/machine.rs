@@ -1,9 +1,17 @@
 //! The machine of a recording: whether its user stacks can be unwound here.
 
+use std::borrow::Cow;
+
 use prof_event::UserRegs;
 use prof_event::abi::{X86_USER_REGS, aarch64_reg};
 use prof_model::VirtAddr;
 use prof_perfdata::Features;
+
+/// The first of `PERF_REG_X86_*`.
+const X86_NAMES: [&str; 16] = [
+    "AX", "BX", "CX", "DX", "SI", "DI", "BP", "SP", "IP", "FLAGS", "CS", "SS", "DS", "ES", "FS",
+    "GS",
+];
 
 /// Where samples were taken, as far as it matters for their registers.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +40,28 @@ impl Machine {
             Some(arch) => arch == "x86_64",
             None => regs.mask & !X86_USER_REGS == 0,
         }
+    }
+
+    /// What perf calls a register.
+    pub fn register_name(&self, number: u32) -> Cow<'static, str> {
+        let name = match self.arch.as_deref() {
+            Some("aarch64" | "aarch64_be") => match number {
+                0..=29 => return format!("x{number}").into(),
+                aarch64_reg::LR => "lr",
+                aarch64_reg::SP => "sp",
+                aarch64_reg::PC => "pc",
+                46 => "vg",
+                _ => "unknown",
+            },
+            Some("x86_64" | "i686" | "i386") | None => match number {
+                0..16 => X86_NAMES[number as usize],
+                16..24 => return format!("R{}", number - 8).into(),
+                32..64 => return format!("XMM{}", (number - 32) / 2).into(),
+                _ => "unknown",
+            },
+            Some(_) => return format!("r{number}").into(),
+        };
+        name.into()
     }
 
     /// The instruction that ran, or that entered the kernel, on a machine that cannot be unwound.

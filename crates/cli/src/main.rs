@@ -28,6 +28,8 @@ mod report;
 mod sampling; // whom to sample, what and how often
 mod screens; // what top and report share on a terminal
 mod script;
+mod script_events; // the records beside the samples
+mod script_extras; // what few samples have
 mod selection; // which samples are read
 mod signals; // Ctrl-C
 mod stage; // from a record to a place in the profile

@@ -120,21 +120,6 @@ const INSTEAD: &[(&str, &[&str], &str)] = &[
     (
         "script",
         &[
-            "--show-task-events",
-            "--show-mmap-events",
-            "--show-switch-events",
-            "--show-namespace-events",
-            "--show-lost-events",
-            "--show-bpf-events",
-            "--show-cgroup-events",
-            "--show-round-events",
-            "--show-text-poke-events",
-        ],
-        "only samples are printed; `perf script` with this option reads our files too",
-    ),
-    (
-        "script",
-        &[
             "-s",
             "--script",
             "-g",

@@ -7,9 +7,9 @@ use std::thread;
 
 use prof_event::Record;
 use prof_event::abi::event_type;
-use prof_model::{Resolution, VirtAddr};
+use prof_model::{Cpu, Resolution, VirtAddr};
 use prof_perfdata::{Item, Recording, TracingData};
-use prof_profile::{ScriptFrame, ScriptSample};
+use prof_profile::{ScriptExtras, ScriptFrame, ScriptHead, ScriptSample};
 use prof_report::{ScriptFields, ScriptOptions, ScriptWriter};
 
 use crate::args::ScriptArgs;
@@ -17,6 +17,8 @@ use crate::error::{CliError, Outcome};
 use crate::header;
 use crate::input::{self, Input};
 use crate::sampling;
+use crate::script_events::{self, OtherRecords};
+use crate::script_extras::{check_recorded, extras};
 use crate::selection::{Selection, Wanted};
 use crate::stage::Keep;
 use crate::trace::Tracepoints;
@@ -51,6 +53,9 @@ pub fn run(args: &ScriptArgs) -> Outcome {
         ..
     } = input::read(&args.input, wanted(args))?;
     let selection = Selection::new(&mut recording, &args.input, Wanted::default())?;
+    if let Some(text) = &args.fields {
+        check_recorded(text, recording.events().events())?;
+    }
     let namer = RefCell::new(namer);
     let profile = stage.profile;
     let options = ScriptOptions {
@@ -80,11 +85,23 @@ pub fn run(args: &ScriptArgs) -> Outcome {
         is_delta: args.deltatime,
         start: None,
     };
+    let others = OtherRecords::new(args);
     let (comms, pids, tids) = (&args.input.comms, &args.input.pid, &args.input.tid);
     let mut visit =
-        |item: Item<'_>, batch: &mut Vec<ScriptSample>| {
+        |item: Item<'_>, batch: &mut Vec<Printed>| {
             stage.take_as(item.events, &item.decoded, item.chain_end, Keep::Nothing);
             let Record::Sample(sample) = &item.decoded.record else {
+                let cpu = item.decoded.id.cpu.map(Cpu);
+                let is_on = |cpus: &Vec<Cpu>| cpu.is_some_and(|cpu| cpus.contains(&cpu));
+                if others.wants(&item.raw) && cpus.as_ref().is_none_or(is_on) {
+                    batch.push(Printed::Other {
+                        event: item.decoded.event as u16,
+                        head: others.head(&item.raw, &item.decoded, &stage, &mut clock),
+                        text: script_events::text(&item.raw, &item.decoded.record, |addr| {
+                            namer.borrow_mut().kernel_function(&stage, addr)
+                        }),
+                    });
+                }
                 return;
             };
             if !selection.has(sample.time) {
@@ -139,8 +156,12 @@ pub fn run(args: &ScriptArgs) -> Outcome {
                         namer.borrow_mut().kernel_function(&stage, addr)
                     })
                 }),
+                extras: match args.fields {
+                    Some(_) => extras(sample, &event.attr, &item.raw, &stage.machine),
+                    None => ScriptExtras::default(),
+                },
             };
-            batch.push(script);
+            batch.push(Printed::Sample(script));
         };
     let printed = thread::scope(|scope| -> Result<io::Result<()>, CliError> {
         let (to_printer, batches) = sync_channel(WAITING);
@@ -168,23 +189,42 @@ pub fn run(args: &ScriptArgs) -> Outcome {
     Ok(0)
 }
 
-fn print(writer: &ScriptWriter<'_>, batches: &Receiver<Vec<ScriptSample>>) -> io::Result<()> {
+/// What is printed.
+#[allow(clippy::large_enum_variant)] // nearly all are samples
+enum Printed {
+    Sample(ScriptSample),
+    /// A record beside the samples.
+    Other {
+        event: u16,
+        head: Option<ScriptHead>,
+        text: String,
+    },
+}
+
+fn print(writer: &ScriptWriter<'_>, batches: &Receiver<Vec<Printed>>) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(OUTPUT, io::stdout().lock());
-    for sample in batches.iter().flatten() {
-        writer.write(&mut out, &sample)?;
+    for printed in batches.iter().flatten() {
+        match printed {
+            Printed::Sample(sample) => writer.write(&mut out, &sample)?,
+            Printed::Other { event, head, text } => {
+                let start = head.map(|head| writer.start(event, &head));
+                writeln!(out, "{}{text}", start.unwrap_or_default())?;
+            }
+        }
     }
     out.flush()
 }
 
 /// What times are counted from.
-struct Clock {
+pub struct Clock {
     is_relative: bool,
     is_delta: bool,
     start: Option<u64>,
 }
 
 impl Clock {
-    fn shown(&mut self, time: u64) -> u64 {
+    /// A time as it is printed.
+    pub fn shown(&mut self, time: u64) -> u64 {
         if !(self.is_relative || self.is_delta) {
             return time;
         }

@@ -4,7 +4,7 @@ use prof_model::{BuildId, CpuMode, FileId, Pid, Tid};
 
 use crate::abi::{misc, record, sample};
 use crate::attr::EventAttr;
-use crate::bytes::{Reader, Short};
+use crate::bytes::{Reader, Short, Words};
 use crate::sample::{ReadValues, Sample};
 
 /// Bytes of a record's header: type, misc and size.
@@ -171,10 +171,25 @@ pub struct Ksymbol<'a> {
     pub addr: u64,
     /// Bytes.
     pub len: u32,
+    /// 1: a BPF program, 2: code that the kernel made elsewhere.
+    pub kind: u16,
     /// Whether it is gone from here on.
     pub unregister: bool,
     /// Its name.
     pub name: &'a [u8],
+}
+
+/// A BPF program that was loaded or unloaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BpfEvent<'a> {
+    /// 1: loaded, 2: unloaded.
+    pub kind: u16,
+    /// None are known.
+    pub flags: u16,
+    /// The program's number.
+    pub id: u32,
+    /// A hash of its instructions.
+    pub tag: &'a [u8],
 }
 
 /// A decoded record.
@@ -222,6 +237,35 @@ pub enum Record<'a> {
         out: bool,
         /// Although it could have gone on.
         preempted: bool,
+        /// Who runs next, or ran before; in SWITCH_CPU_WIDE.
+        other: Option<(Pid, Tid)>,
+    },
+    /// NAMESPACES: in which a thread lives from here on.
+    Namespaces {
+        /// Its process.
+        pid: Pid,
+        /// The thread.
+        tid: Tid,
+        /// Device and inode of each: net, uts, ipc, pid, user, mnt, cgroup.
+        links: Words<'a>,
+    },
+    /// CGROUP: a control group has a number.
+    Cgroup {
+        /// The number.
+        id: u64,
+        /// Its path below the root of all.
+        path: &'a [u8],
+    },
+    /// BPF_EVENT.
+    BpfEvent(BpfEvent<'a>),
+    /// TEXT_POKE: the kernel changed its own code.
+    TextPoke {
+        /// Where.
+        addr: u64,
+        /// What was there.
+        old: &'a [u8],
+        /// What is there now.
+        new: &'a [u8],
     },
     /// KSYMBOL.
     Ksymbol(Ksymbol<'a>),
@@ -300,13 +344,46 @@ pub(crate) fn decode_body<'a>(
         record::SWITCH | record::SWITCH_CPU_WIDE => Record::Switch {
             out: raw.misc & misc::SWITCH_OUT != 0,
             preempted: raw.misc & misc::SWITCH_OUT_PREEMPT != 0,
+            other: match raw.kind {
+                record::SWITCH => None,
+                _ => Some(pid_tid(&mut reader)?),
+            },
         },
+        record::NAMESPACES => {
+            let (pid, tid) = pid_tid(&mut reader)?;
+            let count = reader.u64()?;
+            Record::Namespaces {
+                pid,
+                tid,
+                links: reader.words(count.checked_mul(2).ok_or(Short)?)?,
+            }
+        }
+        record::CGROUP => Record::Cgroup {
+            id: reader.u64()?,
+            path: reader.c_string(),
+        },
+        record::BPF_EVENT => Record::BpfEvent(BpfEvent {
+            kind: reader.u16()?,
+            flags: reader.u16()?,
+            id: reader.u32()?,
+            tag: reader.bytes(8)?,
+        }),
+        record::TEXT_POKE => {
+            let addr = reader.u64()?;
+            let (old, new) = (reader.u16()?, reader.u16()?);
+            Record::TextPoke {
+                addr,
+                old: reader.bytes(usize::from(old))?,
+                new: reader.bytes(usize::from(new))?,
+            }
+        }
         record::KSYMBOL => {
             let (addr, len) = (reader.u64()?, reader.u32()?);
-            let (_kind, flags) = (reader.u16()?, reader.u16()?);
+            let (kind, flags) = (reader.u16()?, reader.u16()?);
             Record::Ksymbol(Ksymbol {
                 addr,
                 len,
+                kind,
                 unregister: flags & 1 != 0,
                 name: reader.c_string(),
             })

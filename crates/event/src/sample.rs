@@ -9,7 +9,7 @@ use crate::record::RawRecord;
 
 /// What the kernel saw when the event fired. Fields that the attr did not ask for are empty.
 ///
-/// The fields behind the stack copy (weights, data source, physical addresses) are not decoded.
+/// Few want what comes behind the stack copy: [`Sample::extras`] decodes that when asked.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample<'a> {
     /// In which mode the CPU was.
@@ -40,6 +40,28 @@ pub struct Sample<'a> {
     pub user_regs: Option<UserRegs<'a>>,
     /// The top of the user stack.
     pub user_stack: Option<UserStack<'a>>,
+    /// Branches taken before, each from, to and flags; the newest first.
+    pub branches: Option<Words<'a>>,
+    behind: &'a [u8], // the stack copy
+}
+
+/// What a sample has behind the stack copy. Fields that the attr did not ask for are empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extras<'a> {
+    /// What it cost, in the event's own unit.
+    pub weight: Option<u64>,
+    /// How long the instruction took, where the weight has parts.
+    pub latency: Option<u16>,
+    /// `perf_mem_data_src`.
+    pub data_src: Option<u64>,
+    /// Registers of the code that was interrupted, the kernel's or the user's.
+    pub intr_regs: Option<UserRegs<'a>>,
+    /// The physical address of the data.
+    pub phys_addr: Option<u64>,
+    /// Bytes of the page that the data is in.
+    pub data_page_size: Option<u64>,
+    /// Bytes of the page that the instruction is in.
+    pub code_page_size: Option<u64>,
 }
 
 /// The counter of the event, or those of all events of its group.
@@ -157,6 +179,8 @@ impl<'a> Sample<'a> {
             raw: None,
             user_regs: None,
             user_stack: None,
+            branches: None,
+            behind: &[],
         };
         if has(sample::IDENTIFIER) {
             this.id = Some(reader.u64()?);
@@ -203,7 +227,7 @@ impl<'a> Sample<'a> {
             if attr.branch_sample_type & branch::HW_INDEX != 0 {
                 reader.u64()?;
             }
-            reader.words(count.checked_mul(3).ok_or(Short)?)?;
+            this.branches = Some(reader.words(count.checked_mul(3).ok_or(Short)?)?);
         }
         if has(sample::REGS_USER) {
             let abi = reader.u64()?;
@@ -226,7 +250,54 @@ impl<'a> Sample<'a> {
                 });
             }
         }
+        this.behind = reader.rest();
         Ok(this)
+    }
+
+    /// Decodes what comes behind the stack copy.
+    ///
+    /// # Errors
+    /// [`Short`] where a field is missing.
+    pub fn extras(&self, attr: &EventAttr) -> Result<Extras<'a>, Short> {
+        let has = |bit: u64| attr.sample_type & bit != 0;
+        let mut reader = Reader::new(self.behind);
+        let mut extras = Extras::default();
+        if has(sample::WEIGHT_STRUCT) {
+            let word = reader.u64()?;
+            extras.weight = Some(word & 0xffff_ffff);
+            extras.latency = Some((word >> 32) as u16);
+        } else if has(sample::WEIGHT) {
+            extras.weight = Some(reader.u64()?);
+        }
+        if has(sample::DATA_SRC) {
+            extras.data_src = Some(reader.u64()?);
+        }
+        if has(sample::TRANSACTION) {
+            reader.u64()?;
+        }
+        if has(sample::REGS_INTR) {
+            let abi = reader.u64()?;
+            if abi != 0 {
+                extras.intr_regs = Some(UserRegs {
+                    abi,
+                    mask: attr.sample_regs_intr,
+                    values: reader.words(u64::from(attr.sample_regs_intr.count_ones()))?,
+                });
+            }
+        }
+        if has(sample::PHYS_ADDR) {
+            extras.phys_addr = Some(reader.u64()?);
+        }
+        if has(sample::CGROUP) {
+            reader.u64()?;
+        }
+        if has(sample::DATA_PAGE_SIZE) {
+            extras.data_page_size = Some(reader.u64()?);
+        }
+        if has(sample::CODE_PAGE_SIZE) {
+            extras.code_page_size = Some(reader.u64()?);
+        }
+        Ok(extras)
     }
 
     /// The callchain's addresses with the mode in which each ran, markers removed. Without a

@@ -377,6 +377,7 @@ mod tests {
         let mut tracker = Tracker::default();
         let at = |unregister| {
             Record::Ksymbol(Ksymbol {
+                kind: 1,
                 addr: 0xffff_ffff_c000_0000,
                 len: 0x100,
                 unregister,
@@ -404,6 +405,7 @@ mod tests {
         ));
         tracker.apply(&kernel_mmap("[ext4]", 0xffff_ffff_8180_0000));
         tracker.apply(&Record::Ksymbol(Ksymbol {
+            kind: 1,
             addr: 0xffff_ffff_c000_0000,
             len: 0x100,
             unregister: false,

@@ -264,7 +264,7 @@ where
             return Ok(());
         };
         match raw.kind {
-            record::FINISHED_ROUND => return self.finish_round(),
+            record::FINISHED_ROUND => return self.finish_round(place),
             record::HEADER_ATTR
             | record::HEADER_FEATURE
             | record::HEADER_BUILD_ID
@@ -294,7 +294,8 @@ where
             .deliver(raw.bytes, sample, told, &mut self.visit)
     }
 
-    fn finish_round(&mut self) -> Result<(), E> {
+    /// Delivers what a round lets out, and then the record that ends it, at `place`.
+    fn finish_round(&mut self, place: Place) -> Result<(), E> {
         for waiting in self.queue.finish_round() {
             let bytes = self.chunks.from(waiting.place);
             let told = (&mut self.tally, &mut self.counters);
@@ -302,7 +303,14 @@ where
                 .deliver(bytes, waiting.sample, told, &mut self.visit)?;
             self.chunks.release(waiting.place.chunk);
         }
-        Ok(())
+        if self.context.events.events().is_empty() {
+            return Ok(());
+        }
+        let (bytes, told) = (
+            self.chunks.from(place),
+            (&mut self.tally, &mut self.counters),
+        );
+        self.context.deliver(bytes, 0, told, &mut self.visit)
     }
 }
 

@@ -18,6 +18,6 @@ pub use detail::{Detail, DetailId};
 pub use frame::{FrameId, FrameKey};
 pub use names::Names;
 pub use profile::{EventInfo, Losses, Profile, Sample, SampleKey, Weight};
-pub use script::{ScriptFrame, ScriptSample};
+pub use script::{ScriptBranch, ScriptExtras, ScriptFrame, ScriptHead, ScriptRegs, ScriptSample};
 pub use self_samples::SelfSamples;
 pub use stack::{StackFrames, StackId, StackTable};

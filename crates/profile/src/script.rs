@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use prof_model::{CommId, Cpu, Pid, Tid, VirtAddr};
 
 use crate::FrameId;
@@ -27,6 +29,70 @@ pub struct ScriptSample {
     pub frames: Vec<ScriptFrame>,
     /// A tracepoint's fields, as `key=value` text.
     pub trace: Option<String>,
+    /// What few samples have.
+    pub extras: ScriptExtras,
+}
+
+/// What is printed of a sample only when asked for; empty where it was not recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScriptExtras {
+    /// perf's letters for the mode of the CPU and what else a record's header says.
+    pub misc: &'static str,
+    /// What it cost, in the event's own unit.
+    pub weight: Option<u64>,
+    /// How long the instruction took.
+    pub latency: Option<u16>,
+    /// Registers of the interrupted code.
+    pub intr_regs: Option<ScriptRegs>,
+    /// Registers of the user code.
+    pub user_regs: Option<ScriptRegs>,
+    /// Branches taken before, the newest first.
+    pub branches: Vec<ScriptBranch>,
+    /// The physical address of the data.
+    pub phys_addr: Option<u64>,
+    /// Bytes of the page that the data is in.
+    pub data_page_size: Option<u64>,
+    /// Bytes of the page that the instruction is in.
+    pub code_page_size: Option<u64>,
+}
+
+/// Registers with their names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptRegs {
+    /// 1: a 32-bit program, 2: a 64-bit program.
+    pub abi: u64,
+    /// In the order of their numbers.
+    pub values: Vec<(Cow<'static, str>, u64)>,
+}
+
+/// A branch that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScriptBranch {
+    /// The branch instruction.
+    pub from: u64,
+    /// Where it led.
+    pub to: u64,
+    /// `perf_branch_entry`'s word of bits.
+    pub flags: u64,
+}
+
+/// Whom and when a line of `script` is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScriptHead {
+    /// The thread that is named, where it has a name.
+    pub comm: Option<CommId>,
+    /// That thread.
+    pub named: Tid,
+    /// The process.
+    pub pid: Pid,
+    /// The thread.
+    pub tid: Tid,
+    /// Where, if recorded.
+    pub cpu: Option<Cpu>,
+    /// When, if recorded.
+    pub time: Option<u64>,
+    /// As in [`ScriptExtras::misc`].
+    pub misc: &'static str,
 }
 
 /// A frame of one sample, which unlike an aggregated one still has its place in the process.

@@ -26,6 +26,7 @@ mod options; // what a report can be asked
 mod place; // frames with inlined functions, symbols in the order of their names
 mod rows; // which row counts a sample
 mod script; // one sample at a time
+mod script_extras; // what few samples have
 mod statistics; // what is more than chance
 mod stdio; // the whole report as text
 mod summary; // the hottest functions and how far to trust them

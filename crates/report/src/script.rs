@@ -4,8 +4,9 @@ use std::io::{self, Write};
 use std::ops::Range;
 
 use prof_model::VirtAddr;
-use prof_profile::{FrameId, Names, Profile, ScriptFrame, ScriptSample};
+use prof_profile::{FrameId, Names, Profile, ScriptFrame, ScriptHead, ScriptSample};
 
+use crate::script_extras;
 use crate::text::{printable, push_blanks, push_hex, push_number, width};
 use crate::{PlaceId, Places, SymbolKind};
 
@@ -40,9 +41,27 @@ pub enum ScriptField {
     SrcLine,
     /// Period.
     Period,
+    /// Registers of the interrupted code.
+    IntrRegs,
+    /// Registers of the user code.
+    UserRegs,
+    /// The branches before.
+    Branches,
+    /// Physical data address.
+    PhysAddr,
+    /// Size of the data's page.
+    DataPageSize,
+    /// Size of the code's page.
+    CodePageSize,
+    /// What it cost.
+    Weight,
+    /// How long the instruction took.
+    Latency,
+    /// The mode of the CPU, in letters.
+    Misc,
 }
 
-const FIELDS: [(&str, ScriptField); 14] = [
+const FIELDS: [(&str, ScriptField); 23] = [
     ("comm", ScriptField::Comm),
     ("tid", ScriptField::Tid),
     ("pid", ScriptField::Pid),
@@ -57,13 +76,23 @@ const FIELDS: [(&str, ScriptField); 14] = [
     ("symoff", ScriptField::SymOff),
     ("srcline", ScriptField::SrcLine),
     ("period", ScriptField::Period),
+    ("iregs", ScriptField::IntrRegs),
+    ("uregs", ScriptField::UserRegs),
+    ("brstack", ScriptField::Branches),
+    ("phys_addr", ScriptField::PhysAddr),
+    ("data_page_size", ScriptField::DataPageSize),
+    ("code_page_size", ScriptField::CodePageSize),
+    ("weight", ScriptField::Weight),
+    ("ins_lat", ScriptField::Latency),
+    ("misc", ScriptField::Misc),
 ];
 
 /// A field that `script` does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "unknown field `{field}`; known are comm, tid, pid, time, cpu, event, trace, ip, sym, dso, \
-         addr, symoff, srcline, period"
+         addr, symoff, srcline, period, iregs, uregs, brstack, phys_addr, data_page_size, \
+         code_page_size, weight, ins_lat, misc"
 )]
 pub struct UnknownField {
     /// The field as given.
@@ -72,7 +101,7 @@ pub struct UnknownField {
 
 /// A set of fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ScriptFields(u16);
+pub struct ScriptFields(u32);
 
 impl ScriptFields {
     /// What is printed for an event unless asked otherwise: tracepoints have their fields instead
@@ -235,7 +264,20 @@ impl<'a> ScriptWriter<'a> {
         let is_chain = has_callchain && fields.has(ScriptField::Ip);
         let mut line = self.line.take();
         line.clear();
-        self.push_head(&mut line, sample, fields, is_chain);
+        let head = ScriptHead {
+            comm: sample.comm,
+            named: sample.tid,
+            pid: sample.pid,
+            tid: sample.tid,
+            cpu: sample.cpu,
+            time: sample.time,
+            misc: sample.extras.misc,
+        };
+        self.push_head(&mut line, &head, fields, is_chain);
+        if fields.has(ScriptField::Period) {
+            push_number(&mut line, sample.period, 10, b' ');
+            line.push(' ');
+        }
         if fields.has(ScriptField::Event) {
             let missing = self.event_width - event.name.len();
             push_blanks(&mut line, missing);
@@ -250,39 +292,52 @@ impl<'a> ScriptWriter<'a> {
         if let Some(VirtAddr(addr)) = sample.addr
             && fields.has(ScriptField::Addr)
         {
-            let _ = write!(line, "{addr:>16x} ");
+            let _ = write!(line, "{addr:>16x}");
         }
+        script_extras::before_code(&mut line, &sample.extras, fields);
         if is_chain {
             line.push('\n');
             let frames = sample.frames.iter().take(self.options.max_stack);
             for frame in frames {
                 self.chain_frame(&mut line, frame, fields);
             }
-            line.push('\n');
-        } else {
-            if fields.has(ScriptField::Ip) {
-                self.single_frame(&mut line, sample, fields);
-            }
-            line.push('\n');
+        } else if fields.has(ScriptField::Ip) {
+            self.single_frame(&mut line, sample, fields);
         }
+        script_extras::behind_code(&mut line, &sample.extras, fields);
+        line.push('\n');
         let result = out.write_all(line.as_bytes());
         self.line.replace(line);
         result
     }
 
-    /// Who, where and when, up to the period.
+    /// How the line of a record beside the samples of `event` begins.
+    pub fn start(&self, event: u16, head: &ScriptHead) -> String {
+        let event = self.profile.events.get(usize::from(event));
+        let has_callchain = event.is_some_and(|event| event.has_callchain);
+        let fields = self.options.fields.unwrap_or_else(|| {
+            let is_tracepoint = event.is_some_and(|event| event.is_tracepoint);
+            ScriptFields::default_for(is_tracepoint, has_callchain)
+        });
+        let is_chain = has_callchain && self.options.callchains && fields.has(ScriptField::Ip);
+        let mut line = String::new();
+        self.push_head(&mut line, head, fields, is_chain);
+        line
+    }
+
+    /// Who, where and when.
     fn push_head(
         &self,
         line: &mut String,
-        sample: &ScriptSample,
+        head: &ScriptHead,
         fields: ScriptFields,
         is_chain: bool,
     ) {
         if fields.has(ScriptField::Comm) {
-            let name = sample.comm.map(|comm| self.profile.comms.display(comm));
+            let name = head.comm.map(|comm| self.profile.comms.display(comm));
             let comm = match &name {
                 Some(name) => printable(name),
-                None => format!(":{}", sample.tid).into(),
+                None => format!(":{}", head.named).into(),
             };
             if !is_chain {
                 push_blanks(line, 16_usize.saturating_sub(width(&comm)));
@@ -290,7 +345,7 @@ impl<'a> ScriptWriter<'a> {
             line.push_str(&comm);
             line.push(' ');
         }
-        let (pid, tid) = (sample.pid.0, sample.tid.0);
+        let (pid, tid) = (head.pid.0, head.tid.0);
         match (fields.has(ScriptField::Pid), fields.has(ScriptField::Tid)) {
             (true, true) => {
                 let _ = write!(line, "{pid:>5}/{tid:<5} ");
@@ -299,14 +354,17 @@ impl<'a> ScriptWriter<'a> {
             (false, true) => push_id(line, tid),
             (false, false) => {}
         }
-        if let Some(cpu) = sample.cpu
+        if let Some(cpu) = head.cpu
             && fields.has(ScriptField::Cpu)
         {
             line.push('[');
             push_number(line, cpu.0.into(), 3, b'0');
             line.push_str("] ");
         }
-        if let Some(time) = sample.time
+        if fields.has(ScriptField::Misc) {
+            let _ = write!(line, "{:<6}", head.misc);
+        }
+        if let Some(time) = head.time
             && fields.has(ScriptField::Time)
         {
             let (seconds, nanos) = (time / 1_000_000_000, time % 1_000_000_000);
@@ -318,10 +376,6 @@ impl<'a> ScriptWriter<'a> {
                 push_number(line, nanos / 1000, 6, b'0');
             }
             line.push_str(": ");
-        }
-        if fields.has(ScriptField::Period) {
-            push_number(line, sample.period, 10, b' ');
-            line.push(' ');
         }
     }
 

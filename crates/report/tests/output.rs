@@ -4,7 +4,7 @@ mod common;
 
 use common::{MAIN, Maker, Recording, Who};
 use prof_model::{ChainEnd, Cpu, Pid, Reason, Tid, VirtAddr};
-use prof_profile::{EventInfo, ScriptFrame, ScriptSample};
+use prof_profile::{EventInfo, ScriptExtras, ScriptFrame, ScriptSample};
 use prof_report::{
     Filter, FlameGraphOptions, FoldedOptions, ScriptFields, ScriptOptions, ScriptWriter,
     StackWeight, fold, summarize, write_flame_graph, write_summary,
@@ -171,6 +171,7 @@ fn script_sample(maker: Maker) -> (Recording, ScriptSample) {
         ip: VirtAddr(0x5500_0000_1010),
         addr: None,
         frames,
+        extras: ScriptExtras::default(),
         trace: None,
     };
     (recording, sample)

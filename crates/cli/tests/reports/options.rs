@@ -15,10 +15,7 @@ fn an_option_of_perf_that_is_not_offered_is_refused_with_what_to_do_instead() {
             ["`--nonsense`", "prof record --help"],
         ),
         ("report -D", ["`-D`", "prof script"]),
-        (
-            "script --show-task-events",
-            ["`--show-task-events`", "perf script"],
-        ),
+        ("script --dlfilter=x.so", ["`--dlfilter`", "prof script"]),
         ("annotate --tui", ["`--tui`", "less"]),
         ("buildid-list -m", ["`-m`", "/proc/kallsyms"]),
         ("report --nonsense", ["unexpected argument", "--nonsense"]),

@@ -13,6 +13,7 @@ mod orders; // rows and their order, by keys, columns and filters
 mod others; // what perf and inferno make of our files
 mod rules; // where `prof` says something else than perf, and why
 mod script; // `perf script` beside `prof script`
+mod script_events; // the records beside the samples
 mod table; // `perf report` beside `prof report`
 
 #[allow(dead_code)] // of the end-to-end tests

@@ -8,7 +8,9 @@ use prof_model::{
     ChainEnd, Cpu, CpuMode, Dso, DsoId, DsoKind, InlineFrame, Pid, Reason, Resolution, Symbol,
     SymbolSource, Tid, VirtAddr,
 };
-use prof_profile::{EventInfo, FrameKey, Names, Profile, Sample, ScriptFrame, ScriptSample};
+use prof_profile::{
+    EventInfo, FrameKey, Names, Profile, Sample, ScriptExtras, ScriptFrame, ScriptSample,
+};
 
 /// A profile, and the names of its frames by where they are looked up.
 pub struct Recording {
@@ -117,6 +119,7 @@ pub fn parse_script(text: &str) -> Recording {
             addr: None,
             frames: frames.iter().map(frame).collect(),
             trace: None,
+            extras: ScriptExtras::default(),
         });
     }
     let names = Names::build(&profile, |dso, addrs| {
