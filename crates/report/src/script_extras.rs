@@ -11,12 +11,12 @@ pub(crate) fn before_code(line: &mut String, extras: &ScriptExtras, fields: Scri
     if fields.has(ScriptField::Weight)
         && let Some(weight) = extras.weight
     {
-        let _ = write!(line, "{weight:>16} ");
+        let _ = write!(line, "{weight:>16}");
     }
     if fields.has(ScriptField::Latency)
         && let Some(latency) = extras.latency
     {
-        let _ = write!(line, "{latency:>16} ");
+        let _ = write!(line, "{latency:>16}");
     }
 }
 
