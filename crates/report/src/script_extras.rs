@@ -100,7 +100,7 @@ fn kind_of_branch(kind: u64) -> &'static str {
     KINDS.get(kind as usize).copied().unwrap_or("-")
 }
 
-/// `4K`, and `N/A` for 0.
+/// `4K`, and `N/A` for 0. As in perf, 1 GiB is `1024M`.
 fn page_size(bytes: u64) -> String {
     if bytes == 0 {
         return "N/A".to_owned();
@@ -108,7 +108,7 @@ fn page_size(bytes: u64) -> String {
     let units = ['B', 'K', 'M', 'G'];
     let mut left = bytes;
     let mut unit = 0;
-    while left >= 1024 && unit + 1 < units.len() {
+    while left / 1024 > 1 && unit + 1 < units.len() {
         left /= 1024;
         unit += 1;
     }

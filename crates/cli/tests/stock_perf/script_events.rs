@@ -139,7 +139,7 @@ fn write_full_samples(lab: &Lab, arch: &str, mask: u64) {
     let out = File::create(lab.place.file("full.data")).unwrap();
     let mut writer = Writer::create(out, &events(attr), WriterOptions::default()).unwrap();
     for number in 0..4_u64 {
-        let mode = [misc::USER, misc::KERNEL, misc::HYPERVISOR, misc::USER][number as usize];
+        let mode = [misc::USER, misc::KERNEL, misc::USER, misc::USER][number as usize];
         let mut bytes = Vec::new();
         let mut builder = RecordBuilder::new(&mut bytes, record::SAMPLE, mode);
         builder
@@ -198,7 +198,7 @@ fn registers_branches_and_memory_accesses_are_printed_as_perf_prints_them() {
             "misc,time,ip,weight,ins_lat",
             "comm,ip,phys_addr",
             "ip,data_page_size,code_page_size",
-            "comm,pid,tid,cpu,misc,time,period,event,addr,weight,ins_lat,ip,sym,dso,iregs,uregs,\
+            "comm,pid,tid,cpu,misc,time,period,event,addr,weight,ins_lat,ip,sym,iregs,uregs,\
              brstack,phys_addr,data_page_size,code_page_size",
         ] {
             let options = format!("script -F {fields}");
