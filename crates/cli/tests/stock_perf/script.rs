@@ -173,8 +173,17 @@ fn chains(
             theirs_left.next();
             continue;
         }
-        if other.module.is_empty() && frame.address == other.address && frame.name == other.name {
+        if other.module.is_empty() && frame.address == other.address {
             explained.rules.insert(Rule::TracepointsOfPipe);
+            if frame.name != other.name {
+                // perf leaves out the offset 0 by which one sees that it looked up the return address
+                let differs = "other names of one instruction";
+                assert!(
+                    index > 0,
+                    "{file}: {differs}\nprof {frame:?}\nperf {other:?}"
+                );
+                explained.add(Rule::ReturnAddress, [frame.name, other.name]);
+            }
             theirs_left.next();
             continue;
         }
