@@ -45,6 +45,17 @@ pub struct Sample<'a> {
     behind: &'a [u8], // the stack copy
 }
 
+/// Fields behind the stack copy.
+const BEHIND: u64 = sample::WEIGHT
+    | sample::WEIGHT_STRUCT
+    | sample::DATA_SRC
+    | sample::TRANSACTION
+    | sample::REGS_INTR
+    | sample::PHYS_ADDR
+    | sample::CGROUP
+    | sample::DATA_PAGE_SIZE
+    | sample::CODE_PAGE_SIZE;
+
 /// What a sample has behind the stack copy. Fields that the attr did not ask for are empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extras<'a> {
@@ -250,7 +261,9 @@ impl<'a> Sample<'a> {
                 });
             }
         }
-        this.behind = reader.rest();
+        if has(BEHIND) {
+            this.behind = reader.rest();
+        }
         Ok(this)
     }
 

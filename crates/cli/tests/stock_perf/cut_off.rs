@@ -113,6 +113,16 @@ fn a_full_disk_leaves_what_fitted_on_it() {
     recorded.says(&["small/perf.data", "No space left on device"]);
 }
 
+/// Whether a record of a pipe ends at an offset. A pipe's header has 16 bytes, a record its size in the
+/// last two of its first eight.
+fn is_between_records(pipe: &[u8], offset: usize) -> bool {
+    let mut at = 16;
+    while at < offset {
+        at += usize::from(u16::from_le_bytes([pipe[at + 6], pipe[at + 7]])).max(8);
+    }
+    at == offset
+}
+
 #[test]
 fn a_file_that_was_cut_is_read_to_the_cut_in_every_form() {
     let Some(lab) = Lab::new() else { return };
@@ -130,7 +140,10 @@ fn a_file_that_was_cut_is_read_to_the_cut_in_every_form() {
         let whole = lab.prof(samples, file).ok().out;
         let bytes = std::fs::read(lab.place.file(file)).unwrap();
         for part in 1..=8 {
-            let cut = bytes.len() * part / 9;
+            let mut cut = bytes.len() * part / 9;
+            if file == "pipe.pipe" && is_between_records(&bytes, cut) {
+                cut += 1; // nobody can tell that more should have come
+            }
             std::fs::write(lab.place.file("cut"), &bytes[..cut]).unwrap();
             let ran = lab.prof(samples, "cut");
             assert!(!ran.err.contains("panicked"), "{}", ran.err);
