@@ -81,12 +81,20 @@ impl Overlays {
         running
     }
 
-    /// What the report says about one process.
+    /// What the report says about the program of one process, but for the shell that it was before and
+    /// the loader that started it: both are stripped.
     fn functions(&self, file: &str, pid: &str) -> String {
         let args = ["report", "-i", file, "-q", "--no-children", "-g", "caller"];
-        let only = ["--pid", pid, "--sort", "sym"];
-        let ran = self.place.prof(&[&args[..], &only].concat()).ok();
-        ran.out
+        let only = ["--pid", pid, "--comms", "app", "--sort", "dso,sym"];
+        let report = self.place.prof(&[&args[..], &only].concat()).ok().out;
+        let mut is_loader = false;
+        let lines = report.lines().filter(|line| {
+            if line.contains("[.]") || line.contains("[k]") {
+                is_loader = line.contains("ld-linux");
+            }
+            !is_loader
+        });
+        lines.map(|line| format!("{line}\n")).collect()
     }
 }
 
