@@ -175,7 +175,7 @@ impl UnitIndex {
             .map(|range| range.unit)
     }
 
-    /// Whether code may lie anywhere because some unit does not say where its own does.
+    /// Whether every unit says where its code lies: otherwise it may be anywhere.
     pub(crate) fn is_complete(&self) -> bool {
         self.always.is_empty()
     }
