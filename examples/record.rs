@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
-use prof_event::RawRecord;
+use prof_event::{EventList, RawRecord};
 use prof_model::Pid;
 use prof_perfdata::{Features, RecordSink, Writer, WriterOptions};
 use prof_sampler::{Clock, Options, Rate, Sampler, Sink, StackCapture, Target};
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut sampler = Sampler::open(Options {
         target: Target::Processes(vec![Pid(pid.parse()?)]),
-        events: Vec::new(), // cycles, or cpu-clock where there is no PMU
+        events: EventList::default(), // cycles, or cpu-clock where there is no PMU
         rate: Rate::Frequency(999),
         stacks: StackCapture::FramePointers,
         cpus: None,

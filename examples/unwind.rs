@@ -105,7 +105,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pid = std::env::args().nth(1).ok_or("which process?")?.parse()?;
     let mut sampler = Sampler::open(Options {
         target: Target::Processes(vec![Pid(pid)]),
-        events: vec![EventSpec::parse("cpu-clock:u")?],
+        events: EventSpec::parse("cpu-clock:u")?.into(),
         rate: Rate::Frequency(99),
         stacks: StackCapture::Copy(64_000),
         cpus: None,

@@ -19,7 +19,7 @@ fn may_sample() -> bool {
     let events = EventSpec::parse("cpu-clock:u").unwrap();
     let opened = Sampler::open(Options {
         target: Target::Processes(vec![Pid(std::process::id() as i32)]),
-        events: vec![events],
+        events: events.into(),
         rate: Rate::Frequency(99),
         stacks: StackCapture::None,
         cpus: None,

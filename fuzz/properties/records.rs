@@ -7,8 +7,7 @@ use prof_event::{Event, EventAttr, EventSet, RawRecord, Record, Sample, encode_s
 use super::Numbers;
 
 /// What a decoded sample does not keep, and so cannot be written.
-const NOT_KEPT: u64 = sample::READ
-    | sample::BRANCH_STACK
+const NOT_KEPT: u64 = sample::BRANCH_STACK
     | sample::REGS_USER
     | sample::STACK_USER
     | sample::WEIGHT

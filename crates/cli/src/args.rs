@@ -201,8 +201,9 @@ pub struct SamplingArgs {
     pub count: Option<u64>,
 
     /// What to sample: cycles, cpu-clock, page-faults, sched:sched_switch, r1a8; with :u or :k only
-    /// user or kernel code. Default: cycles, and cpu-clock where there is no PMU
-    #[arg(short, long, value_name = "EVENT", value_delimiter = ',')]
+    /// user or kernel code; '{a,b}' counts both at the same times, with :S only the first is sampled
+    /// and tells what the others counted. Default: cycles, and cpu-clock where there is no PMU
+    #[arg(short, long, value_name = "EVENT,...")]
     pub event: Vec<String>,
 
     /// Record callchains: this is the default, and accepted because perf has it

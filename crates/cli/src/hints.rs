@@ -2,7 +2,7 @@
 
 use std::io;
 
-use prof_event::{EventKind, EventSpec, UnknownEvent};
+use prof_event::{EventKind, EventListError, EventSpec, UnknownEvent};
 use prof_model::Pid;
 use prof_sampler::{OpenError, paranoid, perf_is_filtered, proc};
 
@@ -12,6 +12,13 @@ use crate::error::CliError;
 pub fn open_error(error: &OpenError, system_wide: bool) -> CliError {
     let message = CliError::from_error(error);
     match error {
+        OpenError::Event {
+            in_group: true,
+            source,
+            ..
+        } if source.raw_os_error() == Some(libc::EINVAL) => message
+            .cause("it cannot be counted together with the events in front of it in its group")
+            .hint("leave out the braces: `-e cycles,cs`"),
         OpenError::Event {
             event,
             task,
@@ -193,8 +200,18 @@ fn list(processes: &[(Pid, String)]) -> String {
     words.join(", ")
 }
 
-/// The message for an event that does not exist.
-pub fn unknown_event(error: &UnknownEvent) -> CliError {
+/// The message for what is no list of events.
+pub fn no_event_list(error: &EventListError) -> CliError {
+    let message = || CliError::usage(error.to_string());
+    match error {
+        EventListError::Unknown(error) => unknown_event(error),
+        EventListError::Group(_) => message().hint("for example `-e '{cpu-clock,page-faults}'`"),
+        EventListError::Modifiers(_) => message()
+            .hint("only the user's code `:u`, the kernel's `:k`, the leader's samples `:S`"),
+    }
+}
+
+fn unknown_event(error: &UnknownEvent) -> CliError {
     let message = CliError::usage(error.to_string());
     match error.near.as_slice() {
         [] => {

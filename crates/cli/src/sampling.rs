@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 
-use prof_event::EventSpec;
+use prof_event::EventList;
 use prof_model::{Cpu, Pid, Tid};
 use prof_sampler::{
     Clock, HeldCommand, KernelProgram, KernelText, OpenError, Options, Rate, Sampler, StackCapture,
@@ -190,11 +190,13 @@ fn target(args: &SamplingArgs) -> Result<Option<Target>, CliError> {
     })
 }
 
-fn events(args: &SamplingArgs) -> Result<Vec<EventSpec>, CliError> {
-    let specs = args.event.iter().map(|name| EventSpec::parse(name));
-    specs
-        .collect::<Result<_, _>>()
-        .map_err(|error| hints::unknown_event(&error))
+fn events(args: &SamplingArgs) -> Result<EventList, CliError> {
+    let mut list = EventList::default();
+    for text in &args.event {
+        list.add(text)
+            .map_err(|error| hints::no_event_list(&error))?;
+    }
+    Ok(list)
 }
 
 fn rate(args: &SamplingArgs, usual_hz: u64) -> Result<Rate, CliError> {

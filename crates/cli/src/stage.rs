@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prof_event::abi::{callchain, flag, sample};
-use prof_event::{Decoded, Event, EventSet, Mmap, Record, Sample, Tracker};
+use prof_event::{
+    Decoded, Event, EventSet, GroupCounters, Mmap, RawRecord, Record, Sample, Tracker,
+};
 use prof_model::{
     AddressSpace, ChainEnd, CpuMode, DsoId, DsoKind, DsoTable, Mapping, Pid, VirtAddr,
 };
@@ -204,6 +206,7 @@ pub struct Stage {
     /// The samples so far.
     pub profile: Profile,
     unwinder: Unwinder,
+    counters: Option<GroupCounters>, // of running processes; of a recording its reader has them
     /// Build-ids of files, where a recording tells them.
     pub build_ids: BuildIds,
     /// Where the samples were taken.
@@ -239,6 +242,7 @@ impl Stage {
                 false => GeneratedCode::stored(files.finder.clone()),
             },
             live_read: files.live.then(Instant::now), // how large stacks are is not known yet
+            counters: files.live.then(GroupCounters::default),
             has_raced: false,
             files,
             profile: Profile::new(events.events().iter().map(event_info).collect()),
@@ -286,7 +290,7 @@ impl Stage {
                 let found = self.build_chain(event, sample);
                 let end = end.unwrap_or(found);
                 self.place(event, sample);
-                let placed = prof_profile::Sample {
+                let mut placed = prof_profile::Sample {
                     event: decoded.event as u16,
                     pid: sample.pid,
                     tid: sample.tid,
@@ -297,11 +301,18 @@ impl Stage {
                     frames: &self.frames,
                     end,
                 };
-                match keep {
-                    Keep::Sample => self.profile.add(&placed),
-                    Keep::Detailed(detail) => self.profile.add_detailed(&placed, detail),
-                    Keep::Frames => self.profile.add_frames(&self.frames),
-                    Keep::Nothing => {}
+                match (keep, &mut self.counters) {
+                    (Keep::Sample, Some(counters)) if sample.read.is_some() => {
+                        for &(event, period) in counters.advance(events, sample) {
+                            placed.event = event as u16;
+                            placed.period = period;
+                            self.profile.add(&placed);
+                        }
+                    }
+                    (Keep::Sample, _) => self.profile.add(&placed),
+                    (Keep::Detailed(detail), _) => self.profile.add_detailed(&placed, detail),
+                    (Keep::Frames, _) => self.profile.add_frames(&self.frames),
+                    (Keep::Nothing, _) => {}
                 }
                 self.open_hit_files(sample.pid);
                 return Some(end);
@@ -321,6 +332,11 @@ impl Stage {
         {
             self.starting.insert(*pid);
             self.generated.executed(*pid);
+        }
+        if let (Some(counters), Record::Fork(task) | Record::Exit(task)) =
+            (&mut self.counters, record)
+        {
+            counters.forget(task.tid);
         }
         let known = self.tracker.processes.dsos.len();
         self.tracker.apply(record);
@@ -357,9 +373,24 @@ impl Stage {
         self.profile.events = events.events().iter().map(event_info).collect();
     }
 
-    /// The callchain of the last sample, with its markers.
-    pub fn chain(&self) -> &[u64] {
-        &self.chain
+    /// What a file has of `sample`, the last one, other than the kernel: its callchain, with its
+    /// markers, and its counters.
+    pub fn written<'a>(&'a mut self, sample: &Sample<'a>) -> (&'a [u64], Sample<'a>) {
+        let mut sample = *sample;
+        if let Some(counters) = &mut self.counters {
+            sample.read = counters.summed(&sample);
+        }
+        (&self.chain, sample)
+    }
+
+    /// Notes the counters of a sample that is not one of the recording.
+    pub fn skip(&mut self, events: &EventSet, raw: RawRecord<'_>) {
+        if let Some(counters) = &mut self.counters
+            && let Ok(decoded) = events.decode(raw)
+            && let Record::Sample(sample) = &decoded.record
+        {
+            counters.skip(events, sample);
+        }
     }
 
     /// The frames of the last sample, innermost first.

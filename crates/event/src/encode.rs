@@ -95,8 +95,8 @@ impl<'b> RecordBuilder<'b> {
 }
 
 /// Appends a SAMPLE record with the fields that `attr` names, from a decoded sample and a callchain
-/// with its markers. Fields that a decoded sample does not keep (read values, branch stacks,
-/// registers, stacks and what follows) must not be in `attr.sample_type`.
+/// with its markers. Fields that a decoded sample does not keep (branch stacks, registers, stacks and
+/// what follows) must not be in `attr.sample_type`, nor read values that the sample has not.
 ///
 /// # Errors
 /// [`TooLong`]; the buffer is then as it was.
@@ -134,6 +134,9 @@ pub fn encode_sample(
     }
     if has(sample::PERIOD) {
         record.u64(sample.period);
+    }
+    if let Some(read) = sample.read.filter(|_| has(sample::READ)) {
+        read.encode(&mut record);
     }
     if has(sample::CALLCHAIN) {
         record.u64(callchain.len() as u64);

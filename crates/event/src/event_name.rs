@@ -87,6 +87,8 @@ pub struct EventSpec {
     pub exclude_kernel: bool,
     /// Only kernel code (`:k`).
     pub exclude_user: bool,
+    /// Not the hypervisor's code, which only `:h` names.
+    pub exclude_hypervisor: bool,
     /// `:p`, `:pp`, `:ppp`.
     pub precise: u8,
 }
@@ -107,25 +109,36 @@ impl EventSpec {
     /// # Errors
     /// [`UnknownEvent`], with names that look like it.
     pub fn parse(text: &str) -> Result<Self, UnknownEvent> {
+        Self::parse_in_group(text, "")
+    }
+
+    /// Reads one name with its modifiers and those of its group.
+    pub(crate) fn parse_in_group(text: &str, of_group: &str) -> Result<Self, UnknownEvent> {
         let unknown = || UnknownEvent {
             name: text.to_owned(),
             near: near(text),
         };
         let (base, modifiers) = match text.rsplit_once(':') {
-            Some((base, modifiers)) if is_modifiers(modifiers) && kind_of(base).is_some() => {
+            Some((base, modifiers)) if Self::is_modifiers(modifiers) && kind_of(base).is_some() => {
                 (base, modifiers)
             }
             _ => (text, ""),
         };
-        let has = |letter| modifiers.contains(letter);
+        let has = |letter| modifiers.contains(letter) || of_group.contains(letter);
         let named = has('u') || has('k') || has('h');
         Ok(Self {
             name: text.to_owned(),
             kind: kind_of(base).ok_or_else(unknown)?,
             exclude_kernel: named && !has('k'),
             exclude_user: named && !has('u'),
-            precise: modifiers.matches('p').count() as u8,
+            exclude_hypervisor: named && !has('h'),
+            precise: precision(modifiers).max(precision(of_group)) as u8,
         })
+    }
+
+    pub(crate) fn is_modifiers(text: &str) -> bool {
+        let is_known = |letter| "ukhpPHGSD".contains(letter);
+        !text.is_empty() && precision(text) <= 3 && text.chars().all(is_known)
     }
 
     /// Puts the modifiers into an attr; the kind and config too, but for tracepoints.
@@ -138,16 +151,15 @@ impl EventSpec {
             EventKind::Tracepoint { .. } => attr.kind = event_type::TRACEPOINT,
         }
         attr.set(flag::EXCLUDE_KERNEL, self.exclude_kernel);
-        attr.set(flag::EXCLUDE_HV, self.exclude_kernel || self.exclude_user);
+        attr.set(flag::EXCLUDE_HV, self.exclude_hypervisor);
         attr.set(flag::EXCLUDE_USER, self.exclude_user);
         attr.set(flag::PRECISE_IP_1, self.precise & 1 != 0);
         attr.set(flag::PRECISE_IP_2, self.precise & 2 != 0);
     }
 }
 
-fn is_modifiers(text: &str) -> bool {
-    let precise = text.matches('p').count();
-    !text.is_empty() && precise <= 3 && text.chars().all(|letter| "ukhpPHGSD".contains(letter))
+fn precision(modifiers: &str) -> usize {
+    modifiers.matches('p').count()
 }
 
 fn kind_of(base: &str) -> Option<EventKind> {

@@ -18,10 +18,22 @@ pub struct Event {
     pub ids: Vec<u64>,
 }
 
+/// Events that were counted together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventGroup {
+    /// `{anon_group}` where nobody named it.
+    pub name: String,
+    /// Index of the first event.
+    pub leader: u32,
+    /// How many events, the first included.
+    pub members: u32,
+}
+
 /// The events of a recording, in order. Record layouts and owners are read from here.
 #[derive(Clone, Debug, Default)]
 pub struct EventSet {
     events: Vec<Event>,
+    groups: Vec<EventGroup>,
     by_id: FxHashMap<u64, usize>,
 }
 
@@ -61,6 +73,16 @@ impl EventSet {
     /// All events.
     pub fn events(&self) -> &[Event] {
         &self.events
+    }
+
+    /// Says which events were opened as groups.
+    pub fn set_groups(&mut self, groups: Vec<EventGroup>) {
+        self.groups = groups;
+    }
+
+    /// Which events were opened as groups. What a recording says of its groups is among its features.
+    pub fn groups(&self) -> &[EventGroup] {
+        &self.groups
     }
 
     /// Changes an event's name, which a pipe tells after the attr.

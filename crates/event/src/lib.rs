@@ -10,8 +10,10 @@ mod attr; // what to count
 mod attr_text; // an attr for people
 mod bytes; // fields out of bytes
 mod encode; // records out of fields
+mod event_list; // `cycles,{cs,page-faults}:S`
 mod event_name; // `cycles:u` to an attr and back
 mod events; // which event a record belongs to
+mod group_counters; // one sample of a group as one of each event
 mod record; // records out of bytes
 mod reorder; // time order
 mod sample; // the SAMPLE record
@@ -20,8 +22,10 @@ mod track; // records to names and mappings
 pub use attr::{EventAttr, MIN_SIZE as MIN_ATTR_SIZE, WRITTEN_SIZE as WRITTEN_ATTR_SIZE};
 pub use bytes::{Reader, Short, Words};
 pub use encode::{RecordBuilder, TooLong, encode_sample};
+pub use event_list::{EventList, EventListError, GroupSpec};
 pub use event_name::{EventKind, EventSpec, UnknownEvent, derive_name, known_names};
-pub use events::{DecodeError, Decoded, Event, EventSet};
+pub use events::{DecodeError, Decoded, Event, EventGroup, EventSet};
+pub use group_counters::GroupCounters;
 pub use record::{BpfEvent, HEADER_SIZE, Ksymbol, Mmap, RawRecord, Record, SampleId, Task, decode};
 pub use reorder::RoundQueue;
 pub use sample::{Extras, ReadValues, Sample, UserRegs, UserStack, with_modes};

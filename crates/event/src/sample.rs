@@ -5,6 +5,7 @@ use prof_model::{Cpu, CpuMode, Pid, Tid, VirtAddr};
 use crate::abi::{branch, callchain, read_format, sample};
 use crate::attr::EventAttr;
 use crate::bytes::{Reader, Short, Words};
+use crate::encode::RecordBuilder;
 use crate::record::RawRecord;
 
 /// What the kernel saw when the event fired. Fields that the attr did not ask for are empty.
@@ -85,16 +86,28 @@ pub struct ReadValues<'a> {
 impl<'a> ReadValues<'a> {
     /// Each counter, with the event's id where the format has it.
     pub fn iter(&self) -> impl Iterator<Item = (u64, Option<u64>)> + use<'a> {
-        let Self { format, words } = *self;
+        let words = self.words;
+        self.places().filter_map(move |(value, id)| {
+            let id = match id {
+                Some(id) => Some(words.get(id)?),
+                None => None,
+            };
+            Some((words.get(value)?, id))
+        })
+    }
+
+    /// Where each counter is among the words, and its id.
+    fn places(&self) -> impl Iterator<Item = (usize, Option<usize>)> + use<> {
+        let format = self.format;
         let times = words_of_times(format);
         let width = words_of_counter(format);
-        let is_group = format & read_format::GROUP != 0;
+        let is_group = self.is_group();
         let count = if is_group {
-            words.len().saturating_sub(times) / width
+            self.words.len().saturating_sub(times) / width
         } else {
             1
         };
-        (0..count).filter_map(move |index| {
+        (0..count).map(move |index| {
             // A group has its times in front of all counters, one event behind its counter.
             let (value, id) = if is_group {
                 let at = times + index * width;
@@ -102,10 +115,42 @@ impl<'a> ReadValues<'a> {
             } else {
                 (0, 1 + times)
             };
-            let has_id = format & read_format::ID != 0;
-            let id = if has_id { Some(words.get(id)?) } else { None };
-            Some((words.get(value)?, id))
+            (value, (format & read_format::ID != 0).then_some(id))
         })
+    }
+
+    fn is_group(&self) -> bool {
+        self.format & read_format::GROUP != 0
+    }
+
+    /// The same with other values, each by the event's id, in `bytes`.
+    pub(crate) fn with_values<'b>(
+        &self,
+        mut value_of: impl FnMut(Option<u64>) -> u64,
+        bytes: &'b mut Vec<u8>,
+    ) -> ReadValues<'b> {
+        bytes.clear();
+        bytes.extend(self.words.iter().flat_map(u64::to_le_bytes));
+        for (value, id) in self.places() {
+            let id = id.and_then(|id| self.words.get(id));
+            if let Some(word) = bytes.get_mut(value * 8..value * 8 + 8) {
+                word.copy_from_slice(&value_of(id).to_le_bytes());
+            }
+        }
+        ReadValues {
+            format: self.format,
+            words: Words::new(bytes),
+        }
+    }
+
+    /// Writes them as a sample has them.
+    pub(crate) fn encode(&self, record: &mut RecordBuilder<'_>) {
+        if self.is_group() {
+            record.u64(self.places().count() as u64);
+        }
+        for word in self.words.iter() {
+            record.u64(word);
+        }
     }
 
     pub(crate) fn decode(reader: &mut Reader<'a>, format: u64) -> Result<Self, Short> {
@@ -143,7 +188,17 @@ pub struct UserRegs<'a> {
     pub values: Words<'a>,
 }
 
-impl UserRegs<'_> {
+impl<'a> UserRegs<'a> {
+    /// `None` where there was nothing to record, as of user code in a kernel thread.
+    fn decode(reader: &mut Reader<'a>, mask: u64) -> Result<Option<Self>, Short> {
+        let abi = reader.u64()?;
+        if abi == 0 {
+            return Ok(None);
+        }
+        let values = reader.words(u64::from(mask.count_ones()))?;
+        Ok(Some(Self { abi, mask, values }))
+    }
+
     /// The value of a register by the kernel's number for it.
     pub fn get(&self, number: u32) -> Option<u64> {
         let bit = 1u64.checked_shl(number)?;
@@ -241,14 +296,7 @@ impl<'a> Sample<'a> {
             this.branches = Some(reader.words(count.checked_mul(3).ok_or(Short)?)?);
         }
         if has(sample::REGS_USER) {
-            let abi = reader.u64()?;
-            if abi != 0 {
-                this.user_regs = Some(UserRegs {
-                    abi,
-                    mask: attr.sample_regs_user,
-                    values: reader.words(u64::from(attr.sample_regs_user.count_ones()))?,
-                });
-            }
+            this.user_regs = UserRegs::decode(&mut reader, attr.sample_regs_user)?;
         }
         if has(sample::STACK_USER) {
             let capacity = usize::try_from(reader.u64()?).map_err(|_| Short)?;
@@ -289,14 +337,7 @@ impl<'a> Sample<'a> {
             reader.u64()?;
         }
         if has(sample::REGS_INTR) {
-            let abi = reader.u64()?;
-            if abi != 0 {
-                extras.intr_regs = Some(UserRegs {
-                    abi,
-                    mask: attr.sample_regs_intr,
-                    values: reader.words(u64::from(attr.sample_regs_intr.count_ones()))?,
-                });
-            }
+            extras.intr_regs = UserRegs::decode(&mut reader, attr.sample_regs_intr)?;
         }
         if has(sample::PHYS_ADDR) {
             extras.phys_addr = Some(reader.u64()?);
@@ -359,7 +400,6 @@ pub fn with_modes(
 mod tests {
     use super::*;
     use crate::abi::{X86_USER_REGS, flag, misc, record};
-    use crate::encode::RecordBuilder;
 
     #[test]
     fn a_register_is_found_by_its_number_among_those_that_were_recorded() {

@@ -13,7 +13,6 @@ mod compression; // zstd records
 mod error;
 mod feature; // facts about the recording: host, command line, event names, build-ids
 mod fields; // strings and lists of features
-mod group_sample; // one sample of a group as one of each event
 mod header; // magic, where things lie
 mod host; // facts about this machine
 mod names; // names that the recorder found

@@ -1,14 +1,13 @@
 //! One pass over the records: cut out of bytes, unpacked, put into time order, delivered.
 
 use prof_event::abi::record;
-use prof_event::{Decoded, EventSet, HEADER_SIZE, RawRecord, Record, RoundQueue};
+use prof_event::{Decoded, EventSet, GroupCounters, HEADER_SIZE, RawRecord, Record, RoundQueue};
 use prof_model::ChainEnd;
 
 use crate::Error;
 use crate::chunks::{Chunks, Place};
 use crate::compression::Inflater;
 use crate::feature::Features;
-use crate::group_sample::{Counters, as_member};
 use crate::names::ChainEnds;
 use crate::pipe;
 use crate::source::{CHUNK, Feed};
@@ -56,7 +55,7 @@ pub(crate) struct Pass<'r, F> {
     chunks: Chunks,
     queue: RoundQueue<Waiting>,
     samples: u64,
-    counters: Counters,
+    counters: GroupCounters,
     tally: Tally,
     visit: F,
 }
@@ -92,7 +91,7 @@ where
             chunks: Chunks::default(),
             queue: RoundQueue::default(),
             samples: 0,
-            counters: Counters::default(),
+            counters: GroupCounters::default(),
             tally: Tally::default(),
             visit,
         }
@@ -331,7 +330,7 @@ impl Context<'_> {
         &self,
         bytes: &[u8],
         sample: u64,
-        (tally, counters): (&mut Tally, &mut Counters),
+        (tally, counters): (&mut Tally, &mut GroupCounters),
         visit: &mut impl FnMut(Item<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Cut::Record(raw) = cut(bytes) else {
@@ -355,10 +354,14 @@ impl Context<'_> {
         match &decoded.record {
             Record::Sample(sample) if sample.read.is_some() => {
                 for &(event, period) in counters.advance(self.events, sample) {
-                    item.decoded = as_member(&decoded, event, period);
+                    item.decoded = decoded.as_member(event, period);
                     visit(item)?;
                 }
                 Ok(())
+            }
+            Record::Fork(task) => {
+                counters.forget(task.tid);
+                visit(item)
             }
             _ => visit(item),
         }

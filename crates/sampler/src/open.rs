@@ -3,7 +3,9 @@
 use std::io;
 
 use prof_event::abi::{X86_USER_REGS, event_type, flag, read_format, sample};
-use prof_event::{Event, EventAttr, EventKind, EventSet, EventSpec};
+use prof_event::{
+    Event, EventAttr, EventGroup, EventKind, EventList, EventSet, EventSpec, GroupSpec,
+};
 use prof_model::{Cpu, Pid, Tid};
 
 use crate::host;
@@ -33,6 +35,8 @@ pub enum OpenError {
         task: i32,
         /// The CPU.
         cpu: Cpu,
+        /// Whether it was to join a group.
+        in_group: bool,
         /// The kernel's answer.
         source: io::Error,
     },
@@ -118,6 +122,15 @@ struct Wanted {
     name: String,
     attr: EventAttr,
     may_become_cpu_clock: bool,
+    /// The first event of its group, unless that is itself.
+    leader: Option<usize>,
+}
+
+impl Wanted {
+    /// Whether its samples carry the counters of its group.
+    fn counts_for_group(&self) -> bool {
+        self.attr.sample_type & sample::READ != 0
+    }
 }
 
 pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
@@ -138,6 +151,9 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
         let Target::Processes(pids) = &options.target else {
             return Err(too_many(&tasks, &cpus, needed, limit));
         };
+        if wanted.iter().any(Wanted::counts_for_group) {
+            return Err(too_many(&tasks, &cpus, needed, limit)); // a CPU counts for others, too
+        }
         settle(&mut wanted[0], -1, cpus[0], &mut Vec::new())
             .map_err(|_| too_many(&tasks, &cpus, needed, limit))?;
         notes.push(Note::FilteredCpus { needed, limit });
@@ -176,6 +192,7 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
     if opened.fds.is_empty() {
         return Err(OpenError::NoSuchTask(probe)); // it exited meanwhile
     }
+    opened.events.set_groups(groups(&options.events));
     for (wanted, ids) in wanted.into_iter().zip(ids) {
         opened.events.push(Event {
             attr: wanted.attr,
@@ -197,14 +214,13 @@ fn too_many(tasks: &[i32], cpus: &[Cpu], needed: u64, limit: u64) -> OpenError {
 
 fn wanted_events(options: &Options, notes: &mut Vec<Note>) -> Result<Vec<Wanted>, OpenError> {
     let cycles = || EventSpec::parse("cycles").expect("perf's default event");
-    let specs = if options.events.is_empty() {
-        vec![cycles()]
-    } else {
-        options.events.clone()
+    let list = match &options.events {
+        list if list.events.is_empty() => &EventList::from(cycles()),
+        list => list,
     };
     let rate = clamp_rate(options.rate, notes);
     let mut wanted = Vec::new();
-    for (index, spec) in specs.iter().enumerate() {
+    for (index, spec) in list.events.iter().enumerate() {
         let mut attr = base_attr(options, index == 0);
         spec.apply(&mut attr);
         match rate {
@@ -232,9 +248,51 @@ fn wanted_events(options: &Options, notes: &mut Vec<Note>) -> Result<Vec<Wanted>
             name: spec.name.clone(),
             may_become_cpu_clock: (attr.kind, attr.config) == (event_type::HARDWARE, 0),
             attr,
+            leader: None,
         });
     }
+    for group in &list.groups {
+        join(&mut wanted, group);
+    }
     Ok(wanted)
+}
+
+/// Makes the events of a group follow their leader, which starts and stops all of them.
+fn join(wanted: &mut [Wanted], group: &GroupSpec) {
+    let Some((leader, members)) = wanted[group.members.clone()].split_first_mut() else {
+        return;
+    };
+    let leader_samples = group.leader_samples && !members.is_empty();
+    if leader_samples {
+        leader.attr.sample_type |= sample::READ;
+        leader.attr.read_format |= read_format::GROUP;
+    }
+    for member in members {
+        member.leader = Some(group.members.start);
+        let attr = &mut member.attr;
+        attr.set(flag::DISABLED | flag::ENABLE_ON_EXEC, false);
+        if leader_samples {
+            // It takes no samples of its own: those of the leader stand for its own.
+            attr.set(flag::FREQ, false);
+            attr.sample_period_or_freq = 0;
+            attr.sample_type = leader.attr.sample_type;
+            attr.sample_regs_user = leader.attr.sample_regs_user;
+            attr.sample_stack_user = leader.attr.sample_stack_user;
+            attr.read_format = leader.attr.read_format;
+        }
+    }
+}
+
+/// What the file says about groups: one event alone is none.
+fn groups(list: &EventList) -> Vec<EventGroup> {
+    let groups = list.groups.iter();
+    let groups = groups.filter(|group| group.members.len() > 1);
+    let group = |group: &GroupSpec| EventGroup {
+        name: group.name.clone().unwrap_or("{anon_group}".to_owned()),
+        leader: group.members.start as u32,
+        members: group.members.len() as u32,
+    };
+    groups.map(group).collect()
 }
 
 fn clamp_rate(rate: Rate, notes: &mut Vec<Note>) -> Rate {
@@ -333,7 +391,7 @@ fn tasks_of(target: &Target) -> Result<Vec<i32>, OpenError> {
 /// Finds what of an event the kernel grants, on one thread and CPU.
 fn settle(event: &mut Wanted, task: i32, cpu: Cpu, notes: &mut Vec<Note>) -> Result<(), OpenError> {
     loop {
-        let Err(error) = EventFd::open(&event.attr, task, cpu.0) else {
+        let Err(error) = EventFd::open(&event.attr, task, cpu.0, None) else {
             return Ok(());
         };
         let may_exclude_kernel = !event.attr.has(flag::EXCLUDE_KERNEL)
@@ -359,7 +417,7 @@ fn settle(event: &mut Wanted, task: i32, cpu: Cpu, notes: &mut Vec<Note>) -> Res
                 event
                     .attr
                     .set(flag::EXCLUDE_KERNEL | flag::EXCLUDE_HV, true);
-                let again = EventFd::open(&event.attr, task, cpu.0).err();
+                let again = EventFd::open(&event.attr, task, cpu.0, None).err();
                 if again.is_some_and(|again| is_forbidden(&again)) {
                     return Err(refused(event, task, cpu, error)); // user code is no more allowed
                 }
@@ -370,6 +428,12 @@ fn settle(event: &mut Wanted, task: i32, cpu: Cpu, notes: &mut Vec<Note>) -> Res
                 };
                 if !notes.contains(&note) {
                     notes.push(note);
+                }
+            }
+            Some(libc::EINVAL) if event.counts_for_group() && event.attr.has(flag::INHERIT) => {
+                event.attr.set(flag::INHERIT, false); // Linux before 6.13
+                if !notes.contains(&Note::GroupsNotInherited) {
+                    notes.push(Note::GroupsNotInherited);
                 }
             }
             Some(libc::EINVAL) if event.attr.read_format & read_format::LOST != 0 => {
@@ -395,6 +459,7 @@ fn refused(event: &Wanted, task: i32, cpu: Cpu, source: io::Error) -> OpenError 
         event: event.name.clone(),
         task,
         cpu,
+        in_group: event.leader.is_some(),
         source,
     }
 }
@@ -407,6 +472,7 @@ fn ring_size(options: &Options, wanted: &[Wanted]) -> usize {
     }
     let per_second: u64 = wanted
         .iter()
+        .filter(|event| event.attr.sample_period_or_freq != 0)
         .map(|event| {
             let record = 1024 + u64::from(event.attr.sample_stack_user);
             event
@@ -440,7 +506,7 @@ fn open_rings(
             wakeup: (size / 4) as u32,
             ..EventAttr::default()
         };
-        let owner = match EventFd::open(&attr, std::process::id() as i32, cpu.0) {
+        let owner = match EventFd::open(&attr, std::process::id() as i32, cpu.0, None) {
             Ok(owner) => owner,
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) && cpus.len() > 1 => {
                 cpus.remove(rings.len()); // it went offline
@@ -451,6 +517,7 @@ fn open_rings(
                     event: wanted[0].name.clone(),
                     task: -1,
                     cpu,
+                    in_group: false,
                     source,
                 });
             }
@@ -487,10 +554,21 @@ fn open_task(
     ids: &mut [Vec<u64>],
 ) -> Result<(), OpenError> {
     for cpu_ring in &opened.rings {
+        let of_cpu = opened.fds.len();
         for (index, event) in wanted.iter().enumerate() {
+            let leader = match event.leader {
+                None => None,
+                Some(leader) => {
+                    let mut fds = opened.fds[of_cpu..].iter();
+                    let Some((_, fd)) = fds.find(|(index, _)| *index == leader) else {
+                        continue; // this CPU went offline
+                    };
+                    Some(fd)
+                }
+            };
             let mut attr = event.attr.clone();
             attr.wakeup = (cpu_ring.ring.size() / 4) as u32;
-            let fd = match EventFd::open(&attr, task, cpu_ring.cpu.0) {
+            let fd = match EventFd::open(&attr, task, cpu_ring.cpu.0, leader) {
                 Ok(fd) => fd,
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
                 Err(error) if error.raw_os_error() == Some(libc::ENODEV) => continue,

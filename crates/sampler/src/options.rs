@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use prof_event::EventSpec;
+use prof_event::EventList;
 use prof_model::{Cpu, Pid, Tid};
 
 /// Whom to sample.
@@ -107,7 +107,7 @@ pub struct Options {
     /// Whom to sample.
     pub target: Target,
     /// What to count; empty: `cycles`, and where there is no PMU `cpu-clock`.
-    pub events: Vec<EventSpec>,
+    pub events: EventList,
     /// How often.
     pub rate: Rate,
     /// What of the user's stack.
@@ -158,6 +158,8 @@ pub enum Note {
         /// Descriptors allowed.
         limit: u64,
     },
+    /// The kernel does not tell the counters of groups apart by thread.
+    GroupsNotInherited,
     /// The mappings of a process cannot be read, so its addresses will have no names.
     UnreadableMaps {
         /// Which one.
@@ -196,6 +198,11 @@ impl fmt::Display for Note {
                 f,
                 "one event per thread and CPU would need {needed} files and {limit} are allowed; \
                  sampling whole CPUs and keeping the target's samples"
+            ),
+            Self::GroupsNotInherited => write!(
+                f,
+                "before Linux 6.13, groups with `:S` count only in threads that are there at the \
+                 start; threads and processes that the target starts later are not sampled"
             ),
             Self::UnreadableMaps { pid } => {
                 write!(

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use prof_event::abi::{read_format, record};
+use prof_event::abi::{read_format, record, sample};
 use prof_event::{EventSet, RawRecord, Reader, RecordBuilder, SampleId};
 use prof_model::{Pid, Tid};
 use rustc_hash::FxHashSet;
@@ -25,6 +25,15 @@ pub trait Sink {
     /// # Errors
     /// Ends the recording.
     fn record(&mut self, raw: RawRecord<'_>) -> io::Result<()>;
+
+    /// A sample with counters of its group from before the recording begins: only what they stand at
+    /// is of interest.
+    ///
+    /// # Errors
+    /// Ends the recording.
+    fn skipped(&mut self, _raw: RawRecord<'_>) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Every ring was visited; what comes later is later in time.
     ///
@@ -155,7 +164,13 @@ impl Sampler {
             _ => now.saturating_add(delay),
         };
         let early = std::mem::take(&mut self.early);
-        emit(&early, sink)?;
+        for raw in records_of(&early) {
+            let raw = raw?;
+            match raw.kind {
+                record::SAMPLE => sink.skipped(raw)?,
+                _ => sink.record(raw)?,
+            }
+        }
         sink.finish_round()
     }
 
@@ -193,6 +208,9 @@ impl Sampler {
             fn record(&mut self, raw: RawRecord<'_>) -> io::Result<()> {
                 self.0.extend_from_slice(raw.bytes);
                 Ok(())
+            }
+            fn skipped(&mut self, raw: RawRecord<'_>) -> io::Result<()> {
+                self.record(raw)
             }
             fn finish_round(&mut self) -> io::Result<()> {
                 Ok(())
@@ -277,12 +295,20 @@ impl Sampler {
             if attr.read_format & read_format::LOST == 0 {
                 continue;
             }
-            let mut value = [0; 24]; // value, id, lost
-            if !matches!(fd.file().read(&mut value), Ok(24)) {
-                continue;
-            }
-            let [_, id, lost] = [0, 8, 16].map(|at| u64_at(&value, at));
-            if lost == 0 {
+            // Value, id, lost; of a group all events, behind their number. Only the first one, the
+            // leader, takes samples then.
+            let is_group = attr.read_format & read_format::GROUP != 0;
+            let counters = if is_group {
+                self.opened.events.events().len()
+            } else {
+                1
+            };
+            let start = if is_group { 8 } else { 0 };
+            let mut values = vec![0; start + counters * 24];
+            let read = fd.file().read(&mut values).unwrap_or(0);
+            let takes_samples = attr.sample_period_or_freq != 0;
+            let (id, lost) = (u64_at(&values, start + 8), u64_at(&values, start + 16));
+            if read < start + 24 || !takes_samples || lost == 0 {
                 continue;
             }
             let id = SampleId {
@@ -304,6 +330,8 @@ impl Sampler {
             kept,
             ..
         } = self;
+        let mut events = opened.events.events().iter();
+        let has_counters = events.any(|event| event.attr.sample_type & sample::READ != 0);
         let heads: Vec<_> = opened.rings.iter().map(|ring| ring.ring.head()).collect();
         let mut next = BinaryHeap::new();
         for (index, (cpu_ring, scratch)) in opened.rings.iter().zip(&mut *scratch).enumerate() {
@@ -329,6 +357,8 @@ impl Sampler {
                 let len = raw.bytes.len() as u64;
                 if wanted(raw, time, *started_at, kept) {
                     sink.record(raw)?;
+                } else if has_counters && raw.kind == record::SAMPLE {
+                    sink.skipped(raw)?;
                 }
                 ring.release(at + len);
                 match time_at(ring, at + len, head, scratch)? {
@@ -376,13 +406,18 @@ fn wanted(
     }
 }
 
-fn emit(mut bytes: &[u8], sink: &mut dyn Sink) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let raw = RawRecord::parse(bytes).map_err(io::Error::other)?;
-        sink.record(raw)?;
-        bytes = &bytes[raw.bytes.len()..];
-    }
-    Ok(())
+fn emit(bytes: &[u8], sink: &mut dyn Sink) -> io::Result<()> {
+    records_of(bytes).try_for_each(|raw| sink.record(raw?))
+}
+
+fn records_of(mut bytes: &[u8]) -> impl Iterator<Item = io::Result<RawRecord<'_>>> {
+    std::iter::from_fn(move || {
+        let raw = RawRecord::parse(bytes).map_err(io::Error::other);
+        let len = raw.as_ref().map_or(bytes.len(), |raw| raw.bytes.len());
+        let is_end = bytes.is_empty();
+        bytes = &bytes[len..];
+        (!is_end).then_some(raw)
+    })
 }
 
 fn corrupt() -> io::Error {

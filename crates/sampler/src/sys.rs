@@ -18,9 +18,15 @@ const IOC_ID: libc::Ioctl = 0x8008_2407_u32 as libc::Ioctl; // signed in musl
 pub(crate) struct EventFd(File);
 
 impl EventFd {
-    /// Opens an event on a task (-1: all) and a CPU.
-    pub(crate) fn open(attr: &EventAttr, task: i32, cpu: u32) -> io::Result<Self> {
+    /// Opens an event on a task (-1: all) and a CPU, as a member of the group that `leader` leads.
+    pub(crate) fn open(
+        attr: &EventAttr,
+        task: i32,
+        cpu: u32,
+        leader: Option<&Self>,
+    ) -> io::Result<Self> {
         let mut attr = attr.to_bytes();
+        let group_fd = leader.map_or(-1, |leader| leader.0.as_raw_fd());
         // SAFETY: `attr` is a whole `perf_event_attr` whose size field says its length. The kernel
         // reads it, and writes to it only its size field when it does not know our version.
         let fd = unsafe {
@@ -29,7 +35,7 @@ impl EventFd {
                 attr.as_mut_ptr(),
                 task,
                 cpu as libc::c_int,
-                -1,
+                group_fd,
                 PERF_FLAG_FD_CLOEXEC,
             )
         };

@@ -5,7 +5,7 @@ use std::io;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use prof_event::{EventSpec, RawRecord, Record, Tracker, abi};
+use prof_event::{EventList, EventSpec, RawRecord, Record, Tracker, abi};
 use prof_model::{Pid, VirtAddr};
 use prof_sampler::{Clock, HeldCommand, Options, Rate, Sampler, Sink, StackCapture, Target};
 
@@ -26,7 +26,7 @@ impl Sink for Kept {
 fn options(target: Target) -> Options {
     Options {
         target,
-        events: vec![EventSpec::parse("cpu-clock").unwrap()],
+        events: EventSpec::parse("cpu-clock").unwrap().into(),
         rate: Rate::Frequency(999),
         stacks: StackCapture::Copy(16384),
         cpus: None,
@@ -158,10 +158,8 @@ fn the_attr_asks_for_what_the_options_say() {
     let target = Spinning::start("sleep 60");
     let mut asked = options(Target::Processes(vec![target.pid()]));
     asked.rate = Rate::Period(12345);
-    asked.events = vec![
-        EventSpec::parse("task-clock:u").unwrap(),
-        EventSpec::parse("context-switches").unwrap(),
-    ];
+    asked.events = EventList::default();
+    asked.events.add("task-clock:u,context-switches").unwrap();
     let sampler = Sampler::open(asked).unwrap();
     let [clock, switches] = sampler.events().events() else {
         panic!("two events")

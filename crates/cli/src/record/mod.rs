@@ -316,6 +316,7 @@ pub fn features(events: &EventSet, clock: Clock) -> Result<Features, CliError> {
             wall_ns: wall,
             clock_ns: clock.now(),
         }),
+        groups: events.groups().to_vec(),
         ..Features::of_this_host()
     };
     let tracepoints: Vec<_> = events

@@ -65,9 +65,11 @@ impl Recorder {
 
 /// The events of the file: registers and stacks are gone, the callchain is whole. That the kernel's
 /// own walk of user stacks is excluded says that the user part was unwound, and its callers are call
-/// sites.
+/// sites. The counters of a group are written as if its events were not inherited: perf before 6.13
+/// knows one counter for an event's id.
 pub fn file_events(sampled: &EventSet) -> EventSet {
     let mut written = EventSet::default();
+    written.set_groups(sampled.groups().to_vec());
     for event in sampled.events() {
         let mut attr = event.attr.clone();
         if attr.sample_type & sample::STACK_USER != 0 {
@@ -75,6 +77,9 @@ pub fn file_events(sampled: &EventSet) -> EventSet {
             attr.sample_regs_user = 0;
             attr.sample_stack_user = 0;
             attr.set(flag::EXCLUDE_CALLCHAIN_USER, true);
+        }
+        if attr.sample_type & sample::READ != 0 {
+            attr.set(flag::INHERIT, false); // the counters of threads are summed
         }
         written.push(Event {
             attr,
@@ -99,13 +104,18 @@ impl Sink for Recorder {
         match &decoded.record {
             Record::Sample(sample) => {
                 let attr = &self.written.events()[decoded.event].attr;
-                let chain = self.stage.chain();
-                encode_sample(output.buffer(), raw.misc, sample, chain, attr)
+                let (chain, sample) = self.stage.written(sample);
+                encode_sample(output.buffer(), raw.misc, &sample, chain, attr)
                     .map_err(io::Error::other)?;
             }
             _ => output.buffer().extend_from_slice(raw.bytes),
         }
         output.pass_on()
+    }
+
+    fn skipped(&mut self, raw: RawRecord<'_>) -> io::Result<()> {
+        self.stage.skip(&self.sampled, raw);
+        Ok(())
     }
 
     fn finish_round(&mut self) -> io::Result<()> {

@@ -30,6 +30,7 @@ pub fn print_start(sampler: &Sampler) {
         let attr = &event.attr;
         let rate = match attr.frequency() {
             Some(hz) => format!("{hz} Hz"),
+            None if attr.sample_period_or_freq == 0 => "counted by its group's samples".to_owned(),
             None => format!("every {}", thousands(attr.sample_period_or_freq)),
         };
         eprintln!(

@@ -289,8 +289,8 @@ impl Sink for Collector {
             Record::Sample(sample) => {
                 if self.records.len() < MAX_WAITING {
                     let attr = &self.written.events()[decoded.event].attr;
-                    let chain = self.stage.chain();
-                    encode_sample(&mut self.records, raw.misc, sample, chain, attr)
+                    let (chain, sample) = self.stage.written(sample);
+                    encode_sample(&mut self.records, raw.misc, &sample, chain, attr)
                         .map_err(io::Error::other)?;
                     self.ends.push(end.unwrap_or_default());
                 }
@@ -305,6 +305,11 @@ impl Sink for Collector {
             _ => {}
         }
         self.records.extend_from_slice(raw.bytes);
+        Ok(())
+    }
+
+    fn skipped(&mut self, raw: RawRecord<'_>) -> io::Result<()> {
+        self.stage.skip(&self.sampled, raw);
         Ok(())
     }
 

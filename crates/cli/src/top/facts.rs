@@ -14,7 +14,7 @@ use crate::screens;
 
 /// What is known before the first sample.
 pub fn at_start(sampling: &Sampling, sampler: &Sampler) -> Facts {
-    let any_event = sampling.options.events.is_empty();
+    let any_event = sampling.options.events.events.is_empty();
     let notes = sampler.notes().iter().filter(|note| match note {
         Note::OtherEvent { .. } => !any_event, // the header names it anyway
         Note::Rings { .. } => false,           // if they are too small, samples are lost

@@ -52,6 +52,12 @@ fn an_option_means_to_the_kernel_what_it_means_to_perf() {
         "-c 1 -e sched:sched_switch",
         "-c 1 -e context-switches",
         "-F 499 -e cpu-clock -e page-faults",
+        "-F 499 -e {cpu-clock,page-faults}",
+        "-F 499 -e {cpu-clock,page-faults}:u",
+        "-F 499 -e {cpu-clock:k,page-faults}:u",
+        "-F 499 -e {cpu-clock,page-faults,cs}:S",
+        "-c 100000 -e {cpu-clock,page-faults}:uS",
+        "-c 1 -e two{sched:sched_switch,page-faults}:S,cs",
     ] {
         lab.prof_record("ours.data", options).ok();
         assert!(lab.record("theirs.data", options), "perf record {options}");
@@ -62,6 +68,15 @@ fn an_option_means_to_the_kernel_what_it_means_to_perf() {
             for field in COUNTED {
                 assert_eq!(ours.get(*field), theirs.get(*field), "{field} of {options}");
             }
+            let has = |fields: &BTreeMap<_, String>, field: &str, flag: &str| {
+                fields[field].split('|').any(|set| set == flag)
+            };
+            for (field, flag) in [("sample_type", "READ"), ("read_format", "GROUP")] {
+                let ours = has(ours, field, flag);
+                assert_eq!(ours, has(theirs, field, flag), "{flag} of {options}");
+            }
+            let on_exec = |fields: &BTreeMap<String, String>| fields.get("disabled").cloned();
+            assert_eq!(on_exec(ours), on_exec(theirs), "disabled, {options}");
         }
     }
 }

@@ -54,6 +54,16 @@ const KINDS: &[Kind] = &[
         NoChains,
     ),
     kind(
+        "sampling-group-of-cpus.data",
+        "-F 999 -a -e {cpu-clock,page-faults}:S",
+        NoChains,
+    ),
+    kind(
+        "sampling-group-graph.data",
+        "-F 999 -g -e {cpu-clock,page-faults}:S",
+        Same,
+    ),
+    kind(
         "many-traces.data",
         "-e signal:signal_deliver,raw_syscalls:sys_enter,sched:sched_process_exec",
         NoChains,

@@ -1,6 +1,6 @@
 //! Files of `prof record` read by others: perf's commands end well and have nothing to warn of.
 
-use crate::lab::Lab;
+use crate::lab::{COMMS, Lab};
 use crate::script;
 use crate::table::Subject;
 
@@ -12,6 +12,12 @@ const KINDS: &[(&str, &str)] = &[
     ("all.data", "-F 199 -a"),
     ("zstd.data", "-F 999 -z"),
     ("two.data", "-F 499 -e cpu-clock:u -e page-faults"),
+    ("group.data", "-F 499 -e {cpu-clock,page-faults}"),
+    ("sampling-group.data", "-F 999 -e {cpu-clock,page-faults}:S"),
+    (
+        "sampling-group-of-cpus.data",
+        "-F 499 -a -e {cpu-clock,page-faults}:S",
+    ),
     ("trace.data", "-e sched:sched_switch"),
     ("period.data", "-c 1000000 -e task-clock"),
 ];
@@ -61,11 +67,39 @@ fn perf_says_the_same_about_what_prof_records() {
         let subject = Subject {
             lab: &lab,
             file,
-            is_alone: *file != "all.data",
+            is_alone: !options.split(' ').any(|option| option == "-a"),
             explained: &explained,
         };
         subject.compare_rows();
+        let groups = |out: String| -> Vec<String> { out.lines().map(str::to_owned).collect() };
+        let theirs = groups(lab.perf("evlist -g", file).ok().out);
+        let is_tip = |line: &String| !line.starts_with("# Tip");
+        let theirs: Vec<_> = theirs.into_iter().filter(is_tip).collect();
+        assert_eq!(groups(lab.prof("evlist -g", file).ok().out), theirs);
     }
+}
+
+#[test]
+fn a_sampled_group_counts_in_every_thread_and_process_of_the_target() {
+    let Some(lab) = Lab::new() else { return };
+    // Both events count the same: a sample of the first is taken before the second counts on.
+    let events = "-c 1 -m 16M -e {page-faults,minor-faults}:S";
+    lab.prof_record("ours.data", events).ok();
+    let out = lab.prof("report --no-group -g none", "ours.data").ok().out;
+    let count = |line: &str| {
+        let (_, count) = line.split_once("# Event count (approx.): ")?;
+        count.parse::<u64>().ok()
+    };
+    let counts: Vec<u64> = out.lines().filter_map(count).collect();
+    let [all, minor] = counts[..] else {
+        panic!("two tables in {out}")
+    };
+    assert!(
+        minor <= all && all - minor <= 64,
+        "{all} faults, {minor} of them minor"
+    );
+    let is_whole = COMMS.iter().all(|comm| out.contains(&format!(" {comm} ")));
+    assert!(is_whole, "{COMMS:?} in {out}");
 }
 
 #[test]

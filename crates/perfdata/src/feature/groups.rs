@@ -1,17 +1,8 @@
+pub use prof_event::EventGroup;
+
 use prof_event::{Reader, Short};
 
 use crate::fields::{Put, string};
-
-/// Events that were counted together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventGroup {
-    /// `{anon_group}` where nobody named it.
-    pub name: String,
-    /// Index of the first event.
-    pub leader: u32,
-    /// How many events, the first included.
-    pub members: u32,
-}
 
 pub(super) fn to_bytes(groups: &[EventGroup]) -> Option<Vec<u8>> {
     let mut payload = Vec::new();
