@@ -237,9 +237,16 @@ fn no_code(samples: &SelfSamples, module: &str, reason: &NoCode) -> CliError {
     let message = message.cause(reason);
     match reason {
         NoCode::File(_) => message.hint("`--symfs DIR` looks for files below a directory"),
-        NoCode::Kernel => message.hint(
-            "`perf annotate --vmlinux FILE` reads the code of an uncompressed kernel with debug info",
-        ),
+        NoCode::Kernel(_) => {
+            let message = match nix::unistd::geteuid().is_root() {
+                true => message,
+                false => message.hint("root may read the code of the kernel that runs"),
+            };
+            message.hint("`--vmlinux FILE` reads the code of an uncompressed kernel")
+        }
+        NoCode::KernelProgram => {
+            message.hint("`bpftool prog dump jited` shows the code of programs that are loaded")
+        }
         NoCode::Generated => message.hint(
             "the runtime can print its code: `--print-opt-code` of node, -XX:+PrintAssembly of java",
         ),

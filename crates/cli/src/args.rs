@@ -285,7 +285,7 @@ pub struct InputArgs {
     #[arg(long, value_name = "FILE")]
     pub kallsyms: Option<PathBuf>,
 
-    /// Name kernel addresses by this vmlinux
+    /// Name kernel addresses by this vmlinux, and read the kernel's code from it
     #[arg(short = 'k', long, value_name = "FILE")]
     pub vmlinux: Option<PathBuf>,
 

@@ -50,6 +50,8 @@ impl Namer {
             recorded: Some(recorded(features, stage, args)),
             kernel_text: kernel_text(stage),
             kallsyms: given.clone(),
+            kernel_release: features.os_release.clone(),
+            ..prof_symbolizer::Options::default()
         });
         stage.files.give_to(&mut symbolizer);
         for (id, dump) in stage.generated.dumps() {
@@ -152,6 +154,9 @@ impl Namer {
         symbol: &Symbol,
         syntax: AsmSyntax,
     ) -> Result<FunctionCode, NoCode> {
+        if let Some(reason) = self.no_kernel.filter(|_| dso.kind.is_kernel()) {
+            return Err(NoCode::Kernel(vec![reason.describe().to_owned()]));
+        }
         self.symbolizer.code(id, dso, symbol, syntax)
     }
 

@@ -29,6 +29,14 @@ pub(crate) fn kallsyms(build_id: BuildId) -> Option<PathBuf> {
     Some(kernels.join(build_id.to_string()).join("kallsyms"))
 }
 
+/// Copies of the file of a kernel.
+pub(crate) fn kernel_files(build_id: BuildId) -> Vec<PathBuf> {
+    let perf = perf_entry(build_id).map(|entry| entry.join("vmlinux"));
+    let mut paths: Vec<_> = perf.into_iter().chain(images(build_id)).collect();
+    paths.extend(debug_files(build_id));
+    paths
+}
+
 /// `xx/yyyy` for the build-id `xxyyyy`, the layout of every `.build-id` directory.
 pub(crate) fn split(build_id: BuildId) -> String {
     let hex = build_id.to_string();

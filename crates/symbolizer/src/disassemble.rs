@@ -34,6 +34,19 @@ pub(crate) struct Disassembled {
     pub(crate) refers_to: Option<Reference>,
 }
 
+impl Disassembled {
+    /// `1190 <hot_leaf+0x10>`, `0x2ea1(%rip),%rax        # 4028 <burnt>`
+    pub(crate) fn with_name(&self, target: Option<&str>) -> String {
+        let text = &self.text;
+        let name = target.map_or_else(String::new, |name| format!(" <{name}>"));
+        match self.refers_to {
+            None => text.clone(),
+            Some(Reference::Code(_)) => format!("{text}{name}"),
+            Some(Reference::Data(target)) => format!("{text}        # {target:x}{name}"),
+        }
+    }
+}
+
 /// What an instruction refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reference {

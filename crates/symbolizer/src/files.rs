@@ -23,6 +23,19 @@ pub struct FoundFile {
     pub build_id: Option<BuildId>,
 }
 
+impl FoundFile {
+    /// Opens a file that somebody has named.
+    pub(crate) fn open(path: &Path) -> Option<Self> {
+        let image = MappedFile::open(&open_regular(path)?).ok()?;
+        let build_id = read_build_id(image.as_ref());
+        Some(Self {
+            image: Arc::new(image),
+            path: path.to_owned(),
+            build_id,
+        })
+    }
+}
+
 /// Finds the file behind a mapping, by inode or build-id, never by its name alone.
 #[derive(Clone, Debug, Default)]
 pub struct FileFinder {

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use object::{Architecture, Object, ObjectSection, ObjectSymbol};
-use prof_model::{CodePlace, Dso, DsoKind, FunctionCode, Instruction, Reason, Symbol};
+use prof_model::{CodePlace, Dso, DsoKind, FunctionCode, Instruction, Reason, SourceText, Symbol};
 use rustc_hash::FxHashMap;
 
 use crate::disassemble::{Disassembled, Machine, Reference, disassemble};
@@ -20,9 +21,12 @@ pub enum NoCode {
     /// The file that ran is not to be had.
     #[error("{}", .0.describe())]
     File(Reason),
-    /// The kernel changes its code while it starts, and no file has it as it ran.
-    #[error("the kernel's code is not in a file that is here")]
-    Kernel,
+    /// The kernel's code is not to be had; where it was looked for, and why it is not there.
+    #[error("the kernel's code is not to be had: {}", .0.join("; "))]
+    Kernel(Vec<String>),
+    /// A BPF program.
+    #[error("the kernel has made the code of a BPF program, and does not tell it as it ran")]
+    KernelProgram,
     /// Generated code was in memory only.
     #[error("generated code was in the memory of its process only, and is gone with it")]
     Generated,
@@ -39,15 +43,15 @@ const EM_X86_64: u32 = 62;
 const EM_AARCH64: u32 = 183;
 
 /// The largest function that is taken for one, bytes.
-const LARGEST: u64 = 4 << 20;
+pub(crate) const LARGEST: u64 = 4 << 20;
 
 impl NoCode {
-    /// For what is no file.
+    /// For what is neither a file nor the kernel.
     pub(crate) fn of_kind(kind: DsoKind) -> Option<Self> {
         match kind {
-            DsoKind::File | DsoKind::Vdso => None,
+            DsoKind::File | DsoKind::Vdso | DsoKind::Kernel | DsoKind::KernelModule => None,
             DsoKind::Jit(_) | DsoKind::Memory => Some(Self::Generated),
-            DsoKind::Kernel | DsoKind::KernelModule | DsoKind::KernelSymbol => Some(Self::Kernel),
+            DsoKind::KernelSymbol => Some(Self::KernelProgram),
         }
     }
 }
@@ -106,20 +110,22 @@ impl ElfCode {
             let start = section.address();
             (start..start.saturating_add(section.size())).contains(&address)
         });
-        let built = std::fs::metadata(&self.file().path);
-        let built = built.and_then(|metadata| metadata.modified()).ok();
-        let sources = sources.paths.iter();
         Ok(FunctionCode {
             file: self.file().path.display().to_string(),
             section: section.and_then(|section| section.name().ok().map(str::to_owned)),
             instructions,
-            sources: sources
-                .map(|path| source_text::read(path, built, symfs))
-                .collect(),
+            sources: sources.read(self.built(), symfs),
         })
     }
 
-    fn place(
+    /// When the file was written.
+    pub(crate) fn built(&self) -> Option<SystemTime> {
+        let metadata = std::fs::metadata(&self.file().path).ok()?;
+        metadata.modified().ok()
+    }
+
+    /// Where in the source the instruction at an address of the file comes from.
+    pub(crate) fn place(
         &mut self,
         address: u64,
         sources: &mut Sources,
@@ -177,9 +183,8 @@ impl ElfCode {
         zeros: &BTreeMap<u64, String>,
         names: &mut Names,
     ) -> String {
-        let text = &instruction.text;
         let Some(reference) = instruction.refers_to else {
-            return text.clone();
+            return instruction.text.clone();
         };
         let target = reference.address();
         let inside = target.checked_sub(start).filter(|&it| it < function.size);
@@ -191,16 +196,11 @@ impl ElfCode {
             }),
         };
         let name = match name {
-            None => zeros
-                .get(&target)
-                .map_or_else(String::new, |name| format!(" <{name}>")),
-            Some((name, 0)) => format!(" <{name}>"),
-            Some((name, offset)) => format!(" <{name}+{offset:#x}>"),
+            None => zeros.get(&target).cloned(),
+            Some((name, 0)) => Some(name.to_string()),
+            Some((name, offset)) => Some(format!("{name}+{offset:#x}")),
         };
-        match reference {
-            Reference::Code(_) => format!("{text}{name}"),
-            Reference::Data(_) => format!("{text}        # {target:x}{name}"),
-        }
+        instruction.with_name(name.as_deref())
     }
 }
 
@@ -252,7 +252,7 @@ impl JitCode {
 
 /// The source files so far, each once.
 #[derive(Default)]
-struct Sources {
+pub(crate) struct Sources {
     paths: Vec<Arc<str>>,
     indices: FxHashMap<Arc<str>, usize>,
 }
@@ -265,5 +265,13 @@ impl Sources {
             self.paths.push(Arc::clone(path));
         }
         index
+    }
+
+    /// Their lines. `built` is when the program was written.
+    pub(crate) fn read(&self, built: Option<SystemTime>, symfs: Option<&Path>) -> Vec<SourceText> {
+        let paths = self.paths.iter();
+        paths
+            .map(|path| source_text::read(path, built, symfs))
+            .collect()
     }
 }

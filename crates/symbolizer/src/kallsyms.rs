@@ -190,11 +190,15 @@ impl KernelSymbols {
         Some(symbols)
     }
 
+    /// Whether it is a kernel's own file, not a table.
+    pub(crate) fn is_kernel_file(path: &Path) -> bool {
+        File::open(path).is_ok_and(|file| is_elf(&file))
+    }
+
     /// Those in a copy of `/proc/kallsyms`, or in a kernel's own file, `vmlinux`.
     pub(crate) fn read(path: &Path) -> Result<Self, Reason> {
         let table = File::open(path).map_err(|error| unreadable(&error))?;
-        let mut magic = [0; 4];
-        if table.read_at(&mut magic, 0).is_ok_and(|count| count == 4) && magic == elf::ELFMAG {
+        if is_elf(&table) {
             let image = MappedFile::open(&table).map_err(|error| unreadable(&error))?;
             return Self::of_file(image.as_ref());
         }
@@ -202,7 +206,7 @@ impl KernelSymbols {
     }
 
     /// Those in a kernel's ELF file: all labels in its code, as nm lists them.
-    fn of_file(image: &[u8]) -> Result<Self, Reason> {
+    pub(crate) fn of_file(image: &[u8]) -> Result<Self, Reason> {
         let object = object::File::parse(image).map_err(|_| Reason::NoSymbolTable)?;
         let sections = object.sections();
         let code: FxHashSet<_> = sections
@@ -343,6 +347,11 @@ const KALLSYMS: &str = "/proc/kallsyms";
 const FIRST_LINES: usize = 4096;
 /// Variables of CPUs may stand in front of the text, but not more of them than this.
 const MOST_IN_FRONT: usize = 1 << 18;
+
+fn is_elf(file: &File) -> bool {
+    let mut magic = [0; 4];
+    file.read_at(&mut magic, 0).is_ok_and(|count| count == 4) && magic == elf::ELFMAG
+}
 
 fn unreadable(error: &io::Error) -> Reason {
     match error.kind() {

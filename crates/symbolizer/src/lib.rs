@@ -21,6 +21,8 @@ mod function_code; // a function's instructions
 mod go_pclntab; // Go's own table
 mod jit_dump; // jit-PID.dump
 mod kallsyms; // the kernel's symbols
+mod kcore; // the kernel's memory
+mod kernel_code; // the instructions of its functions
 #[allow(unsafe_code)]
 mod mapped_file; // files as bytes: mmap, SIGBUS, the vDSO
 mod names; // interned names

@@ -17,6 +17,7 @@ use crate::files::{FileFinder, FoundFile};
 use crate::function_code::NoCode;
 use crate::jit_dump::JitCode;
 use crate::kallsyms::{KernelSymbols, KernelText, RunningKernel, running_kernel_build_id};
+use crate::kernel_code::{KernelCode, Recorded};
 use crate::names::Names;
 use crate::perf_map::{self, PerfMap};
 
@@ -33,7 +34,12 @@ pub struct Options {
     /// Where copies of the recorded machine's files lie.
     pub symfs: Option<PathBuf>,
     /// A copy of `/proc/kallsyms` to use instead of the running kernel's.
+    /// Or the kernel's own file, `vmlinux`, which has its code, too.
     pub kallsyms: Option<PathBuf>,
+    /// The memory of the running kernel, for its code: `/proc/kcore`, or a copy of it.
+    pub kcore: PathBuf,
+    /// `uname -r` of the recorded kernel: where its file may lie.
+    pub kernel_release: Option<String>,
     /// The kernel that was recorded; `None` is taken for the one that runs.
     pub kernel_build_id: Option<BuildId>,
     /// When the recording was over, if it was made here: a perf map that came later is another
@@ -51,6 +57,8 @@ impl Default for Options {
             demangle: true,
             symfs: None,
             kallsyms: None,
+            kcore: PathBuf::from("/proc/kcore"),
+            kernel_release: None,
             kernel_build_id: None,
             recorded: None,
             kernel_text: None,
@@ -81,6 +89,7 @@ pub struct Symbolizer {
     perf_maps: FxHashMap<Pid, PerfMap>,
     running_kernel: RunningKernel,
     kernel: Option<Result<Kernel, Reason>>,
+    kernel_code: KernelCode,
     patience: Duration, // so old are symbols of a kernel in which others are looked for
     options: Arc<Options>,
 }
@@ -101,6 +110,7 @@ impl Symbolizer {
             perf_maps: FxHashMap::default(),
             running_kernel: RunningKernel::default(),
             kernel: None,
+            kernel_code: KernelCode::default(),
             patience: Duration::from_secs(1),
             options,
         }
@@ -204,7 +214,7 @@ impl Symbolizer {
     /// ran.
     ///
     /// # Errors
-    /// [`NoCode`]: it is no function of a file, or the file is not to be had.
+    /// [`NoCode`]: it is no function of a file or of the kernel, or neither is to be had.
     pub fn code(
         &mut self,
         id: DsoId,
@@ -214,6 +224,15 @@ impl Symbolizer {
     ) -> Result<FunctionCode, NoCode> {
         if let Some(reason) = NoCode::of_kind(dso.kind) {
             return Err(reason);
+        }
+        if dso.kind.is_kernel() {
+            let recorded = Recorded {
+                options: &self.options,
+                running: &self.running_kernel,
+                dso,
+            };
+            let (code, names) = (&mut self.kernel_code, &mut self.names);
+            return code.function(&recorded, symbol, syntax, names);
         }
         let code = self.files.entry(id);
         let code = code.or_insert_with(|| self.source.load(id, dso));

@@ -151,8 +151,8 @@ fn what_is_no_function_of_a_file_has_no_code() {
     let own = std::env::current_exe().unwrap();
     let own = own.to_str().unwrap();
     assert_eq!(
-        code(DsoKind::Kernel, "[kernel.kallsyms]", 16),
-        Err(NoCode::Kernel)
+        code(DsoKind::KernelSymbol, "bpf_prog_0123456789abcdef", 16),
+        Err(NoCode::KernelProgram)
     );
     assert_eq!(
         code(DsoKind::Jit(Pid(7)), "/tmp/perf-7.map", 16),

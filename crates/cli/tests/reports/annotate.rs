@@ -209,26 +209,84 @@ fn what_cannot_be_shown_is_told_with_its_reason() {
 }
 
 #[test]
-fn kernel_functions_have_no_file_and_that_is_said() {
-    if !is_root() {
+fn the_kernels_code_is_shown_from_its_memory_or_its_file() {
+    if !is_root() || !has(&["gcc", "objdump"]) {
         return;
     }
     let place = Place::new();
+    // What a write to /dev/null ends in: no page is copied.
     let busy = "dd if=/dev/zero of=/dev/null bs=1 count=2000000 2>&1";
-    place
-        .run(
-            crate::support::PROF,
-            &["record", "-q", "-o", "f", "--", "sh", "-c", busy],
-        )
+    let record = ["record", "-q", "-o", "f", "--", "sh", "-c", busy];
+    place.run(crate::support::PROF, &record).ok();
+    let table = place.prof("report -i f --no-children -g none --sort sym -q");
+    let table = table.ok().out;
+    let mut kernel = table.lines().filter_map(|line| line.split_once("[k] "));
+    let (_, function) = kernel.next().expect("a kernel function");
+    let function = function.trim();
+
+    let annotate = format!("annotate -i f {function}");
+    if std::fs::File::open("/proc/kcore").is_ok() {
+        let shown = place.prof(&annotate).ok();
+        assert!(instructions(&shown.out).len() > 2, "{}", shown.out);
+    } else {
+        let tried = [
+            "kernel's code",
+            "/proc/kcore",
+            "no vmlinux with build-id",
+            "--vmlinux FILE",
+        ];
+        place.prof(&annotate).failed(1, &tried);
+    }
+
+    // A kernel's file in which this function lies as far from `_text`, elsewhere.
+    let (start, end) = kernel_function(function);
+    let (text, _) = kernel_function("_text");
+    let source = format!(
+        ".globl _text, {function}\n.text\n_text: .skip {}\n.type {function}, @function\n\
+         {function}: .rept {}\n pause\n .endr\n jmp _text\n\
+         behind: .skip 4096\n",
+        start - text,
+        (end - start) / 2
+    );
+    std::fs::write(place.file("v.s"), source).unwrap();
+    let flags = "-nostdlib -static -Wl,-e0 -Wl,--build-id=none -Wl,-Ttext=0xffffffffb0000000";
+    let flags: Vec<&str> = flags.split(' ').chain(["v.s", "-o", "vmlinux"]).collect();
+    place.run("gcc", &flags).ok();
+    let shown = place
+        .prof(&format!("{annotate} --vmlinux vmlinux --stdio"))
         .ok();
-    let table = place
-        .prof("report -i f --no-children -g none --sort sym -q")
-        .ok();
-    let kernel = table.out.lines().find_map(|line| line.split_once("[k] "));
-    let Some((_, function)) = kernel else {
-        panic!("no kernel function is known: {}", table.out);
-    };
-    place
-        .prof(&format!("annotate -i f {function}"))
-        .failed(1, &["kernel's code", "hint"]);
+    let ours = instructions(&shown.out);
+    let disassemble = format!("--disassemble={function}");
+    let listing = place.run(
+        "objdump",
+        &["-d", "--no-show-raw-insn", &disassemble, "vmlinux"],
+    );
+    let theirs = listing.ok().out;
+    let theirs: BTreeMap<&str, &str> = theirs
+        .lines()
+        .filter_map(|line| line.trim().split_once(":\t"))
+        .collect();
+    assert!(ours.len() > 2);
+    let mut shares = 0.0;
+    for (address, (share, text)) in &ours {
+        assert_eq!(bare(theirs[&**address]), bare(text), "{address}");
+        shares += share.parse::<f64>().unwrap();
+    }
+    assert!((99.0..101.0).contains(&shares), "{shares}%");
+}
+
+/// Where a function of the running kernel begins and ends.
+fn kernel_function(name: &str) -> (u64, u64) {
+    let tables = std::fs::read_to_string("/proc/kallsyms").unwrap();
+    let symbols = tables.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let address = u64::from_str_radix(words.next()?, 16).ok()?;
+        words.next()?;
+        Some((address, words.next()?))
+    });
+    let symbols: Vec<_> = symbols.collect();
+    let (start, _) = *symbols.iter().find(|(_, other)| *other == name).unwrap();
+    let later = symbols.iter().map(|&(address, _)| address);
+    let end = later.filter(|&address| address > start).min().unwrap();
+    (start, end)
 }
