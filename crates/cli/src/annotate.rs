@@ -3,9 +3,9 @@
 use std::io::{self, BufWriter, Write};
 
 use prof_model::{Pid, Tid};
-use prof_profile::SelfSamples;
+use prof_profile::{SelfSamples, Weight};
 use prof_report::{
-    AnnotateOptions, AnnotateValue, Annotation, Filter, PercentType, hot_functions,
+    AnnotateOptions, AnnotateValue, Annotation, EventGroup, Filter, PercentType, hot_functions,
     write_annotation,
 };
 use prof_symbolizer::{AsmSyntax, NoCode};
@@ -13,7 +13,7 @@ use prof_symbolizer::{AsmSyntax, NoCode};
 use crate::args::InputArgs;
 use crate::error::{CliError, Outcome};
 use crate::input::{self, Input};
-use crate::report::wants_color;
+use crate::report::{groups, wants_color};
 use crate::sampling;
 use crate::selection::Wanted;
 
@@ -99,6 +99,10 @@ pub struct AnnotateArgs {
         default_missing_value = "always", value_parser = ["always", "never", "auto"])]
     pub stdio_color: Option<String>,
 
+    /// Columns for all events side by side, even if they were not counted together
+    #[arg(long)]
+    pub group: bool,
+
     /// Print to the terminal or a pipe: the only way there is
     #[arg(long, visible_alias = "stdio2")]
     pub stdio: bool,
@@ -142,19 +146,28 @@ pub fn run(args: &AnnotateArgs) -> Outcome {
     let (mut shown, mut left_out) = (0, 0);
     let mut refused = Vec::new();
     let mut out = BufWriter::new(io::stdout().lock());
-    for event in 0..input.stage.profile.events.len() as u16 {
-        let total = input.stage.profile.total(event);
-        for samples in hot_functions(&input.stage.profile, &input.names, event, &filter) {
+    for group in event_groups(&input, args.group) {
+        let profile = &input.stage.profile;
+        let totals = group.events.iter().map(|&event| profile.total(event));
+        let totals: Vec<_> = totals.collect();
+        let names = group.events.iter().map(|&event| usize::from(event));
+        let event = group.describe(names.map(|event| profile.events[event].name.as_str()));
+        for samples in hot_functions(profile, &input.names, &group.events, &filter) {
             let symbol = &samples.symbol;
             let is_wanted = |name: &String| **name == *symbol.name || **name == *symbol.raw;
             if !wanted.is_none_or(is_wanted) {
                 continue;
             }
-            if samples.total.period as f64 * 100.0 < limit * total.period as f64 {
+            let mut both = samples.totals.iter().zip(&totals);
+            let is_hot = |(function, event): (&Weight, &Weight)| {
+                let share = function.period as f64 * 100.0;
+                function.samples > 0 && share >= limit * event.period as f64
+            };
+            if !both.any(is_hot) {
                 left_out += 1;
                 continue;
             }
-            let dso = input.stage.profile.dsos.get(samples.dso);
+            let dso = profile.dsos.get(samples.dso);
             let syntax = match args.disassembler_style.as_str() {
                 "intel" => AsmSyntax::Intel,
                 _ => AsmSyntax::Att,
@@ -172,8 +185,8 @@ pub fn run(args: &AnnotateArgs) -> Outcome {
             shown += 1;
             let annotation = Annotation {
                 module: &dso.long_name(),
-                event: &input.stage.profile.events[usize::from(event)].name,
-                event_total: total,
+                event: &event,
+                event_totals: &totals,
                 samples: &samples,
                 code: &code,
             };
@@ -197,6 +210,17 @@ pub fn run(args: &AnnotateArgs) -> Outcome {
         }
     }
     Ok(0)
+}
+
+/// The events that share a table.
+fn event_groups(input: &Input, forced: bool) -> Vec<EventGroup> {
+    let known = groups(&input.recording, forced);
+    EventGroup::of_all(input.stage.profile.events.len() as u16, &known)
+}
+
+/// How many samples a function has, of all events together.
+fn count(samples: &SelfSamples) -> u64 {
+    samples.totals.iter().map(|total| total.samples).sum()
 }
 
 fn options(args: &AnnotateArgs) -> AnnotateOptions {
@@ -232,7 +256,8 @@ fn filter(args: &AnnotateArgs) -> Result<Filter, CliError> {
 fn no_code(samples: &SelfSamples, module: &str, reason: &NoCode) -> CliError {
     let message = CliError::new(format!(
         "could not show the instructions of `{}` in {module} ({} samples)",
-        samples.symbol.name, samples.total.samples
+        samples.symbol.name,
+        count(samples)
     ));
     let message = message.cause(reason);
     match reason {
@@ -275,7 +300,8 @@ fn doubts(annotation: &Annotation<'_>, args: &AnnotateArgs) {
     if elsewhere.samples > 0 {
         eprintln!(
             "prof: {name}: {} of {} samples lie in none of its instructions",
-            elsewhere.samples, samples.total.samples
+            elsewhere.samples,
+            count(samples)
         );
     }
 }
@@ -300,7 +326,7 @@ fn no_function(
     let profile = &input.stage.profile;
     let mut similar: Vec<(f64, String)> = Vec::new();
     for event in 0..profile.events.len() as u16 {
-        for samples in hot_functions(profile, &input.names, event, filter) {
+        for samples in hot_functions(profile, &input.names, &[event], filter) {
             let name = samples.symbol.name.to_string();
             let likeness = match name.contains(wanted.as_str()) {
                 true => 1.0,

@@ -41,7 +41,10 @@ pub fn run(args: &ReportArgs) -> Outcome {
     let topology = features.cpu_topology.iter();
     let cpus = topology.flat_map(|topology| &topology.cpus);
     options.sockets = cpus.map(|&(_, socket)| socket).collect();
-    options.groups = groups(args, &input.recording);
+    options.groups = match args.no_group {
+        true => Vec::new(),
+        false => groups(&input.recording, args.group),
+    };
     if args.header && !args.quiet {
         options.header = Some(header_lines(args, &input.recording));
     }
@@ -85,12 +88,9 @@ fn wanted(args: &ReportArgs, options: &ReportOptions) -> Wanted {
     }
 }
 
-/// The events that were counted together.
-fn groups(args: &ReportArgs, recording: &Recording) -> Vec<EventGroup> {
+/// The events that were counted together; where none were, all if that is `forced`.
+pub fn groups(recording: &Recording, forced: bool) -> Vec<EventGroup> {
     let events = recording.events().events().len() as u16;
-    if args.no_group {
-        return Vec::new();
-    }
     let groups = recording.features().groups.iter().map(|group| {
         let end = group.leader.saturating_add(group.members);
         EventGroup {
@@ -104,8 +104,7 @@ fn groups(args: &ReportArgs, recording: &Recording) -> Vec<EventGroup> {
         }
     });
     let groups: Vec<_> = groups.collect();
-    if args.group && groups.is_empty() {
-        // Asked for by hand: all that have samples.
+    if forced && groups.is_empty() {
         return vec![EventGroup {
             name: None,
             events: (0..events).collect(),

@@ -1,5 +1,6 @@
 //! A function's instructions with their shares, as `perf annotate --stdio` prints them.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
@@ -89,17 +90,17 @@ pub struct AnnotateOptions {
     pub color: bool,
 }
 
-/// The functions that ran themselves in samples of an event that a filter lets through, the hottest
-/// first.
+/// The functions that ran themselves in samples of these events that a filter lets through, those that
+/// are hottest in the first one first.
 pub fn hot_functions(
     profile: &Profile,
     names: &Names,
-    event: u16,
+    events: &[u16],
     filter: &Filter,
 ) -> Vec<SelfSamples> {
     let places = Places::new(profile, names, false);
     let filter = filter.compile(profile, &places);
-    profile.self_samples(names, event, |key| filter.passes(profile, key))
+    profile.self_samples(names, events, |key| filter.passes(profile, key))
 }
 
 /// A function, its code and its samples.
@@ -107,10 +108,10 @@ pub fn hot_functions(
 pub struct Annotation<'a> {
     /// The module's path.
     pub module: &'a str,
-    /// The event's name.
+    /// The name of the event, or of the group.
     pub event: &'a str,
-    /// All samples of the event.
-    pub event_total: Weight,
+    /// All samples of each event.
+    pub event_totals: &'a [Weight],
     /// Those of the function.
     pub samples: &'a SelfSamples,
     /// Its instructions.
@@ -144,19 +145,22 @@ pub fn write_annotation(
 struct Text<'a> {
     annotation: &'a Annotation<'a>,
     options: &'a AnnotateOptions,
-    weights: Vec<Weight>,
+    weights: Vec<Vec<Weight>>,
 }
 
 impl Text<'_> {
-    fn percent(&self, weight: Weight) -> f64 {
+    /// The shares of each event.
+    fn percents(&self, weights: &[Weight]) -> Vec<f64> {
         let Annotation {
             samples,
-            event_total,
+            event_totals,
             ..
         } = self.annotation;
-        self.options
-            .percent_type
-            .of(weight, samples.total, *event_total)
+        let totals = samples.totals.iter().zip(*event_totals);
+        let both = weights.iter().zip(totals);
+        let percent_type = self.options.percent_type;
+        both.map(|(&part, (&function, &event))| percent_type.of(part, function, event))
+            .collect()
     }
 
     fn colored(&self, number: &str, percent: f64) -> String {
@@ -174,7 +178,7 @@ impl Text<'_> {
         }
     }
 
-    /// Title and width of the column of numbers.
+    /// Title of the columns of numbers, and the width of each.
     fn column(&self) -> (&'static str, usize) {
         match self.options.value {
             AnnotateValue::Percent => ("Percent", 8),
@@ -191,10 +195,11 @@ impl Text<'_> {
             ..
         } = self.annotation;
         let (title, width) = self.column();
+        let width = width * samples.totals.len();
         let title = format!(
             " {title:<width$}|\tSource code & Disassembly of {} for {event} ({} samples, percent: {})",
             printable(self.path(module)),
-            samples.total.samples,
+            samples.totals.first().map_or(0, |total| total.samples),
             self.options.percent_type.describe()
         );
         writeln!(out, "{title}\n{}", "-".repeat(title.chars().count() + 5))
@@ -202,7 +207,8 @@ impl Text<'_> {
 
     fn write_code(&self, out: &mut dyn Write) -> io::Result<()> {
         let code = self.annotation.code;
-        let blank = " ".repeat(self.column().1 + 1);
+        let columns = self.annotation.samples.totals.len();
+        let blank = " ".repeat(self.column().1 * columns + 1);
         let empty = format!("{blank}:");
         if let Some(section) = &code.section {
             writeln!(
@@ -239,40 +245,56 @@ impl Text<'_> {
         raw_width: Option<usize>,
     ) -> io::Result<()> {
         let instruction = &self.annotation.code.instructions[index];
-        let weight = self.weights[index];
-        let percent = self.percent(weight);
+        let weights = &self.weights[index];
         let width = self.column().1;
-        let number = match self.options.value {
-            AnnotateValue::Percent => format!("{percent:width$.2}"),
-            AnnotateValue::Samples => format!("{:width$}", weight.samples),
-            AnnotateValue::Period => format!("{:width$}", weight.period),
+        let number = |(weight, percent): (&Weight, f64)| {
+            let number = match self.options.value {
+                AnnotateValue::Percent => format!("{percent:width$.2}"),
+                AnnotateValue::Samples => format!("{:width$}", weight.samples),
+                AnnotateValue::Period => format!("{:width$}", weight.period),
+            };
+            self.colored(&number, percent)
         };
+        let numbers: String = weights
+            .iter()
+            .zip(self.percents(weights))
+            .map(number)
+            .collect();
         let raw = raw_width.map_or_else(String::new, |width| {
             let bytes = instruction.bytes.iter();
             let bytes: String = bytes.map(|byte| format!("{byte:02x} ")).collect();
             format!("{bytes:<width$}   ")
         });
-        let number = self.colored(&number, percent);
         let address = format!("{:x}", instruction.address);
         let text = printable(&instruction.text);
-        writeln!(out, "{number} : {address:>6}:   {raw}{text}")
+        writeln!(out, "{numbers} : {address:>6}:   {raw}{text}")
     }
 
     /// The source lines that most samples lie in.
     fn write_hot_lines(&self, out: &mut dyn Write) -> io::Result<()> {
         let code = self.annotation.code;
-        let mut lines: BTreeMap<(usize, u32), Weight> = BTreeMap::new();
-        for (instruction, &weight) in code.instructions.iter().zip(&self.weights) {
+        let mut lines: BTreeMap<(usize, u32), Vec<Weight>> = BTreeMap::new();
+        for (instruction, weights) in code.instructions.iter().zip(&self.weights) {
             if let Some(place) = instruction.place.as_ref().filter(|place| place.line > 0) {
-                *lines.entry((place.source, place.line)).or_default() += weight;
+                let line = lines.entry((place.source, place.line));
+                let sums = line.or_insert_with(|| vec![Weight::default(); weights.len()]);
+                sums.iter_mut()
+                    .zip(weights)
+                    .for_each(|(sum, &it)| *sum += it);
             }
         }
         let lines = lines.into_iter();
-        let lines = lines.map(|(line, weight)| (line, self.percent(weight)));
+        let lines = lines.map(|(line, weights)| (line, self.percents(&weights)));
         let mut lines: Vec<_> = lines
-            .filter(|&(_, percent)| percent >= LEAST_LINE)
+            .filter(|(_, percents)| percents.iter().any(|&percent| percent >= LEAST_LINE))
             .collect();
-        lines.sort_by(|left, right| right.1.total_cmp(&left.1));
+        lines.sort_by(|(_, left), (_, right)| {
+            let pairs = right.iter().zip(left);
+            let mut orders = pairs.map(|(right, left)| right.total_cmp(left));
+            orders
+                .find(|order| order.is_ne())
+                .unwrap_or(Ordering::Equal)
+        });
         let file = printable(self.annotation.module);
         writeln!(
             out,
@@ -282,10 +304,11 @@ impl Text<'_> {
         if lines.is_empty() {
             writeln!(out, " no source line is known")?;
         }
-        for ((source, line), percent) in lines {
+        for ((source, line), percents) in lines {
             let path = printable(self.path(&code.sources[source].path));
-            let number = self.colored(&format!("{percent:8.2}"), percent);
-            writeln!(out, "{number} {path}:{line}")?;
+            let number = |percent: f64| self.colored(&format!("{percent:8.2}"), percent);
+            let numbers: String = percents.into_iter().map(number).collect();
+            writeln!(out, "{numbers} {path}:{line}")?;
         }
         Ok(())
     }

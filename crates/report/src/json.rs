@@ -9,7 +9,7 @@ use prof_profile::{Names, Profile, Weight};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::stdio::groups;
+use crate::options::EventGroup;
 use crate::{Column, Counts, Member, ReportOptions, Row, SymbolKind, Table};
 
 /// Counts up when a field changes its meaning or goes away; new fields may come at any time.
@@ -72,7 +72,7 @@ pub fn write_json_report(
     options: &ReportOptions,
 ) -> io::Result<bool> {
     let places = options.places(profile, names);
-    let groups = groups(profile, options);
+    let groups = EventGroup::of_all(profile.events.len() as u16, &options.groups);
     let tables = groups
         .iter()
         .filter_map(|group| Table::of_events(profile, &places, options, &group.events));

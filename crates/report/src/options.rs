@@ -198,6 +198,36 @@ pub struct EventGroup {
     pub events: Vec<u16>,
 }
 
+impl EventGroup {
+    /// All events of a recording: those that belong together as `known` has them, and each of the
+    /// others by itself.
+    pub fn of_all(events: u16, known: &[Self]) -> Vec<Self> {
+        let mut groups = Vec::new();
+        for event in 0..events {
+            let mut known = known.iter();
+            match known.find(|group| group.events.contains(&event)) {
+                Some(group) if group.events.first() == Some(&event) => groups.push(group.clone()),
+                Some(_) => {}
+                None => groups.push(Self {
+                    name: None,
+                    events: vec![event],
+                }),
+            }
+        }
+        groups
+    }
+
+    /// `anon group { cpu-clock, page-faults }`
+    pub fn describe<'a>(&self, names: impl Iterator<Item = &'a str>) -> String {
+        let names = names.collect::<Vec<_>>().join(", ");
+        match &self.name {
+            Some(name) if name.is_empty() => format!("anon group {{ {names} }}"),
+            Some(name) => format!("{name} {{ {names} }}"),
+            None => names,
+        }
+    }
+}
+
 /// What a report shows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReportOptions {

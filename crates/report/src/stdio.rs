@@ -32,7 +32,7 @@ pub fn write_report(
 ) -> io::Result<bool> {
     let places = options.places(profile, names);
     let mut any = false;
-    for group in groups(profile, options) {
+    for group in EventGroup::of_all(profile.events.len() as u16, &options.groups) {
         let Some(table) = Table::of_events(profile, &places, options, &group.events) else {
             continue;
         };
@@ -49,23 +49,6 @@ pub fn write_report(
     Ok(any)
 }
 
-/// The events of each table: those that belong together, and each of the others by itself.
-pub(crate) fn groups(profile: &Profile, options: &ReportOptions) -> Vec<EventGroup> {
-    let mut groups = Vec::new();
-    for event in 0..profile.events.len() as u16 {
-        let mut known = options.groups.iter();
-        match known.find(|group| group.events.contains(&event)) {
-            Some(group) if group.events.first() == Some(&event) => groups.push(group.clone()),
-            Some(_) => {}
-            None => groups.push(EventGroup {
-                name: None,
-                events: vec![event],
-            }),
-        }
-    }
-    groups
-}
-
 /// The lines above a table that tell its events.
 pub(crate) fn write_events(
     out: &mut dyn Write,
@@ -74,14 +57,9 @@ pub(crate) fn write_events(
 ) -> io::Result<()> {
     let counted: Weight = table.members().iter().map(|member| member.counted).sum();
     let names = table.members().iter();
-    let names: Vec<&str> = names.map(|member| member.event.name.as_str()).collect();
-    let names = names.join(", ");
-    let (plural, names) = match &group.name {
-        Some(name) if name.is_empty() => ("s", format!("anon group {{ {names} }}")),
-        Some(name) => ("s", format!("{name} {{ {names} }}")),
-        None if table.members().len() > 1 => ("s", names),
-        None => ("", names),
-    };
+    let names = group.describe(names.map(|member| member.event.name.as_str()));
+    let is_alone = group.name.is_none() && table.members().len() == 1;
+    let plural = if is_alone { "" } else { "s" };
     let slices = match &table.options().time_slices {
         Some(slices) => format!(" (time slices: {slices})"),
         None => String::new(),

@@ -95,6 +95,44 @@ fn one_function_is_shown_as_perf_shows_it_number_by_number() {
 }
 
 #[test]
+fn events_of_a_group_have_columns_side_by_side_as_in_perf() {
+    if !has(&["perf", "gcc", "objdump"]) {
+        return;
+    }
+    let place = Place::new();
+    place.build("split.c", "split", &["-O2", "-g"]);
+    for events in [
+        "-e {cpu-clock:u,page-faults:u}",
+        "-e {cpu-clock:u,page-faults,cs}:S",
+        "-e cpu-clock:u -e task-clock:u",
+    ] {
+        let record = format!("record -q -F 1999 {events} -o f -- ./split 60");
+        place.perf(&record).ok();
+        for options in ["", "-n", "--show-total-period", "--group"] {
+            let command = format!("annotate --stdio -i f -s hot_leaf --no-source {options}");
+            let theirs = place.perf(&command).ok().out;
+            let ours = place.prof(&command).ok().out;
+            let titles = |text: &str| -> Vec<String> {
+                let lines = text
+                    .lines()
+                    .filter(|line| line.contains("Disassembly of split"));
+                lines.map(str::to_owned).collect()
+            };
+            let what = format!("{events} {options}");
+            assert_eq!(titles(&ours), titles(&theirs), "{what}");
+            let is_apart = events.contains("-e task-clock") && options != "--group";
+            assert_eq!(titles(&ours).len(), if is_apart { 2 } else { 1 }, "{what}");
+            assert_eq!(instructions(&ours), instructions(&theirs), "{what}");
+        }
+    }
+    // A line for both events.
+    let lines = place.prof("annotate -i f hot_leaf -l --group").ok().out;
+    let hottest = lines.lines().find(|line| line.contains("burn.h:"));
+    let columns = hottest.unwrap().split_whitespace().count();
+    assert_eq!(columns, 3, "{lines}");
+}
+
+#[test]
 fn source_stands_between_the_instructions_and_what_is_inlined_has_its_own() {
     if !has(&["perf", "gcc"]) {
         return;
