@@ -39,6 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 time: None,
                 period: 1,
                 frames: &frames,
+                inner: None,
                 end: ChainEnd::Root,
             });
         }

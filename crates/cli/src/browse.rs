@@ -172,7 +172,7 @@ fn history(input: &Input, filter: &Filter, inline: bool) -> History {
         let (slice, after) = rest.split_at(rest.partition_point(|&(at, ..)| at < next));
         let span = start.max(begin)..next.min(end.saturating_add(1)).max(start.max(begin) + 1);
         // A slice without samples is a stretch of time, too.
-        intake.add(span, slice.iter().map(|(_, key, weight)| (key, *weight)));
+        intake.add(span, slice.iter().map(|&(_, key, weight)| (key, weight)));
         rest = after;
         start = next;
     }

@@ -88,17 +88,8 @@ pub fn stage(recording: &Recording, args: &InputArgs) -> Stage {
     }
     stage.build_ids = BuildIds::of(recording);
     stage.machine = Machine::of(recording.features());
-    let bytes = recording.records().map_or(0, |(_, size)| size);
-    stage
-        .profile
-        .reserve((bytes / BYTES_OF_SAMPLE).min(MOST_EXPECTED) as usize);
     stage
 }
-
-/// A sample with some ten callers has as much.
-const BYTES_OF_SAMPLE: u64 = 160;
-/// More distinct samples than this are rare, however large a recording is.
-const MOST_EXPECTED: u64 = 1 << 18;
 
 /// Reads all of a recording and names what its samples hit; with what a report wants beyond stacks.
 ///
@@ -109,6 +100,7 @@ pub fn read(args: &InputArgs, wanted: Wanted) -> Result<Input, CliError> {
     let kernel = names::expected_kernel(&recording, args);
     let mut selection = Selection::new(&mut recording, args, wanted)?;
     let mut stage = stage(&recording, args);
+    stage.aggregate_beside();
     let name = args.input.display().to_string();
     for_each(&mut recording, &name, |item| {
         selection.take(&mut stage, &item);

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![allow(unreachable_pub)] // a program exports nothing: pub means "for other modules"
 
+mod aggregation; // the thread that fills a profile
 mod annotate; // a function's instructions
 mod args; // the command line
 mod browse; // report on a terminal
@@ -19,6 +20,7 @@ mod generated; // what JIT compilers tell about their code
 mod header; // what is known about a recording
 mod hints; // why the kernel said no, and what to do
 mod input; // a recording, read and named
+mod kernel_parts; // what the kernel did, placed once
 mod machine; // of a recording: can its stacks be unwound here
 mod names; // what addresses are called
 mod perf_options; // options of perf that are not offered

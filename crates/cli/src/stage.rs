@@ -12,13 +12,15 @@ use prof_event::{
 use prof_model::{
     AddressSpace, ChainEnd, CpuMode, DsoId, DsoKind, DsoTable, Mapping, Pid, VirtAddr,
 };
-use prof_profile::{Detail, EventInfo, FrameKey, Profile};
+use prof_profile::{Detail, EventInfo, FrameKey, PartId, Profile};
 use prof_symbolizer::{FileFinder, FoundFile, Symbolizer};
 use prof_unwinder::{Bytes, Images, LiveMemory, Process, Regs, StackCopy, Unwinder, UserState};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::aggregation::Aggregation;
 use crate::build_ids::BuildIds;
 use crate::generated::GeneratedCode;
+use crate::kernel_parts::KernelParts;
 use crate::machine::Machine;
 
 /// How user callers are written in the callchains of an event.
@@ -195,6 +197,18 @@ pub enum Keep {
     Nothing,
 }
 
+impl Keep {
+    /// Does so.
+    pub fn add(self, sample: &prof_profile::Sample<'_>, profile: &mut Profile) {
+        match self {
+            Self::Sample => profile.add(sample),
+            Self::Detailed(detail) => profile.add_detailed(sample, detail),
+            Self::Frames => profile.add_frames(sample),
+            Self::Nothing => {}
+        }
+    }
+}
+
 /// Takes records in time order and aggregates the samples.
 pub struct Stage {
     /// Names and mappings as of the last record.
@@ -203,8 +217,9 @@ pub struct Stage {
     pub files: Files,
     /// What JIT compilers tell about their code.
     pub generated: GeneratedCode,
-    /// The samples so far.
+    /// The samples so far; after [`Stage::aggregate_beside`] only once they are all there.
     pub profile: Profile,
+    aggregation: Option<Aggregation>,
     unwinder: Unwinder,
     counters: Option<GroupCounters>, // of running processes; of a recording its reader has them
     /// Build-ids of files, where a recording tells them.
@@ -221,6 +236,7 @@ pub struct Stage {
     chain: Vec<u64>, // of the last sample, markers included
     frames: Vec<FrameKey>,
     addresses: Vec<u64>, // of `frames`
+    kernel_parts: KernelParts,
     user: Vec<VirtAddr>,
     kernel_walk: Vec<u64>,
     nowhere: AddressSpace,
@@ -245,6 +261,7 @@ impl Stage {
             counters: files.live.then(GroupCounters::default),
             has_raced: false,
             files,
+            aggregation: None,
             profile: Profile::new(events.events().iter().map(event_info).collect()),
             unwinder: Unwinder::new(),
             build_ids: BuildIds::default(),
@@ -256,11 +273,17 @@ impl Stage {
             chain: Vec::new(),
             addresses: Vec::new(),
             frames: Vec::new(),
+            kernel_parts: KernelParts::default(),
             user: Vec::new(),
             kernel_walk: Vec::new(),
             nowhere: AddressSpace::default(),
             starting: FxHashSet::default(),
         }
+    }
+
+    /// Aggregates on a thread of its own from now on, until [`Stage::finish`].
+    pub fn aggregate_beside(&mut self) {
+        self.aggregation = Aggregation::start(&self.profile.events);
     }
 
     /// Takes a record in. `end` says why its callchain ended where the recording tells; otherwise
@@ -289,7 +312,7 @@ impl Stage {
                 let event = &events.events()[decoded.event];
                 let found = self.build_chain(event, sample);
                 let end = end.unwrap_or(found);
-                self.place(event, sample);
+                let inner = self.place(event, sample);
                 let mut placed = prof_profile::Sample {
                     event: decoded.event as u16,
                     pid: sample.pid,
@@ -299,22 +322,21 @@ impl Stage {
                     time: sample.time,
                     period: sample.period,
                     frames: &self.frames,
+                    inner,
                     end,
                 };
-                match (keep, &mut self.counters) {
-                    (Keep::Sample, Some(counters)) if sample.read.is_some() => {
+                match (&mut self.counters, &mut self.aggregation) {
+                    (Some(counters), _) if sample.read.is_some() => {
                         for &(event, period) in counters.advance(events, sample) {
                             placed.event = event as u16;
                             placed.period = period;
                             self.profile.add(&placed);
                         }
                     }
-                    (Keep::Sample, _) => self.profile.add(&placed),
-                    (Keep::Detailed(detail), _) => self.profile.add_detailed(&placed, detail),
-                    (Keep::Frames, _) => self.profile.add_frames(&self.frames),
-                    (Keep::Nothing, _) => {}
+                    (_, Some(aggregation)) => aggregation.add(&placed, keep),
+                    (_, None) => keep.add(&placed, &mut self.profile),
                 }
-                self.open_hit_files(sample.pid);
+                self.open_hit_files(sample.pid, inner.map_or(0, |(_, len)| len));
                 return Some(end);
             }
             Record::Lost { lost, .. } => self.profile.losses.lost_records += lost,
@@ -337,6 +359,11 @@ impl Stage {
             (&mut self.counters, record)
         {
             counters.forget(task.tid);
+        }
+        if matches!(record, Record::Ksymbol(_))
+            || matches!(record, Record::Mmap(mmap) if mmap.mode == CpuMode::Kernel)
+        {
+            self.kernel_parts.forget();
         }
         let known = self.tracker.processes.dsos.len();
         self.tracker.apply(record);
@@ -497,10 +524,22 @@ impl Stage {
         end
     }
 
-    /// Makes `self.frames` of `self.chain`: each address in its DSO.
-    fn place(&mut self, event: &Event, sample: &Sample<'_>) {
+    /// Makes `self.frames` of `self.chain`: each address in its DSO. Returns what its first frames are
+    /// known as.
+    fn place(&mut self, event: &Event, sample: &Sample<'_>) -> Option<(PartId, usize)> {
         self.frames.clear();
         self.addresses.clear();
+        let kernel = kernel_part(&self.chain);
+        let known = self.kernel_parts.find(kernel);
+        let mut inner = known.map(|(part, frames)| {
+            self.frames.extend_from_slice(frames);
+            self.addresses.extend_from_slice(kernel);
+            (part, frames.len())
+        });
+        let rest = match inner {
+            Some((_, len)) => &self.chain[1 + len..],
+            None => &self.chain[..],
+        };
         let unwound = event.attr.sample_type & sample::STACK_USER != 0;
         let call_sites = unwound || Callers::of(event) == Callers::CallSites;
         let hidden_kernel = self.tracker.hidden_kernel();
@@ -549,7 +588,7 @@ impl Stage {
             }
         };
         let mut last_mode = None;
-        for (mode, addr) in prof_event::with_modes(self.chain.iter().copied(), CpuMode::User) {
+        for (mode, addr) in prof_event::with_modes(rest.iter().copied(), CpuMode::User) {
             // The first address of each part is the one that ran; the others called.
             let exact = last_mode != Some(mode) || (mode == CpuMode::User && call_sites);
             last_mode = Some(mode);
@@ -562,17 +601,26 @@ impl Stage {
                 .push(frame(sample.mode, sample.ip.0, sample.ip.0));
             self.addresses.push(sample.ip.0);
         }
+        if inner.is_none() && !kernel.is_empty() {
+            let frames = &self.frames[..kernel.len()];
+            let kept = self.kernel_parts.keep(kernel, frames);
+            inner = kept.map(|part| (part, kernel.len()));
+        }
+        inner
     }
 
     /// Opens the files that the last sample hit and that the unwinder did not need: the target may
-    /// be gone when their names are wanted.
-    fn open_hit_files(&mut self, pid: Pid) {
+    /// be gone when their names are wanted. So many frames are known to be the kernel's.
+    fn open_hit_files(&mut self, pid: Pid, in_kernel: usize) {
         if !self.files.live {
             return;
         }
         let processes = &self.tracker.processes;
         let space = processes.space(pid).unwrap_or(&self.nowhere);
-        for dso in self.frames.iter().filter_map(|frame| frame.dso) {
+        for dso in self.frames[in_kernel..]
+            .iter()
+            .filter_map(|frame| frame.dso)
+        {
             let kind = processes.dsos.get(dso).kind;
             if let DsoKind::Jit(owner) = kind {
                 self.generated.hit(owner);
@@ -614,8 +662,24 @@ impl Stage {
 
     /// Fills in what the profile's ids refer to.
     pub fn finish(&mut self) {
+        if let Some(aggregation) = self.aggregation.take() {
+            let here = std::mem::replace(&mut self.profile, aggregation.finish());
+            self.profile.events = here.events;
+            self.profile.losses = here.losses;
+        }
         self.profile.dsos = self.tracker.processes.dsos.clone();
         self.profile.comms = self.tracker.processes.comms.clone();
+    }
+}
+
+/// What the kernel did for itself before anything else of a callchain, without its marker.
+fn kernel_part(chain: &[u64]) -> &[u64] {
+    match chain {
+        [callchain::KERNEL, rest @ ..] => {
+            let is_address = |entry: &&u64| **entry < callchain::FIRST;
+            &rest[..rest.iter().take_while(is_address).count()]
+        }
+        _ => &[],
     }
 }
 

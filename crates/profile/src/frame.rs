@@ -1,5 +1,4 @@
 use prof_model::{CpuMode, DsoId};
-use rustc_hash::FxHashMap;
 
 /// A frame without its process: the same place in two processes is one frame.
 ///
@@ -24,31 +23,5 @@ impl FrameId {
     /// The number, to index a table with one entry per frame.
     pub fn index(self) -> usize {
         self.0 as usize
-    }
-}
-
-/// Frames, each once.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct FrameTable {
-    keys: Vec<FrameKey>,
-    ids: FxHashMap<FrameKey, FrameId>,
-}
-
-impl FrameTable {
-    pub(crate) fn intern(&mut self, key: FrameKey) -> FrameId {
-        let next = FrameId(u32::try_from(self.keys.len()).expect("fewer than 2^32 frames"));
-        let id = *self.ids.entry(key).or_insert(next);
-        if id == next {
-            self.keys.push(key);
-        }
-        id
-    }
-
-    pub(crate) fn find(&self, key: &FrameKey) -> Option<FrameId> {
-        self.ids.get(key).copied()
-    }
-
-    pub(crate) fn keys(&self) -> &[FrameKey] {
-        &self.keys
     }
 }

@@ -7,7 +7,8 @@
 #![forbid(unsafe_code)]
 
 mod detail; // what samples of one entry may still differ by
-mod frame; // one place of one DSO, interned
+mod frame; // one place of one DSO
+mod interner; // values by number
 mod names; // what each frame is called
 mod profile; // samples, weights, losses
 mod script; // one sample by itself, for `script`
@@ -17,7 +18,7 @@ mod stack; // stacks as paths in a tree
 pub use detail::{Detail, DetailId};
 pub use frame::{FrameId, FrameKey};
 pub use names::Names;
-pub use profile::{EventInfo, Losses, Profile, Sample, SampleKey, Weight};
+pub use profile::{EventInfo, Losses, PartId, Profile, Sample, SampleKey, Weight};
 pub use script::{ScriptBranch, ScriptExtras, ScriptFrame, ScriptHead, ScriptRegs, ScriptSample};
 pub use self_samples::SelfSamples;
 pub use stack::{StackFrames, StackId, StackTable};

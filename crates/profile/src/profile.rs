@@ -1,8 +1,6 @@
-use prof_model::{ChainEnd, CommId, CommTable, Cpu, DsoAddr, DsoId, DsoTable, Pid, Tid};
-use rustc_hash::FxHashMap;
+use prof_model::{ChainEnd, CommId, CommTable, Cpu, CpuMode, DsoAddr, DsoId, DsoTable, Pid, Tid};
 
-use crate::detail::DetailTable;
-use crate::frame::FrameTable;
+use crate::interner::Interner;
 use crate::{Detail, DetailId, FrameId, FrameKey, StackId, StackTable};
 
 /// What is known about an event that was sampled.
@@ -35,6 +33,11 @@ pub struct Losses {
     pub throttled: u64,
 }
 
+/// What the caller calls the inner frames of a stack that come again and again: as long as it calls
+/// the same frames so, they are looked at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PartId(pub u32);
+
 /// One sample on its way into a profile.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample<'a> {
@@ -54,6 +57,8 @@ pub struct Sample<'a> {
     pub period: u64,
     /// Innermost first, as a callchain is recorded. The first one is the interrupted instruction.
     pub frames: &'a [FrameKey],
+    /// What the first so many frames are known as.
+    pub inner: Option<(PartId, usize)>,
     /// Why there is no further frame.
     pub end: ChainEnd,
 }
@@ -71,13 +76,16 @@ pub struct SampleKey {
     pub comm: Option<CommId>,
     /// Where they ran.
     pub cpu: Option<Cpu>,
-    /// The frames; never [`StackId::ROOT`].
-    pub stack: StackId,
     /// Why there is no further frame.
     pub end: ChainEnd,
+    /// The frames; never [`StackId::ROOT`].
+    pub stack: StackId,
 }
 
-const _: () = assert!(size_of::<SampleKey>() <= 36); // hashed once per sample
+/// An entry: its context's number and its stack.
+type EntryKey = (u32, StackId);
+
+const _: () = assert!(size_of::<EntryKey>() == 8); // hashed once per sample
 
 /// How much an entry weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -116,14 +124,46 @@ pub struct Profile {
     pub comms: CommTable,
     /// What is missing from the samples.
     pub losses: Losses,
-    frames: FrameTable,
+    frames: Interner<FrameKey>,
     stacks: StackTable,
-    samples: FxHashMap<SampleKey, Weight>,
-    details: DetailTable,
-    detailed: FxHashMap<(SampleKey, DetailId), Weight>, // the same samples once more
+    contexts: Interner<SampleKey>, // without stacks: a fraction of the entries
+    entries: Interner<EntryKey>,
+    weights: Vec<Weight>, // by entry
+    details: Interner<Detail>,
+    detailed: Interner<(u32, DetailId)>, // entries, apart by detail
+    detailed_weights: Vec<Weight>,
     ends: [u64; ChainEnd::ALL.len()],
     times: Option<(u64, u64)>,
-    last: Vec<(FrameKey, StackId)>, // the last sample's stack, outermost first
+    parts: Vec<Option<StackId>>, // by PartId
+    last_user: LastStack,
+    last_kernel: LastStack,
+}
+
+/// A sample's stack, which the next one's often resembles, outermost first.
+#[derive(Clone, Debug, Default)]
+struct LastStack(Vec<(FrameKey, StackId)>);
+
+impl LastStack {
+    /// The stack of these frames, which come innermost first.
+    ///
+    /// What the last stack has in common with this one costs a comparison, the rest two hash look-ups
+    /// per frame.
+    fn advance(
+        &mut self,
+        frames: &[FrameKey],
+        (ids, stacks): (&mut Interner<FrameKey>, &mut StackTable),
+    ) -> StackId {
+        let outermost_first = frames.iter().rev();
+        let both = self.0.iter().zip(outermost_first.clone());
+        let common = both.take_while(|((key, _), frame)| key == *frame).count();
+        self.0.truncate(common);
+        let mut stack = self.0.last().map_or(StackId::ROOT, |&(_, stack)| stack);
+        for &key in outermost_first.skip(common) {
+            stack = stacks.push(stack, FrameId(ids.intern(key)));
+            self.0.push((key, stack));
+        }
+        stack
+    }
 }
 
 impl Profile {
@@ -135,13 +175,6 @@ impl Profile {
         }
     }
 
-    /// Makes room for so many samples, so that tables need not grow step by step. Room that is not
-    /// used costs next to nothing.
-    pub fn reserve(&mut self, samples: usize) {
-        self.samples.reserve(samples);
-        self.stacks.reserve(samples);
-    }
-
     /// Adds one sample. One without frames counts as a frame at address 0 outside every mapping.
     pub fn add(&mut self, sample: &Sample<'_>) {
         self.add_to_entry(sample);
@@ -149,17 +182,15 @@ impl Profile {
 
     /// Adds one sample with a detail by which reports can tell it from others of its entry.
     pub fn add_detailed(&mut self, sample: &Sample<'_>, detail: Detail) {
-        let key = self.add_to_entry(sample);
-        let detail = self.details.intern(detail);
-        *self.detailed.entry((key, detail)).or_default() += Weight {
-            samples: 1,
-            period: sample.period,
-        };
+        let entry = self.add_to_entry(sample);
+        let detail = DetailId(self.details.intern(detail));
+        let at = self.detailed.intern((entry, detail));
+        add_to(&mut self.detailed_weights, at, sample.period);
     }
 
-    fn add_to_entry(&mut self, sample: &Sample<'_>) -> SampleKey {
+    fn add_to_entry(&mut self, sample: &Sample<'_>) -> u32 {
         const NOWHERE: &[FrameKey] = &[FrameKey {
-            mode: prof_model::CpuMode::Unknown,
+            mode: CpuMode::Unknown,
             dso: None,
             shown: 0,
             lookup: 0,
@@ -168,51 +199,75 @@ impl Profile {
             [] => NOWHERE,
             frames => frames,
         };
-        let key = SampleKey {
+        let context = self.contexts.intern(SampleKey {
             event: sample.event,
             pid: sample.pid,
             tid: sample.tid,
             comm: sample.comm,
             cpu: sample.cpu,
-            stack: self.intern(frames),
             end: sample.end,
+            stack: StackId::ROOT,
+        });
+        let stack = match sample.inner {
+            Some(inner) => self.intern_on(inner, frames),
+            None => self.intern(frames),
         };
-        *self.samples.entry(key).or_default() += Weight {
-            samples: 1,
-            period: sample.period,
-        };
+        let entry = self.entries.intern((context, stack));
+        add_to(&mut self.weights, entry, sample.period);
         self.ends[sample.end as usize] += 1;
         if let Some(time) = sample.time {
             let (first, last) = self.times.unwrap_or((time, time));
             self.times = Some((first.min(time), last.max(time)));
         }
-        key
+        entry
     }
 
     /// The stack of these frames, which come innermost first.
-    ///
-    /// Successive samples often differ in their inner frames only: what the last stack has in common
-    /// with this one costs a comparison, the rest two hash look-ups per frame.
     pub fn intern(&mut self, frames: &[FrameKey]) -> StackId {
-        let outermost_first = frames.iter().rev();
-        let common = self
-            .last
-            .iter()
-            .zip(outermost_first.clone())
-            .take_while(|((key, _), frame)| key == *frame)
-            .count();
-        self.last.truncate(common);
-        let mut stack = self.last.last().map_or(StackId::ROOT, |&(_, stack)| stack);
-        for &key in outermost_first.skip(common) {
-            let frame = self.frames.intern(key);
-            stack = self.stacks.push(stack, frame);
-            self.last.push((key, stack));
+        let is_kernel = |frame: &&FrameKey| frame.mode == CpuMode::Kernel;
+        let (kernel, user) = frames.split_at(frames.iter().take_while(is_kernel).count());
+        let kernel = self.intern_kernel(kernel);
+        let user = self.intern_user(user);
+        self.stacks.join(user, kernel)
+    }
+
+    fn intern_on(&mut self, (part, len): (PartId, usize), frames: &[FrameKey]) -> StackId {
+        let (inner, callers) = frames.split_at(len);
+        let inner = self.intern_part(part, inner);
+        let callers = self.intern_user(callers);
+        self.stacks.join(callers, inner)
+    }
+
+    fn intern_part(&mut self, PartId(part): PartId, frames: &[FrameKey]) -> StackId {
+        let part = part as usize;
+        if let Some(&Some(known)) = self.parts.get(part) {
+            return known;
         }
+        let stack = self.intern_kernel(frames);
+        if self.parts.len() <= part {
+            self.parts.resize(part + 1, None);
+        }
+        self.parts[part] = Some(stack);
         stack
     }
 
-    /// Takes in frames, to be named, of a sample that is not counted.
-    pub fn add_frames(&mut self, frames: &[FrameKey]) {
+    fn intern_kernel(&mut self, frames: &[FrameKey]) -> StackId {
+        let tables = (&mut self.frames, &mut self.stacks);
+        self.last_kernel.advance(frames, tables)
+    }
+
+    fn intern_user(&mut self, frames: &[FrameKey]) -> StackId {
+        let tables = (&mut self.frames, &mut self.stacks);
+        self.last_user.advance(frames, tables)
+    }
+
+    /// Takes in the frames, to be named, of a sample that is not counted.
+    pub fn add_frames(&mut self, sample: &Sample<'_>) {
+        let mut frames = sample.frames;
+        if let Some((part, len)) = sample.inner {
+            self.intern_part(part, &frames[..len]);
+            frames = &frames[len..];
+        }
         for &frame in frames {
             self.frames.intern(frame);
         }
@@ -220,65 +275,108 @@ impl Profile {
 
     /// Forgets the samples but keeps frames and stacks with their ids: a live view's next interval.
     pub fn clear_samples(&mut self) {
-        self.samples.clear();
+        self.contexts.clear();
+        self.entries.clear();
+        self.weights.clear();
         self.detailed.clear();
+        self.detailed_weights.clear();
         self.ends = Default::default();
         self.times = None;
     }
 
-    /// The entries, in no order that means anything.
-    pub fn samples(&self) -> impl Iterator<Item = (&SampleKey, Weight)> {
-        self.samples.iter().map(|(key, &weight)| (key, weight))
+    /// The key of an entry.
+    fn key(&self, (context, stack): EntryKey) -> SampleKey {
+        SampleKey {
+            stack,
+            ..self.contexts.values()[context as usize]
+        }
     }
 
-    /// The entries of one event in the order of their keys, so that what is made of them does not
-    /// depend on the order of a hash table.
+    /// The entries in the order in which they came first.
+    pub fn samples(&self) -> impl Iterator<Item = (SampleKey, Weight)> {
+        let entries = self.entries.values().iter().zip(&self.weights);
+        entries.map(|(&entry, &weight)| (self.key(entry), weight))
+    }
+
+    /// The entries of one event in the order of their keys.
     pub fn sorted_samples(&self, event: u16) -> Vec<(SampleKey, Weight)> {
-        let mut samples: Vec<_> = self
-            .samples
-            .iter()
-            .filter(|(key, _)| key.event == event)
-            .map(|(&key, &weight)| (key, weight))
-            .collect();
-        samples.sort_unstable_by_key(|&(key, _)| key);
-        samples
+        let entries = self.entries.values();
+        let place = self.order(event);
+        let place_of = |&(context, _): &EntryKey| place[context as usize];
+        let contexts = self.contexts.values().len();
+        // First by context, of which there are few, then the stacks of each.
+        let mut ends = vec![0; contexts + 1];
+        for place in entries.iter().filter_map(place_of) {
+            ends[place as usize + 1] += 1;
+        }
+        for place in 0..contexts {
+            ends[place + 1] += ends[place];
+        }
+        let mut sorted = vec![(StackId::ROOT, 0); ends[contexts]];
+        for (number, entry) in (0_u32..).zip(entries) {
+            if let Some(place) = place_of(entry) {
+                let next = &mut ends[place as usize];
+                sorted[*next] = (entry.1, number);
+                *next += 1;
+            }
+        }
+        let mut start = 0;
+        for &end in &ends[..contexts] {
+            sorted[start..end].sort_unstable();
+            start = end;
+        }
+        let weighed = |(_, number): (StackId, u32)| {
+            let number = number as usize;
+            (self.key(entries[number]), self.weights[number])
+        };
+        sorted.into_iter().map(weighed).collect()
     }
 
     /// The entries of one event, apart where their samples have different details; in the order of
     /// their keys. Only samples that came with a detail.
     pub fn detailed_samples(&self, event: u16) -> Vec<(SampleKey, DetailId, Weight)> {
-        let mut samples: Vec<_> = self
-            .detailed
-            .iter()
-            .filter(|((key, _), _)| key.event == event)
-            .map(|(&(key, detail), &weight)| (key, detail, weight))
-            .collect();
+        let weighed = self.detailed.values().iter().zip(&self.detailed_weights);
+        let samples = weighed.map(|(&(entry, detail), &weight)| {
+            let key = self.key(self.entries.values()[entry as usize]);
+            (key, detail, weight)
+        });
+        let mut samples: Vec<_> = samples.filter(|(key, ..)| key.event == event).collect();
         samples.sort_unstable_by_key(|&(key, detail, _)| (key, detail));
         samples
     }
 
+    /// The place of each context of an event in the order of keys.
+    fn order(&self, event: u16) -> Vec<Option<u32>> {
+        let contexts = self.contexts.values();
+        let mut sorted: Vec<(SampleKey, usize)> = contexts.iter().copied().zip(0..).collect();
+        sorted.retain(|(key, _)| key.event == event);
+        sorted.sort_unstable();
+        let mut order = vec![None; contexts.len()];
+        for (place, (_, context)) in (0..).zip(sorted) {
+            order[context] = Some(place);
+        }
+        order
+    }
+
     /// A detail of this profile.
     pub fn detail(&self, id: DetailId) -> &Detail {
-        self.details.get(id)
+        &self.details.values()[id.0 as usize]
     }
 
     /// Number of entries.
     pub fn len(&self) -> usize {
-        self.samples.len()
+        self.weights.len()
     }
 
     /// Whether there are no samples.
     pub fn is_empty(&self) -> bool {
-        self.samples.is_empty()
+        self.weights.is_empty()
     }
 
     /// The weight of all samples of an event.
     pub fn total(&self, event: u16) -> Weight {
-        self.samples
-            .iter()
-            .filter(|(key, _)| key.event == event)
-            .map(|(_, &weight)| weight)
-            .sum()
+        let samples = self.samples().filter(|(key, _)| key.event == event);
+        samples.map(|(_, weight)| weight).sum()
     }
 
     /// The stacks.
@@ -289,7 +387,7 @@ impl Profile {
     /// Every frame with its id, by id.
     pub fn frames(&self) -> impl ExactSizeIterator<Item = (FrameId, &FrameKey)> {
         self.frames
-            .keys()
+            .values()
             .iter()
             .enumerate()
             .map(|(index, key)| (FrameId(index as u32), key))
@@ -297,12 +395,12 @@ impl Profile {
 
     /// What a frame of this profile is.
     pub fn frame(&self, id: FrameId) -> &FrameKey {
-        &self.frames.keys()[id.index()]
+        &self.frames.values()[id.index()]
     }
 
     /// The id of a frame, if a sample had it.
     pub fn frame_id(&self, key: &FrameKey) -> Option<FrameId> {
-        self.frames.find(key)
+        self.frames.find(key).map(FrameId)
     }
 
     /// How many samples ended for each reason, by the number of the reason.
@@ -317,8 +415,17 @@ impl Profile {
 
     /// Where names are wanted: for each DSO that was hit its addresses, ascending, each once.
     pub fn hit_addresses(&self) -> Vec<(DsoId, Vec<DsoAddr>)> {
-        hit_addresses(self.frames.keys())
+        hit_addresses(self.frames.values())
     }
+}
+
+/// Counts one sample for the entry with that number, which is at most the next one.
+fn add_to(weights: &mut Vec<Weight>, entry: u32, period: u64) {
+    let entry = entry as usize;
+    if entry == weights.len() {
+        weights.push(Weight::default());
+    }
+    weights[entry] += Weight { samples: 1, period };
 }
 
 /// The look-up addresses of `frames`, by DSO and ascending, each once.

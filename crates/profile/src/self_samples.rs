@@ -56,7 +56,7 @@ impl Profile {
         for (key, weight) in self.samples() {
             if let Some(event) = events.iter().position(|&event| event == key.event)
                 && let Some(frame) = self.stacks().frames(key.stack).next()
-                && passes(key)
+                && passes(&key)
             {
                 by_frame.entry(frame).or_insert_with(|| none.clone())[event] += weight;
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prof_model::{
     ChainEnd, Cpu, CpuMode, DsoAddr, DsoId, Pid, Reason, Resolution, Symbol, SymbolSource, Tid,
 };
-use prof_profile::{EventInfo, FrameKey, Names, Profile, Sample, StackId, Weight};
+use prof_profile::{EventInfo, FrameKey, Names, PartId, Profile, Sample, StackId, Weight};
 
 fn frame(dso: u32, addr: u64) -> FrameKey {
     FrameKey {
@@ -33,6 +33,7 @@ fn sample(frames: &[FrameKey]) -> Sample<'_> {
         time: None,
         period: 10,
         frames,
+        inner: None,
         end: ChainEnd::Root,
     }
 }
@@ -119,6 +120,37 @@ fn a_stack_is_found_again_whatever_came_before_it() {
         first[3],
         "the callers of a stack are a stack"
     );
+}
+
+#[test]
+fn a_known_part_makes_the_same_entry_as_its_frames_do() {
+    let kernel = |addr| FrameKey {
+        mode: CpuMode::Kernel,
+        ..frame(1, addr)
+    };
+    let whole = [kernel(1), kernel(2), frame(0, 3), caller(0, 4)];
+    let other = [kernel(1), kernel(2), frame(0, 9)];
+    let alone = [kernel(1), kernel(2)];
+    let mut profile = Profile::default();
+    for frames in [&whole[..], &other, &alone] {
+        for inner in [None, Some((PartId(3), 2)), Some((PartId(3), 2))] {
+            profile.add(&Sample {
+                inner,
+                ..sample(frames)
+            });
+        }
+    }
+    let entries = profile.sorted_samples(0);
+    let stacks = entries.iter().map(|(key, weight)| {
+        assert_eq!(weight.samples, 3);
+        let frames = profile.stacks().frames(key.stack);
+        frames.map(|id| *profile.frame(id)).collect::<Vec<_>>()
+    });
+    let stacks: Vec<_> = stacks.collect();
+    assert_eq!(stacks.len(), 3);
+    for frames in [&whole[..], &other, &alone] {
+        assert!(stacks.iter().any(|stack| stack == frames), "{frames:?}");
+    }
 }
 
 #[test]

@@ -1,30 +1,40 @@
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
+use prof_model::CpuMode;
 use prof_profile::{FrameId, Profile, StackId};
+use rustc_hash::{FxHashMap, FxHasher};
 
 use crate::layout::Layout;
 use crate::{ChainKey, ChainOrder, Pattern, PlaceId, Places, ReportOptions, SymbolId};
 
 /// The callchains of all stacks of a table, each once, one after the other in the order of traversal.
+/// Stacks whose frames differ by nothing that the table tells apart share one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Chains {
     places: Vec<PlaceId>,
     labels: Vec<u32>, // of `places`: equal where call trees have one node
     chains: Vec<StackChain>,
-    of_stack: Vec<u32>, // by stack: in `chains`, or NONE
+    of_stack: Vec<u32>, // by stack: a ChainId, or NONE
     /// Names of the functions that match the parent's pattern, ascending.
     pub(crate) parents: Vec<Arc<str>>,
 }
 
 const NONE: u32 = u32::MAX;
 
+/// Index of a callchain in [`Chains`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ChainId(u32);
+
 /// One of them.
 #[derive(Clone, Debug)]
 pub(crate) struct StackChain {
     range: Range<usize>, // in Chains::places
     /// The function whose own samples these are.
-    pub(crate) own: FrameId,
+    pub(crate) own: PlaceId,
+    /// In which mode it ran.
+    pub(crate) mode: CpuMode,
     /// The innermost function that matches the parent's pattern.
     pub(crate) parent: Option<SymbolId>,
 }
@@ -53,6 +63,8 @@ impl Chains {
             labels: labels(profile, places, options.call_graph.key),
             ignored: matching(places, options.ignore_callees.as_ref()),
             callers_first: layout.chain_order == ChainOrder::Caller,
+            has_lines: layout.has_lines(),
+            known: FxHashMap::default(),
             frames: Vec::new(),
             chains: Self {
                 of_stack: vec![NONE; profile.stacks().len()],
@@ -68,9 +80,14 @@ impl Chains {
     }
 
     /// The chain of a stack that was laid out.
-    pub(crate) fn of(&self, stack: StackId) -> Option<&StackChain> {
+    pub(crate) fn of(&self, stack: StackId) -> Option<ChainId> {
         let &index = self.of_stack.get(stack.index())?;
-        self.chains.get(index as usize)
+        (index != NONE).then_some(ChainId(index))
+    }
+
+    /// A chain.
+    pub(crate) fn get(&self, id: ChainId) -> &StackChain {
+        &self.chains[id.0 as usize]
     }
 
     /// The frames of a chain, in the order of traversal.
@@ -92,7 +109,9 @@ struct Builder<'a> {
     ignored: Vec<bool>, // by function, as `parents`
     parents: Vec<bool>,
     callers_first: bool,
-    frames: Vec<FrameId>, // of one stack
+    has_lines: bool,            // rows differ by the line of a frame
+    known: FxHashMap<u64, u32>, // the first chain with that hash
+    frames: Vec<FrameId>,       // of one stack
     chains: Chains,
 }
 
@@ -143,12 +162,43 @@ impl Builder<'_> {
         }
         let labels = places[start..].iter().map(|it| self.labels[it.index()]);
         self.chains.labels.extend(labels);
-        self.chains.of_stack[stack.index()] = self.chains.chains.len() as u32;
-        self.chains.chains.push(StackChain {
+        let chain = StackChain {
             range: start..self.chains.places.len(),
-            own,
+            own: self.places.physical(own),
+            mode: self.profile.frame(own).mode,
             parent,
-        });
+        };
+        let next = self.chains.chains.len() as u32;
+        let hash = self.hash(&chain);
+        let known = *self.known.entry(hash).or_insert(next);
+        let index = if known != next && self.is_same(known, &chain) {
+            self.chains.places.truncate(start);
+            self.chains.labels.truncate(start);
+            known
+        } else {
+            self.chains.chains.push(chain);
+            next
+        };
+        self.chains.of_stack[stack.index()] = index;
+    }
+
+    fn hash(&self, chain: &StackChain) -> u64 {
+        let mut hasher = FxHasher::default();
+        self.chains.labels(chain).hash(&mut hasher);
+        self.places.get(chain.own).symbol.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Whether a chain that was laid out tells the same as `chain`.
+    fn is_same(&self, known: u32, chain: &StackChain) -> bool {
+        let known = &self.chains.chains[known as usize];
+        let line = |place: PlaceId| self.places.get(place).line;
+        let lines = |chain| self.chains.places(chain).iter().map(|&place| line(place));
+        let function = |chain: &StackChain| self.places.get(chain.own).symbol;
+        (function(known), known.mode, known.parent) == (function(chain), chain.mode, chain.parent)
+            && self.chains.labels(known) == self.chains.labels(chain)
+            && (!self.has_lines
+                || line(known.own) == line(chain.own) && lines(known).eq(lines(chain)))
     }
 
     /// The number of a frame's physical function.

@@ -170,13 +170,13 @@ pub fn fold(profile: &Profile, names: &Names, event: u16, options: &FoldedOption
 
     let mut by_id: FxHashMap<(u32, bool, StackId), Weight> = FxHashMap::default();
     for (key, weight) in profile.samples() {
-        if key.event != event || !filter.passes(profile, key) {
+        if key.event != event || !filter.passes(profile, &key) {
             continue;
         }
         let nameless = key.comm.map_or(key.tid, |_| Tid(0));
         let thread = *threads
             .entry((key.comm, nameless))
-            .or_insert_with(|| table.id(frame_name(&comm_label(profile, key)), CodeKind::Thread));
+            .or_insert_with(|| table.id(frame_name(&comm_label(profile, &key)), CodeKind::Thread));
         *by_id
             .entry((thread, key.end.is_cut(), key.stack))
             .or_default() += weight;

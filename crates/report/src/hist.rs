@@ -1,14 +1,15 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::{panic, thread};
 
 use prof_model::{CommId, Cpu, Pid, Tid};
-use prof_profile::{DetailId, EventInfo, Profile, SampleKey, StackId, Weight};
+use prof_profile::{DetailId, EventInfo, Profile, SampleKey, Weight};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::callgraph::{Chain, Limit};
-use crate::chains::Chains;
+use crate::chains::{ChainId, Chains};
 use crate::filter::comm_label;
 use crate::layout::Layout;
 use crate::place::file_of;
@@ -28,6 +29,8 @@ pub(crate) struct Entry {
 pub(crate) struct Group {
     /// Which event of the table.
     pub(crate) member: usize,
+    /// Its callchain.
+    pub(crate) chain: ChainId,
     /// The first one; what is no key of the table is not to be looked at.
     pub(crate) entry: Entry,
 }
@@ -165,7 +168,6 @@ impl<'a> Table<'a> {
             table.group(member, entries);
         }
         table.fill_rows();
-        table.sort_rows();
         Some(table)
     }
 
@@ -389,8 +391,8 @@ impl<'a> Table<'a> {
         self.texts = texts;
     }
 
-    /// Merges samples that no key tells apart: a stack is then walked once, however many threads
-    /// and CPUs it was seen on.
+    /// Merges samples that no key tells apart: a callchain is then walked once, however many threads
+    /// and CPUs it was seen on, and at however many addresses of the same functions.
     fn group(&mut self, member: usize, entries: Vec<Entry>) {
         let has = |column| self.layout.keys.contains(&column);
         let (pid, tid) = (has(Column::Pid), has(Column::Tid));
@@ -404,11 +406,13 @@ impl<'a> Table<'a> {
         );
         let mut numbers: FxHashMap<Shared, u32> = FxHashMap::default();
         let mut last: Option<(Shared, u32)> = None;
-        let mut index: FxHashMap<(u32, StackId), u32> = FxHashMap::default();
+        let mut index: FxHashMap<(u32, ChainId), u32> = FxHashMap::default();
         for entry in entries {
             let sample = &entry.sample;
-            let chain = self.chains.of(sample.stack);
-            if self.options.exclude_other && chain.is_none_or(|chain| chain.parent.is_none()) {
+            let Some(chain) = self.chains.of(sample.stack) else {
+                continue; // Profile::add never makes such a stack
+            };
+            if self.options.exclude_other && self.chains.get(chain).parent.is_none() {
                 continue;
             }
             let shared = (
@@ -427,9 +431,13 @@ impl<'a> Table<'a> {
             };
             last = Some((shared, number));
             let next = self.groups.len() as u32;
-            let at = *index.entry((number, sample.stack)).or_insert(next);
+            let at = *index.entry((number, chain)).or_insert(next);
             if at == next {
-                self.groups.push(Group { member, entry });
+                self.groups.push(Group {
+                    member,
+                    chain,
+                    entry,
+                });
             } else {
                 self.groups[at as usize].entry.weight += entry.weight;
             }
@@ -457,12 +465,22 @@ impl<'a> Table<'a> {
     }
 
     fn fill_rows(&mut self) {
-        (self.rows, self.occurrences) = RowBuilder::rows_of(self);
+        let builder = RowBuilder::of(self);
+        let (order, occurrences) = thread::scope(|scope| {
+            let occurrences = scope.spawn(|| builder.occurrences());
+            let order = self.order(builder.rows());
+            let occurrences = occurrences.join();
+            let occurrences = occurrences.unwrap_or_else(|panic| panic::resume_unwind(panic));
+            (order, occurrences)
+        });
+        self.rows = builder.into_rows();
+        self.occurrences = occurrences;
+        arrange(&mut self.rows, order);
     }
 
-    fn sort_rows(&mut self) {
-        let rows = std::mem::take(&mut self.rows);
-        let callers = self.callers_first(&rows);
+    /// Which row comes at which place.
+    fn order(&self, rows: &[Row]) -> Vec<usize> {
+        let callers = self.callers_first(rows);
         // All that decides, as numbers one after the other: the smaller ones come first.
         let mut numbers: Vec<u64> = Vec::new();
         for (row, callers) in rows.iter().zip(&callers) {
@@ -496,11 +514,7 @@ impl<'a> Table<'a> {
             let by_first = left_first.cmp(&right_first);
             by_first.then_with(|| numbers_of(left).cmp(numbers_of(right)))
         });
-        let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
-        let in_order = order.into_iter().map(|(_, row)| row);
-        self.rows = in_order
-            .filter_map(|row| rows[row as usize].take())
-            .collect();
+        order.into_iter().map(|(_, row)| row as usize).collect()
     }
 
     /// Of rows with the same total in one thread the callers come first. Those of another thread
@@ -570,16 +584,29 @@ impl<'a> Table<'a> {
             return CallTree::default();
         }
         let occurrences = self.occurrences.of(row.index).iter();
-        let chains = occurrences.filter_map(|it| {
-            let entry = &self.groups[it.group as usize].entry;
-            let chain = self.chains.of(entry.sample.stack)?;
-            Some(Chain {
+        let chains = occurrences.map(|it| {
+            let group = &self.groups[it.group as usize];
+            let chain = self.chains.get(group.chain);
+            Chain {
                 labels: &self.chains.labels(chain)[it.start as usize..],
                 places: &self.chains.places(chain)[it.start as usize..],
-                weight: entry.weight,
-            })
+                weight: group.entry.weight,
+            }
         });
         CallTree::build(chains.collect(), self.chain_limit())
+    }
+}
+
+/// Puts items in order: `order[i]` is where the one is now that belongs to place `i`.
+fn arrange<T>(items: &mut [T], mut order: Vec<usize>) {
+    for first in 0..order.len() {
+        let mut at = first;
+        while order[at] != first {
+            let from = std::mem::replace(&mut order[at], at);
+            items.swap(at, from);
+            at = from;
+        }
+        order[at] = at;
     }
 }
 
@@ -588,5 +615,19 @@ fn comm_key(key: &SampleKey) -> (Option<CommId>, Tid) {
     match key.comm {
         Some(comm) => (Some(comm), Tid(0)),
         None => (None, key.tid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_go_where_the_order_says() {
+        let mut items = ['a', 'b', 'c', 'd', 'e'];
+        arrange(&mut items, vec![2, 0, 1, 3, 4]);
+        assert_eq!(items, ['c', 'a', 'b', 'd', 'e']);
+        arrange(&mut items, vec![4, 3, 2, 1, 0]);
+        assert_eq!(items, ['e', 'd', 'b', 'a', 'c']);
     }
 }

@@ -75,6 +75,12 @@ impl Layout {
             }),
         }
     }
+
+    /// Whether rows differ by the source lines of their functions.
+    pub(crate) fn has_lines(&self) -> bool {
+        let is_line = |key: &Column| matches!(key, Column::SourceLine | Column::SourceFile);
+        self.keys.iter().any(is_line)
+    }
 }
 
 /// Appends what is not there yet, each once.

@@ -1,6 +1,9 @@
+use std::hash::BuildHasher;
+
+use hashbrown::{HashTable, hash_table};
 use prof_model::CpuMode;
 use prof_profile::Weight;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use smallvec::{SmallVec, smallvec};
 
 use crate::chains::StackChain;
@@ -42,7 +45,7 @@ pub(crate) struct RowBuilder<'t, 'a> {
     table: &'t Table<'a>,
     rows: Vec<Row>,
     last_group: Vec<u32>, // by row: a recursive function counts once per sample
-    ids: FxHashMap<Keys, u32>,
+    ids: HashTable<u32>,  // rows by their keys
     /// Rows by what is the same for all frames of a group, and by frame: the short way to `ids`.
     known: FxHashMap<(u32, PlaceId), u32>,
     stems: FxHashMap<Keys, u32>,
@@ -52,13 +55,13 @@ pub(crate) struct RowBuilder<'t, 'a> {
 }
 
 impl<'t, 'a> RowBuilder<'t, 'a> {
-    /// The rows that the table's groups fill, and where in callchains they stand.
-    pub(crate) fn rows_of(table: &'t Table<'a>) -> (Vec<Row>, Occurrences) {
+    /// With the rows that the table's groups fill.
+    pub(crate) fn of(table: &'t Table<'a>) -> Self {
         let mut this = Self {
             table,
-            rows: Vec::new(),
+            rows: Vec::with_capacity(table.places.symbols().len()),
             last_group: Vec::new(),
-            ids: FxHashMap::default(),
+            ids: HashTable::new(),
             known: FxHashMap::default(),
             stems: FxHashMap::default(),
             last_stem: (Keys::new(), 0),
@@ -67,25 +70,36 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
         for group in 0..table.groups.len() {
             this.add_group(group);
         }
-        let occurrences = this.occurrences();
-        (this.rows, occurrences)
+        this
+    }
+
+    /// The rows, in the order in which groups came first.
+    pub(crate) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The same.
+    pub(crate) fn into_rows(self) -> Vec<Row> {
+        self.rows
     }
 
     fn add_group(&mut self, index: usize) {
         let table = self.table;
-        let Group { member, entry } = table.groups[index];
-        let Some(chain) = table.chains.of(entry.sample.stack) else {
-            return; // Profile::add never makes such a stack
-        };
+        let Group {
+            member,
+            chain,
+            entry,
+        } = table.groups[index];
+        let chain = table.chains.get(chain);
         let group = index as u32;
         let depth = chain.depth();
         let stem = self.stem(&entry, chain);
-        let own = self.row(stem, table.places.physical(chain.own), &entry);
+        let own = self.row(stem, chain.own, &entry);
         self.last_group[own as usize] = group;
         let counts = self.counts(own, member, depth);
         counts.own += entry.weight;
         counts.total += entry.weight;
-        match table.profile.frame(chain.own).mode {
+        match chain.mode {
             CpuMode::Kernel | CpuMode::GuestKernel => add(&mut counts.own_kernel, entry.weight),
             CpuMode::User | CpuMode::GuestUser => add(&mut counts.own_user, entry.weight),
             CpuMode::Hypervisor | CpuMode::Unknown => {}
@@ -144,18 +158,26 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
                 *key = rank;
             }
         }
-        let next = self.rows.len() as u32;
-        let row = *self.ids.entry(keys).or_insert_with_key(|keys| {
-            self.last_group.push(u32::MAX);
-            self.rows.push(Row {
-                counts: smallvec![Counts::default(); self.table.members().len()],
-                keys: keys.clone(),
-                thread: (entry.sample.pid, entry.sample.tid),
-                depth: 0,
-                index: next,
-            });
-            next
-        });
+        let rows = &mut self.rows;
+        let is_same = |&row: &u32| rows[row as usize].keys == keys;
+        let hash = |&row: &u32| FxBuildHasher.hash_one(&rows[row as usize].keys);
+        let known = self.ids.entry(FxBuildHasher.hash_one(&keys), is_same, hash);
+        let row = match known {
+            hash_table::Entry::Occupied(known) => *known.get(),
+            hash_table::Entry::Vacant(vacant) => {
+                let next = rows.len() as u32;
+                vacant.insert(next);
+                self.last_group.push(u32::MAX);
+                rows.push(Row {
+                    counts: smallvec![Counts::default(); self.table.members().len()],
+                    keys,
+                    thread: (entry.sample.pid, entry.sample.tid),
+                    depth: 0,
+                    index: next,
+                });
+                next
+            }
+        };
         self.known.insert((stem, place), row);
         row
     }
@@ -200,8 +222,8 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
         })
     }
 
-    /// Sorts the places that were passed by row; only for rows that are heavy enough for a call tree.
-    fn occurrences(&self) -> Occurrences {
+    /// Where in callchains the rows stand; only those that are heavy enough for a call tree.
+    pub(crate) fn occurrences(&self) -> Occurrences {
         let table = self.table;
         if self.passed.is_empty() {
             return Occurrences::default();
@@ -233,12 +255,11 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
         };
         let mut passed = self.passed.iter();
         for (index, group) in table.groups.iter().enumerate() {
-            let chain = table.chains.of(group.entry.sample.stack);
-            let Some(chain) = chain.filter(|_| group.member == 0) else {
+            if group.member != 0 {
                 continue;
-            };
+            }
             let frames = match table.layout.children {
-                true => chain.depth(),
+                true => table.chains.get(group.chain).depth(),
                 false => 0,
             };
             if let Some(&own) = passed.next() {

@@ -257,7 +257,7 @@ fn heavy_samples_count_for_the_error_and_light_ones_hide_nothing() {
     // Shares are the same in both, but here one sample carries half of the weight.
     let even = calm();
     let mut uneven = Maker::new().add(MAIN, "steady;main", 500).done();
-    let key = *uneven.profile.samples().next().unwrap().0;
+    let key = uneven.profile.samples().next().unwrap().0;
     let frames: Vec<_> = uneven.profile.stacks().frames(key.stack).collect();
     let frames: Vec<_> = frames.iter().map(|&it| *uneven.profile.frame(it)).collect();
     uneven.profile.add(&prof_profile::Sample {
@@ -269,6 +269,7 @@ fn heavy_samples_count_for_the_error_and_light_ones_hide_nothing() {
         time: None,
         period: 5000,
         frames: &frames,
+        inner: None,
         end: key.end,
     });
     let error = |recording: &Recording| {

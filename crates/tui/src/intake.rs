@@ -67,24 +67,20 @@ impl<'a> Intake<'a> {
     }
 
     /// Adds the samples of a stretch of time, which must not be earlier than those before.
-    pub fn add<'s>(
-        &mut self,
-        span: Range<u64>,
-        samples: impl Iterator<Item = (&'s SampleKey, Weight)>,
-    ) {
+    pub fn add(&mut self, span: Range<u64>, samples: impl Iterator<Item = (SampleKey, Weight)>) {
         let (mut whole, mut known) = (0, 0);
         let entries = samples.map(|(key, weight)| {
             if !matches!(key.end, ChainEnd::NoUserState | ChainEnd::Unknown) {
                 known += weight.samples;
                 whole += weight.samples * u64::from(key.end == ChainEnd::Root);
             }
-            let innermost = self.samples.profile.stacks().split(key.stack);
+            let innermost = self.samples.profile.stacks().frames(key.stack).next();
             Entry {
                 key: EntryKey {
                     event: key.event,
-                    thread: self.thread(key),
+                    thread: self.thread(&key),
                     stack: self.stack(key.stack, key.end.is_cut()),
-                    spot: innermost.map_or(u32::MAX, |(frame, _)| self.place(frame).spot),
+                    spot: innermost.map_or(u32::MAX, |frame| self.place(frame).spot),
                 },
                 samples: u32::try_from(weight.samples).unwrap_or(u32::MAX),
                 period: weight.period,
@@ -148,9 +144,13 @@ impl<'a> Intake<'a> {
     }
 
     fn stack(&mut self, stack: StackId, cut: bool) -> u32 {
+        if let Some(&known) = self.stacks.get(&(stack, cut)) {
+            return known;
+        }
         let profile = self.samples.profile;
+        let (callers, inner) = profile.stacks().parts(stack);
         let mut unknown = Vec::new();
-        let mut at = stack;
+        let mut at = callers;
         let mut id = loop {
             if let Some(&known) = self.stacks.get(&(at, cut)) {
                 break known;
@@ -162,14 +162,25 @@ impl<'a> Intake<'a> {
             at = callers;
         };
         for (at, frame) in unknown.into_iter().rev() {
-            let place = self.place(frame);
-            for index in (place.first..place.end).rev() {
-                let function = self.functions[index as usize];
-                id = self.history.tables.push(id, function);
-            }
+            id = self.push(id, frame);
             self.stacks.insert((at, cut), id);
         }
+        let inner: Vec<FrameId> = profile.stacks().frames(inner).collect();
+        for frame in inner.into_iter().rev() {
+            id = self.push(id, frame);
+        }
+        self.stacks.insert((stack, cut), id);
         id
+    }
+
+    /// The history's stack in which `callers` have called into a frame.
+    fn push(&mut self, callers: u32, frame: FrameId) -> u32 {
+        let place = self.place(frame);
+        let functions = (place.first..place.end).rev();
+        functions.fold(callers, |id, index| {
+            let function = self.functions[index as usize];
+            self.history.tables.push(id, function)
+        })
     }
 
     /// Stands below the outermost frame that was found, so that it does not look like the root.

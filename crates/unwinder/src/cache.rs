@@ -60,8 +60,9 @@ pub(crate) struct Place {
 /// and survives whatever else is mapped or unmapped.
 ///
 /// Direct-mapped: a place whose slot is taken replaces what is there.
+#[derive(Default)]
 pub(crate) struct Cache {
-    slots: Box<[Slot]>,
+    slots: Vec<Slot>, // none before the first place is inserted: not every recording has stacks to unwind
 }
 
 #[derive(Clone, Copy)]
@@ -78,31 +79,21 @@ const OFFSET_BITS: u32 = 39;
 const DSO_BITS: u32 = 24;
 
 impl Cache {
-    pub(crate) fn new() -> Self {
-        let empty = Slot {
-            key: EMPTY,
-            known: Known {
-                action: Action::FramePointer,
-                is_returned_to: false,
-                is_trampoline: false,
-            },
-        };
-        Self {
-            slots: vec![empty; 1 << SLOTS_LOG2].into(),
-        }
-    }
-
     #[inline]
     pub(crate) fn get(&self, place: Place) -> Option<Known> {
         let key = key(place)?;
-        let slot = &self.slots[index(key)];
+        let slot = self.slots.get(index(key))?;
         (slot.key == key).then_some(slot.known)
     }
 
     pub(crate) fn insert(&mut self, place: Place, known: Known) {
-        if let Some(key) = key(place) {
-            self.slots[index(key)] = Slot { key, known };
+        let Some(key) = key(place) else {
+            return;
+        };
+        if self.slots.is_empty() {
+            self.slots = vec![Slot { key: EMPTY, known }; 1 << SLOTS_LOG2];
         }
+        self.slots[index(key)] = Slot { key, known };
     }
 }
 
@@ -142,7 +133,7 @@ mod tests {
 
     #[test]
     fn an_action_is_found_for_its_own_place_only() {
-        let mut cache = Cache::new();
+        let mut cache = Cache::default();
         cache.insert(place(3, 0x1234, true), SIGNAL);
         assert_eq!(cache.get(place(3, 0x1234, true)), Some(SIGNAL));
         assert_eq!(cache.get(place(3, 0x1234, false)), None);
@@ -152,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_place_too_large_for_the_key_is_not_cached() {
-        let mut cache = Cache::new();
+        let mut cache = Cache::default();
         let large = [
             place(0, 1 << OFFSET_BITS, false),
             place((1 << DSO_BITS) - 1, 0, false),

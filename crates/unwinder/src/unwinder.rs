@@ -61,7 +61,7 @@ impl Unwinder {
         Self {
             modules: Modules::default(),
             rules: RuleStore::default(),
-            cache: Cache::new(),
+            cache: Cache::default(),
             stats: Stats::default(),
             generated: FxHashMap::default(),
             buffers: Buffers::default(),

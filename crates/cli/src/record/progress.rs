@@ -140,7 +140,7 @@ fn heaviest(recorder: &Recorder) -> Vec<Hit> {
     let profile = &recorder.stage.profile;
     let mut weights = HashMap::new();
     for (key, weight) in profile.samples() {
-        if let Some((leaf, _)) = profile.stacks().split(key.stack) {
+        if let Some(leaf) = profile.stacks().frames(key.stack).next() {
             *weights.entry(leaf).or_insert(0) += weight.samples;
         }
     }

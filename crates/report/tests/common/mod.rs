@@ -101,6 +101,7 @@ pub fn parse_script(text: &str) -> Recording {
             time: Some(head.time),
             period: head.period,
             frames: &frames,
+            inner: None,
             end: ChainEnd::Unknown,
         });
         let frame = |key: &FrameKey| ScriptFrame {
@@ -293,6 +294,7 @@ impl Maker {
                 time: None,
                 period: 10,
                 frames: &frames,
+                inner: None,
                 end: who.end,
             });
         }

@@ -87,6 +87,7 @@ pub(super) fn add_ending(
                 time: None,
                 period: 10,
                 frames: &frames,
+                inner: None,
                 end,
             });
         }

@@ -1,0 +1,92 @@
+//! Samples of a file on their way into a profile: one thread reads them and finds their places, a second
+//! one aggregates.
+
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+use prof_profile::{FrameKey, Profile, Sample};
+
+use crate::stage::Keep;
+
+/// So many samples are handed over at once.
+const BATCH: usize = 256;
+/// So many batches may wait.
+const WAITING: usize = 8;
+
+/// A thread that fills a profile.
+pub struct Aggregation {
+    batch: Batch,
+    full: SyncSender<Batch>,
+    empty: Receiver<Batch>,
+    thread: JoinHandle<Profile>,
+}
+
+/// Samples one after the other.
+#[derive(Default)]
+struct Batch {
+    samples: Vec<(Sample<'static>, usize, Keep)>, // without their frames, and how many these are
+    frames: Vec<FrameKey>,
+}
+
+impl Aggregation {
+    /// Starts the thread; `None` if there can be no further one.
+    pub fn start(events: &[prof_profile::EventInfo]) -> Option<Self> {
+        let mut profile = Profile::new(events.to_vec());
+        let (full, batches) = sync_channel::<Batch>(WAITING);
+        let (emptied, empty) = channel();
+        let run = move || {
+            for mut batch in batches {
+                batch.add_to(&mut profile);
+                let _ = emptied.send(batch); // at the end nobody takes it
+            }
+            profile
+        };
+        let thread = Builder::new().name("aggregation".to_owned()).spawn(run);
+        Some(Self {
+            batch: Batch::default(),
+            full,
+            empty,
+            thread: thread.ok()?,
+        })
+    }
+
+    /// Takes in a sample.
+    pub fn add(&mut self, sample: &Sample<'_>, keep: Keep) {
+        self.batch.frames.extend_from_slice(sample.frames);
+        let count = sample.frames.len();
+        let sample = Sample {
+            frames: &[],
+            ..*sample
+        };
+        self.batch.samples.push((sample, count, keep));
+        if self.batch.samples.len() == BATCH {
+            self.hand_over();
+        }
+    }
+
+    fn hand_over(&mut self) {
+        let next = self.empty.try_recv().unwrap_or_default();
+        let batch = std::mem::replace(&mut self.batch, next);
+        let _ = self.full.send(batch); // fails if the thread panicked, which `finish` passes on
+    }
+
+    /// The profile with all samples.
+    pub fn finish(mut self) -> Profile {
+        self.hand_over();
+        drop(self.full);
+        let profile = self.thread.join();
+        profile.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+impl Batch {
+    fn add_to(&mut self, profile: &mut Profile) {
+        let mut rest = &self.frames[..];
+        for (sample, count, keep) in self.samples.drain(..) {
+            let (frames, others) = rest.split_at(count);
+            rest = others;
+            keep.add(&Sample { frames, ..sample }, profile);
+        }
+        self.frames.clear();
+    }
+}
