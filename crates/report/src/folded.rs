@@ -183,23 +183,27 @@ pub fn fold(profile: &Profile, names: &Names, event: u16, options: &FoldedOption
     }
 
     let ranks = table.sort();
-    let named = by_id.into_iter().map(|((thread, is_cut, stack), weight)| {
-        let mut frames: Vec<u32> = profile
-            .stacks()
-            .frames(stack)
-            .flat_map(|frame| places.of_frame(frame))
-            .map(|place| labels.of(place))
-            .collect();
-        frames.extend(is_cut.then_some(truncated));
-        frames.push(thread);
+    let mut by_name: FxHashMap<Vec<u32>, Weight> = FxHashMap::default();
+    let mut frames = Vec::new(); // of one stack
+    for ((thread, is_cut, stack), weight) in by_id {
+        let stack = profile.stacks().frames(stack);
+        let names = stack.flat_map(|frame| places.of_frame(frame));
+        let names = names.map(|place| labels.of(place));
+        let outside = is_cut.then_some(truncated).into_iter().chain([thread]);
+        frames.clear();
+        frames.extend(names.chain(outside).map(|name| ranks[name as usize]));
         frames.reverse();
-        frames
-            .iter_mut()
-            .for_each(|name| *name = ranks[*name as usize]);
-        (frames, weight)
-    });
+        match by_name.get_mut(&frames[..]) {
+            Some(sum) => *sum += weight,
+            None => {
+                by_name.insert(frames.clone(), weight);
+            }
+        }
+    }
+    let mut stacks: Vec<_> = by_name.into_iter().collect();
+    stacks.sort_unstable();
     FoldedStacks {
-        stacks: merged(named.collect()),
+        stacks,
         names: table.names,
     }
 }
