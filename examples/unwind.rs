@@ -10,7 +10,7 @@ use prof_event::{EventSet, EventSpec, RawRecord, Record, Sample, Tracker};
 use prof_model::{AddressSpace, DsoId, DsoTable, Pid, VirtAddr};
 use prof_sampler::{Clock, Options, Rate, Sampler, Sink, StackCapture, Target};
 use prof_symbolizer::{FileFinder, FoundFile};
-use prof_unwinder::{Bytes, Images, Process, Regs, StackCopy, Unwinder, UserState};
+use prof_unwinder::{Arch, Bytes, Images, Process, Regs, StackCopy, Unwinder, UserState};
 
 /// The bytes of the files that a process has mapped.
 struct Files<'a> {
@@ -51,7 +51,7 @@ struct First {
 impl First {
     fn unwind(&mut self, sample: &Sample<'_>) -> Option<()> {
         let (regs, stack) = (sample.user_regs?, sample.user_stack?);
-        let regs = Regs::from_perf(regs.mask, regs.values.iter());
+        let regs = Regs::from_perf(Arch::X86_64, regs.mask, regs.values.iter());
         let full = stack.bytes.len() == stack.capacity;
         let copy = StackCopy::new(VirtAddr(regs.sp()?), stack.bytes, full);
         let processes = &self.tracker.processes;

@@ -3,8 +3,12 @@
 /// Where the text is loaded, and where it lies in the file.
 pub(crate) const TEXT: u64 = 0x1000;
 
-/// A program for x86-64: text that may be executed, and sections of other names.
-pub(crate) fn program(text: &[u8], sections: &[(&str, &[u8])]) -> Vec<u8> {
+/// ELF's numbers of machines.
+pub(crate) const X86_64: u16 = 62;
+pub(crate) const AARCH64: u16 = 183;
+
+/// A program: text that may be executed, and sections of other names.
+pub(crate) fn program(machine: u16, text: &[u8], sections: &[(&str, &[u8])]) -> Vec<u8> {
     let mut names = vec![0];
     let mut headers = vec![[0_u64; 7]]; // name, type, flags, address, offset, size, alignment
     let mut file = vec![0; TEXT as usize];
@@ -39,7 +43,7 @@ pub(crate) fn program(text: &[u8], sections: &[(&str, &[u8])]) -> Vec<u8> {
         }
     }
     let mut header = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
-    header.extend([3_u16, 62].map(u16::to_le_bytes).concat()); // shared object, x86-64
+    header.extend([3_u16, machine].map(u16::to_le_bytes).concat()); // a shared object
     header.extend(1_u32.to_le_bytes());
     header.extend([0, 64, table as u64].map(u64::to_le_bytes).concat());
     header.extend(0_u32.to_le_bytes());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use prof_model::{Dso, DsoAddr, DsoId, DsoKind, Resolution};
 use prof_symbolizer::{FoundFile, MappedFile, Options, Symbolizer, read_build_id};
 
-use super::elf::{TEXT, program};
+use super::elf::{TEXT, X86_64, program};
 
 /// Any bytes as a file.
 pub(crate) fn elf(bytes: &[u8]) {
@@ -17,7 +17,7 @@ pub(crate) fn elf(bytes: &[u8]) {
 
 /// Any bytes as the function table of a Go program.
 pub(crate) fn pclntab(bytes: &[u8]) {
-    let file = program(&[0x90; 0x400], &[(".gopclntab", bytes)]);
+    let file = program(X86_64, &[0x90; 0x400], &[(".gopclntab", bytes)]);
     check(file, (0..0x400).step_by(0x20).map(|at| TEXT + at).collect());
 }
 

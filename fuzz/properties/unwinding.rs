@@ -1,19 +1,23 @@
-//! Unwind tables, code, registers and stacks of any content: the first frame is the instruction, there
+//! Unwind tables, code, registers and stacks of any content, of both architectures: the first frame is the instruction, there
 //! is an end, and what was learned before changes no answer.
 
 use std::sync::Arc;
 
 use prof_model::{AddressSpace, ChainEnd, DsoId, Mapping, VirtAddr};
-use prof_unwinder::{Bytes, Images, Process, Regs, StackCopy, Unwinder, UserState};
+use prof_unwinder::{Arch, Bytes, Images, Process, Regs, StackCopy, Unwinder, UserState};
 
 use super::Numbers;
-use super::elf::{TEXT, program};
+use super::elf::{AARCH64, TEXT, X86_64, program};
 
 const BASE: u64 = 0x40_0000;
 const STACK: u64 = 0x7fff_0000_0000;
 const MOST_FRAMES: usize = 100;
 /// All registers of x86-64.
-const MASK: u64 = 0xff_0fff;
+const X86_MASK: u64 = 0xff_0fff;
+/// All registers of aarch64.
+const AARCH64_MASK: u64 = (1 << 33) - 1;
+/// Whether it is aarch64, among the sizes.
+const IS_AARCH64: u64 = 1 << 12;
 
 struct OneFile(Arc<Vec<u8>>);
 
@@ -27,14 +31,22 @@ impl Images for OneFile {
     }
 }
 
-/// How large the text is, and where the code was; then text, stack and `.eh_frame`.
+/// How large the text and the stack are, and where the code was; then text, stack and `.eh_frame`.
 pub(crate) fn property(bytes: &[u8]) {
     let mut seed = Numbers(bytes);
     let (sizes, place) = (seed.next(), seed.next());
     let rest = seed.0;
     let (text, rest) = rest.split_at(rest.len().min(sizes as usize & 0xfff));
     let (stack, tables) = rest.split_at(rest.len().min((sizes >> 16) as usize & 0xfff));
-    let file = Arc::new(program(text, &[(".eh_frame", tables)]));
+    let arch = match sizes & IS_AARCH64 {
+        0 => Arch::X86_64,
+        _ => Arch::Aarch64,
+    };
+    let (machine, mask, fp, sp, ip) = match arch {
+        Arch::X86_64 => (X86_64, X86_MASK, 6, 7, 8), // as perf numbers them
+        Arch::Aarch64 => (AARCH64, AARCH64_MASK, 29, 31, 32),
+    };
+    let file = Arc::new(program(machine, text, &[(".eh_frame", tables)]));
     let mut space = AddressSpace::default();
     space.insert(Mapping {
         start: BASE,
@@ -44,10 +56,13 @@ pub(crate) fn property(bytes: &[u8]) {
         executable: true,
     });
     let inside = |number: u64| BASE + TEXT + number % (text.len() as u64 + 1);
-    let mut values: Vec<u64> = (0..20).map(|at| place.rotate_left(at * 3)).collect();
-    values[6] = STACK + (place >> 8) % (stack.len() as u64 + 16); // frame pointer
-    values[7] = STACK;
-    values[8] = inside(place);
+    let mut values: Vec<u64> = (0..33).map(|at| place.rotate_left(at * 3)).collect();
+    values[fp] = STACK + (place >> 8) % (stack.len() as u64 + 16);
+    values[sp] = STACK;
+    values[ip] = inside(place);
+    if arch == Arch::Aarch64 && place & 1 == 0 {
+        values[30] = inside(place >> 16); // the link register leads back
+    }
     // Some words of the stack lead into the text, as those of real stacks do.
     let mut stack = stack.to_vec();
     for (index, word) in stack.chunks_exact_mut(8).enumerate() {
@@ -56,7 +71,7 @@ pub(crate) fn property(bytes: &[u8]) {
             word.copy_from_slice(&inside(number).to_le_bytes());
         }
     }
-    let regs = Regs::from_perf(MASK, values.iter().copied());
+    let regs = Regs::from_perf(arch, mask, values.iter().copied());
     let unwind = |unwinder: &mut Unwinder| -> (ChainEnd, Vec<VirtAddr>) {
         let mut images = OneFile(Arc::clone(&file));
         let process = Process {
@@ -76,7 +91,7 @@ pub(crate) fn property(bytes: &[u8]) {
     };
     let mut unwinder = Unwinder::new();
     let first = unwind(&mut unwinder);
-    assert_eq!(first.1[0], VirtAddr(values[8]));
+    assert_eq!(first.1[0], VirtAddr(values[ip]));
     assert!(first.1.len() <= MOST_FRAMES);
     assert_eq!(
         unwind(&mut unwinder),

@@ -81,13 +81,14 @@ fn explain(name: &str, error: &Error) -> CliError {
 
 /// A stage that reads the files of this recording.
 pub fn stage(recording: &Recording, args: &InputArgs) -> Stage {
-    let finder = FileFinder::new(args.symfs.clone());
+    let machine = Machine::of(recording.features());
+    let finder = FileFinder::new(args.symfs.clone()).foreign(machine.is_foreign());
     let mut stage = Stage::new(recording.events(), Files::stored(finder), args.max_stack);
     if let Some(names) = recording.stored_names() {
         stage.generated.keep(names);
     }
     stage.build_ids = BuildIds::of(recording);
-    stage.machine = Machine::of(recording.features());
+    stage.machine = machine;
     stage
 }
 

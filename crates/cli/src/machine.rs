@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use prof_event::UserRegs;
-use prof_event::abi::{X86_USER_REGS, aarch64_reg};
+use prof_event::abi::{AARCH64_USER_REGS, AARCH64_VG, X86_USER_REGS, aarch64_reg};
 use prof_model::VirtAddr;
 use prof_perfdata::Features;
+use prof_unwinder::Arch;
 
 /// The first of `PERF_REG_X86_*`.
 const X86_NAMES: [&str; 16] = [
@@ -28,17 +29,27 @@ impl Machine {
         }
     }
 
+    /// Whether it has another architecture than this one, as far as the recording tells.
+    pub fn is_foreign(&self) -> bool {
+        let arch = self.arch.as_deref();
+        arch.is_some_and(|arch| arch != std::env::consts::ARCH)
+    }
+
     /// Its name for people.
     pub fn name(&self) -> &str {
         self.arch.as_deref().unwrap_or("another machine")
     }
 
-    /// Whether the unwinder knows these registers. A recording without the machine's name is judged
-    /// by what was asked for: on other machines there are registers that x86-64 does not have.
-    pub fn can_unwind(&self, regs: &UserRegs<'_>) -> bool {
+    /// Whose registers these are, if the unwinder knows them. A recording without the machine's name is
+    /// judged by what was asked for: each kind of machine has registers that others do not have.
+    pub fn unwinds(&self, regs: &UserRegs<'_>) -> Option<Arch> {
         match self.arch.as_deref() {
-            Some(arch) => arch == "x86_64",
-            None => regs.mask & !X86_USER_REGS == 0,
+            Some("x86_64") => Some(Arch::X86_64),
+            Some("aarch64") => Some(Arch::Aarch64),
+            Some(_) => None,
+            None if regs.mask & !X86_USER_REGS == 0 => Some(Arch::X86_64),
+            None if regs.mask & !AARCH64_VG == AARCH64_USER_REGS => Some(Arch::Aarch64),
+            None => None,
         }
     }
 

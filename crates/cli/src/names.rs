@@ -46,6 +46,7 @@ impl Namer {
             lines,
             demangle: !args.no_demangle,
             symfs: args.symfs.clone(),
+            is_foreign: stage.machine.is_foreign(),
             kernel_build_id: build_id,
             recorded: Some(recorded(features, stage, args)),
             kernel_text: kernel_text(stage),

@@ -454,7 +454,7 @@ impl Stage {
             self.chain.extend(recorded.iter()); // a 32-bit program: the kernel's walk is all we have
             return ChainEnd::Unknown;
         }
-        if !self.machine.can_unwind(&regs) {
+        let Some(arch) = self.machine.unwinds(&regs) else {
             self.foreign_stacks += 1;
             self.chain.extend(recorded.iter());
             if !self.chain.contains(&callchain::USER)
@@ -463,7 +463,7 @@ impl Stage {
                 self.chain.extend([callchain::USER, instruction.0]);
             }
             return ChainEnd::Unknown;
-        }
+        };
         let mut in_user = false;
         self.kernel_walk.clear();
         for entry in recorded.iter() {
@@ -476,7 +476,7 @@ impl Stage {
                 self.kernel_walk.push(entry);
             }
         }
-        let registers = Regs::from_perf(regs.mask, regs.values.iter());
+        let registers = Regs::from_perf(arch, regs.mask, regs.values.iter());
         let start = VirtAddr(registers.sp().unwrap_or(0));
         let copy = StackCopy::new(start, stack.bytes, stack.bytes.len() == stack.capacity);
         let processes = &self.tracker.processes;

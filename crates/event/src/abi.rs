@@ -96,5 +96,11 @@ numbers! {
 /// The x86-64 user registers that the kernel can give: all but the segments that 64-bit code has
 /// no use for.
 pub const X86_USER_REGS: u64 = 0xff_0fff;
+
+/// The registers of AArch64: x0 to x30, the stack pointer, the instruction pointer.
+pub const AARCH64_USER_REGS: u64 = (1 << 33) - 1;
+
+/// What newer kernels have besides on AArch64: the length of vectors.
+pub const AARCH64_VG: u64 = 1 << 46;
 /// The largest stack copy that `perf_event_open` accepts, in bytes.
 pub const MAX_STACK_COPY: u32 = 65_528;

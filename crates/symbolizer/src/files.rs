@@ -40,13 +40,22 @@ impl FoundFile {
 #[derive(Clone, Debug, Default)]
 pub struct FileFinder {
     symfs: Option<PathBuf>,
+    is_foreign: bool,
 }
 
 impl FileFinder {
     /// With `symfs`, stored paths are looked up below that directory instead of `/`, and inodes, which
     /// a copy does not keep, are not compared.
     pub fn new(symfs: Option<PathBuf>) -> Self {
-        Self { symfs }
+        Self {
+            symfs,
+            is_foreign: false,
+        }
+    }
+
+    /// For a recording of another architecture: our own vDSO is not in it.
+    pub fn foreign(self, is_foreign: bool) -> Self {
+        Self { is_foreign, ..self }
     }
 
     /// Opens the file that a running process has mapped at `start..end`. The process is not stopped
@@ -159,7 +168,10 @@ impl FileFinder {
         }
         let mut wanted = Wanted::of(dso);
         let at_path = if dso.kind == DsoKind::Vdso {
-            own_vdso(dso)
+            match self.is_foreign {
+                true => Err(Reason::FileMissing),
+                false => own_vdso(dso),
+            }
         } else {
             let path = Path::new(OsStr::from_bytes(without_deleted(&dso.path)));
             let path = match &self.symfs {

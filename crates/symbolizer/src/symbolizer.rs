@@ -33,6 +33,8 @@ pub struct Options {
     pub demangle: bool,
     /// Where copies of the recorded machine's files lie.
     pub symfs: Option<PathBuf>,
+    /// Another architecture was recorded.
+    pub is_foreign: bool,
     /// A copy of `/proc/kallsyms` to use instead of the running kernel's.
     /// Or the kernel's own file, `vmlinux`, which has its code, too.
     pub kallsyms: Option<PathBuf>,
@@ -56,6 +58,7 @@ impl Default for Options {
             lines: true,
             demangle: true,
             symfs: None,
+            is_foreign: false,
             kallsyms: None,
             kcore: PathBuf::from("/proc/kcore"),
             kernel_release: None,
@@ -101,7 +104,7 @@ impl Symbolizer {
         Self {
             names: Names::new(options.demangle),
             source: Arc::new(FileSource {
-                finder: FileFinder::new(options.symfs.clone()),
+                finder: FileFinder::new(options.symfs.clone()).foreign(options.is_foreign),
                 options: Arc::clone(&options),
                 kept: FxHashMap::default(),
                 running: FxHashMap::default(),

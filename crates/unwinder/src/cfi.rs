@@ -6,6 +6,7 @@ use gimli::{
 };
 use rustc_hash::FxHashMap;
 
+use crate::Arch;
 use crate::compile::{Compiler, Function};
 use crate::image::{Image, Section};
 use crate::rule::RuleStore;
@@ -93,8 +94,10 @@ impl FrameTable {
     ) -> Option<Function> {
         let bytes = image.section(&self.section);
         match self.kind {
-            Kind::EhFrame => self.function_in(eh_frame(bytes), image, vaddr, rules),
-            Kind::DebugFrame => self.function_in(debug_frame(bytes), image, vaddr, rules),
+            Kind::EhFrame => self.function_in(eh_frame(bytes, image.arch), image, vaddr, rules),
+            Kind::DebugFrame => {
+                self.function_in(debug_frame(bytes, image.arch), image, vaddr, rules)
+            }
         }
     }
 
@@ -126,22 +129,25 @@ impl FrameTable {
         let compiler = Compiler {
             section: &section,
             bases: &self.bases,
-            // Go describes where the return address is, but not where it saves rbp
+            arch: image.arch,
+            // Go describes where the return address is, but not where it saves the frame pointer
             is_go: image.is_go && self.kind == Kind::DebugFrame,
         };
         compiler.function(&fde, rules)
     }
 }
 
-fn eh_frame(bytes: &[u8]) -> EhFrame<Reader<'_>> {
+fn eh_frame(bytes: &[u8], arch: Arch) -> EhFrame<Reader<'_>> {
     let mut section = EhFrame::new(bytes, LittleEndian);
     section.set_address_size(8);
+    section.set_vendor(arch.vendor());
     section
 }
 
-fn debug_frame(bytes: &[u8]) -> DebugFrame<Reader<'_>> {
+fn debug_frame(bytes: &[u8], arch: Arch) -> DebugFrame<Reader<'_>> {
     let mut section = DebugFrame::new(bytes, LittleEndian);
     section.set_address_size(8);
+    section.set_vendor(arch.vendor());
     section
 }
 

@@ -3,9 +3,10 @@ use gimli::{
     UnwindContextStorage, UnwindExpression, UnwindSection, UnwindTableRow,
 };
 
+use crate::Arch;
+use crate::arch::{FIRST_SAVED, FP_INDEX, SAVED, SP};
 use crate::cfi::Reader;
 use crate::rule::{Cfa, Rule, RuleId, RuleStore, Saved};
-use crate::x86_64::{BP_INDEX, CALLEE_SAVED, REGISTERS};
 
 /// A function's unwind table entry, compiled.
 pub(crate) struct Function {
@@ -35,7 +36,7 @@ impl Function {
 }
 
 /// Fixed room, so that no table can make us allocate without bound. Compilers use 17 registers and
-/// remember one or two states.
+/// remember one or two states; on aarch64 they use 21.
 struct Storage;
 
 impl UnwindContextStorage<usize> for Storage {
@@ -47,6 +48,7 @@ impl UnwindContextStorage<usize> for Storage {
 pub(crate) struct Compiler<'a, S> {
     pub(crate) section: &'a S,
     pub(crate) bases: &'a BaseAddresses,
+    pub(crate) arch: Arch,
     pub(crate) is_go: bool,
 }
 
@@ -59,7 +61,7 @@ impl<'r, S: UnwindSection<Reader<'r>>> Compiler<'_, S> {
     ) -> Option<Function> {
         let mut context = UnwindContext::<usize, Storage>::new_in();
         let mut table = fde.rows(self.section, self.bases, &mut context).ok()?;
-        let mut rows: Vec<Row> = Vec::new();
+        let mut rows: Vec<(u32, Option<Rule>)> = Vec::new();
         let mut end = fde.initial_address();
         while let Ok(Some(row)) = table.next_row() {
             if row.start_address() >= row.end_address() {
@@ -67,17 +69,21 @@ impl<'r, S: UnwindSection<Reader<'r>>> Compiler<'_, S> {
             }
             let offset = row.start_address().checked_sub(fde.initial_address())?;
             let start = u32::try_from(offset).ok()?;
-            if rows.last().is_some_and(|last| last.start >= start) {
+            if rows.last().is_some_and(|last| last.0 >= start) {
                 return None;
             }
-            let rule = self
-                .rule(fde, row, rules)
-                .and_then(|rule| rules.intern(rule));
+            rows.push((start, self.rule(fde, row, rules)));
             end = row.end_address();
-            if rows.last().is_none_or(|last| last.rule != rule) {
-                rows.push(Row { start, rule });
-            }
         }
+        if self.arch == Arch::Aarch64 {
+            count_pushed_words(&mut rows);
+        }
+        let rows = rows.into_iter().map(|(start, rule)| Row {
+            start,
+            rule: rule.and_then(|rule| rules.intern(rule)),
+        });
+        let mut rows: Vec<Row> = rows.collect();
+        rows.dedup_by_key(|row| row.rule);
         Some(Function {
             start: fde.initial_address(),
             end: end.min(fde.end_address()),
@@ -93,25 +99,31 @@ impl<'r, S: UnwindSection<Reader<'r>>> Compiler<'_, S> {
     ) -> Option<Rule> {
         let cfa = match *row.cfa() {
             CfaRule::RegisterAndOffset { register, offset } => Cfa::Offset {
-                register: general(register)?,
+                register: self.arch.register(register.0)?,
                 offset: i32::try_from(offset).ok()?,
             },
             CfaRule::Expression(expression) => Cfa::Expression(self.intern(expression, rules)?),
         };
-        let mut return_address = Saved::Same;
-        let mut callee_saved = [Saved::Same; CALLEE_SAVED.len()];
+        let mut return_address = self.arch.return_address();
+        let mut callee_saved = [Saved::Same; SAVED];
         if self.is_go {
-            callee_saved[BP_INDEX] = Saved::GoFramePointer;
+            callee_saved[FP_INDEX] = Saved::GoFramePointer;
         }
         let mut others = Vec::new();
         for (register, register_rule) in row.registers() {
             let saved = self.saved(register_rule, rules);
             if *register == fde.cie().return_address_register() {
-                return_address = saved?;
-            } else if let Some(register) = general(*register) {
+                match saved? {
+                    Saved::Same => {} // on aarch64 it is where the call has put it
+                    saved => return_address = saved,
+                }
+            } else if let Some(register) = self.arch.register(register.0) {
                 let saved = saved.unwrap_or(Saved::Undefined);
-                match CALLEE_SAVED.iter().position(|&known| known == register) {
-                    Some(index) => callee_saved[index] = saved,
+                let index = register.checked_sub(FIRST_SAVED).map(usize::from);
+                match index.and_then(|index| callee_saved.get_mut(index)) {
+                    Some(callee_saved) => *callee_saved = saved,
+                    // the CFA is what the stack pointer is in the caller, as Go says once more
+                    None if register == SP && saved == Saved::Value(0) => {}
                     None if !matches!(saved, Saved::Same | Saved::Undefined) => {
                         others.push((register, saved));
                     }
@@ -135,7 +147,7 @@ impl<'r, S: UnwindSection<Reader<'r>>> Compiler<'_, S> {
             RegisterRule::SameValue => Saved::Same,
             RegisterRule::Offset(offset) => Saved::At(i32::try_from(offset).ok()?),
             RegisterRule::ValOffset(offset) => Saved::Value(i32::try_from(offset).ok()?),
-            RegisterRule::Register(register) => Saved::Register(general(register)?),
+            RegisterRule::Register(register) => Saved::Register(self.arch.register(register.0)?),
             RegisterRule::Expression(expression) => {
                 Saved::Expression(self.intern(expression, rules)?)
             }
@@ -156,7 +168,24 @@ impl<'r, S: UnwindSection<Reader<'r>>> Compiler<'_, S> {
     }
 }
 
-/// The register's number if it is one that we keep.
-fn general(register: Register) -> Option<u8> {
-    (usize::from(register.0) < REGISTERS).then_some(register.0 as u8)
+/// glibc's `_dl_runtime_resolve` for aarch64 describes its frame without the two words that the linkage
+/// table has pushed before, of which the return address is one. No other frame ends below that.
+fn count_pushed_words(rows: &mut [(u32, Option<Rule>)]) {
+    const PUSHED: i32 = 16;
+    let rules = || rows.iter().filter_map(|row| row.1.as_ref());
+    if !rules().any(|rule| rule.return_address == Saved::At(8)) {
+        return;
+    }
+    for rule in rows.iter_mut().filter_map(|row| row.1.as_mut()) {
+        if let Cfa::Offset { offset, .. } = &mut rule.cfa {
+            *offset = offset.saturating_add(PUSHED);
+        }
+        let others = rule.others.iter_mut().map(|other| &mut other.1);
+        let all = others.chain(&mut rule.callee_saved);
+        for saved in all.chain([&mut rule.return_address]) {
+            if let Saved::At(at) = saved {
+                *at = at.saturating_sub(PUSHED);
+            }
+        }
+    }
 }

@@ -97,12 +97,13 @@ pub(crate) fn evaluate(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Arch;
 
     const BREG7: u8 = 0x77; // rsp
     const BREG16: u8 = 0x80; // rip
 
     fn regs(sp: u64, ip: u64) -> Regs {
-        let mut regs = Regs::default();
+        let mut regs = Regs::new(Arch::X86_64);
         regs.set(7, sp);
         regs.set(16, ip);
         regs

@@ -1,5 +1,5 @@
 //! What a function's instructions say about its frame, for code that no unwind table describes: where
-//! the stack pointer, the frame pointer and the saved registers are at each of them.
+//! the stack pointer, the frame pointer and the saved registers are at each of them. For x86-64.
 //!
 //! All ways from the function's entry on are followed. An instruction to which two ways lead with
 //! different frames has no rule, nor has one behind something that cannot be followed.
@@ -11,8 +11,9 @@ use iced_x86::{
     Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register,
 };
 
+use crate::arch::{FIRST_SAVED, FP, FP_INDEX, SAVED, SP};
 use crate::rule::{Cfa, Rule, RuleId, RuleStore, Saved};
-use crate::x86_64::{BP, BP_INDEX, CALLEE_SAVED, SP};
+use crate::x86_64::FROM_DWARF;
 
 /// The frames of one function, by instruction.
 #[derive(Debug)]
@@ -46,8 +47,8 @@ struct Place {
 struct Frame {
     sp: Option<i32>,
     bp: Bp,
-    /// Where the caller's values of [`CALLEE_SAVED`] are.
-    saved: [Kept; CALLEE_SAVED.len()],
+    /// Where the caller's values are, from [`FIRST_SAVED`] on.
+    saved: [Kept; SAVED],
 }
 
 /// Where the caller's value of a register is.
@@ -75,7 +76,7 @@ enum Bp {
 const ENTRY: Frame = Frame {
     sp: Some(-8), // the return address
     bp: Bp::Callers,
-    saved: [Kept::There; CALLEE_SAVED.len()],
+    saved: [Kept::There; SAVED],
 };
 
 /// Where compilers let functions start.
@@ -347,7 +348,7 @@ impl Frame {
             Xor if target == Some(Register::RBP)
                 && instruction.op0_register() == instruction.op1_register() =>
             {
-                let is_lost = self.bp == Bp::Callers && self.saved[BP_INDEX] == Kept::There;
+                let is_lost = self.bp == Bp::Callers && self.saved[FP_INDEX] == Kept::There;
                 self.bp = if is_lost { Bp::Zero } else { Bp::Other };
             }
             Call => {
@@ -447,7 +448,7 @@ impl Frame {
         let Some(index) = callee_saved(register) else {
             return;
         };
-        let holds_callers = index != BP_INDEX || self.bp == Bp::Callers;
+        let holds_callers = index != FP_INDEX || self.bp == Bp::Callers;
         if self.saved[index] == Kept::There && holds_callers && at < 0 {
             self.saved[index] = Kept::At(at);
         }
@@ -460,7 +461,7 @@ impl Frame {
         };
         if self.saved[index] == Kept::At(at) {
             self.saved[index] = Kept::There;
-            if index == BP_INDEX {
+            if index == FP_INDEX {
                 self.bp = Bp::Callers;
             }
         }
@@ -472,8 +473,8 @@ impl Frame {
             Kept::At(at) => Saved::At(at),
             Kept::Lost => Saved::Undefined,
         });
-        if self.bp != Bp::Callers && self.saved[BP_INDEX] == Kept::There {
-            callee_saved[BP_INDEX] = Saved::Undefined;
+        if self.bp != Bp::Callers && self.saved[FP_INDEX] == Kept::There {
+            callee_saved[FP_INDEX] = Saved::Undefined;
         }
         let from = |register: u8, at: i32| Cfa::Offset {
             register,
@@ -482,7 +483,7 @@ impl Frame {
         let cfa = match (self.sp, self.bp) {
             _ if self.bp == Bp::Zero => from(SP, -8),
             (Some(sp), _) if sp <= -8 => from(SP, sp),
-            (_, Bp::At(at)) if at <= -8 => from(BP, at),
+            (_, Bp::At(at)) if at <= -8 => from(FP, at),
             _ => return None,
         };
         let return_address = match self.bp {
@@ -539,14 +540,14 @@ fn written(instruction: &Instruction) -> Option<Register> {
 fn callee_saved(register: Register) -> Option<usize> {
     let dwarf = match register {
         Register::RBX => 3,
-        Register::RBP => BP,
+        Register::RBP => 6,
         Register::R12 => 12,
         Register::R13 => 13,
         Register::R14 => 14,
         Register::R15 => 15,
         _ => return None,
     };
-    CALLEE_SAVED.iter().position(|&known| known == dwarf)
+    Some(usize::from(FROM_DWARF[dwarf] - FIRST_SAVED))
 }
 
 #[cfg(test)]
@@ -562,7 +563,7 @@ mod tests {
         let places = flow.places.iter();
         places
             .map(|(&addr, &Place { frame, .. })| {
-                (addr - START, frame.sp, frame.bp, frame.saved[BP_INDEX])
+                (addr - START, frame.sp, frame.bp, frame.saved[FP_INDEX])
             })
             .collect()
     }

@@ -1,18 +1,16 @@
-//! Leaving frames that no table describes: by the frame pointer, or by a return address at the stack
-//! pointer. Every address found so is checked against the code before it.
+//! Leaving frames that no table describes: by the frame pointer, or on x86-64 by a return address at
+//! the stack pointer. Every address found so is checked against the code before it.
 
 use prof_model::{ChainEnd, VirtAddr};
 
+use crate::arch::{BYTES_BEFORE, BYTES_FROM, FP, IP, KEPT_BY_FRAME_POINTER, SP, STACK_ALIGNMENT};
 use crate::step::{Found, Frame, Stop, read};
 use crate::unwinder::Walk;
-use crate::x86_64::{
-    AtSp, BP, BYTES_BEFORE, BYTES_FROM, Call, IP, KEPT_BY_FRAME_POINTER, SP, STACK_ALIGNMENT,
-    begins_with_frame, call_before, jumps_on,
-};
-use crate::{Regs, StackMemory};
+use crate::x86_64::{AtSp, Call, begins_with_frame, call_before, jumps_on};
+use crate::{Arch, Regs, StackMemory};
 
 /// How far behind a called address an instruction is believed to belong to the called function.
-const MAX_LEAF: u64 = 1 << 16;
+pub(crate) const MAX_LEAF: u64 = 1 << 16;
 
 /// What the bytes say about a return address that was found where only a leaf function has it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,17 +33,20 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         let mut regs = frame.regs;
         let mut found = Found::AtSp;
         if let Some(saved) = at.saved_bp {
-            regs.put(BP, Some(read(&self.memory, sp.wrapping_add(saved.into()))?));
+            regs.put(FP, Some(read(&self.memory, sp.wrapping_add(saved.into()))?));
             found = Found::ByFramePointer;
         }
-        regs.set(SP.into(), slot.wrapping_add(8));
+        regs.put(SP, Some(slot.wrapping_add(8)));
         enter(frame, regs, return_address, found)
     }
 
-    /// Without any rule: the frame pointer, or the top of the stack if the interrupted function is
-    /// seen to have no frame.
+    /// Without any rule: the frame pointer, or where the call has put the return address if the
+    /// interrupted function is seen to have no frame.
     pub(crate) fn leave_by_frame_pointer(&mut self, frame: &mut Frame) -> Result<(), Stop> {
         let sp = frame.regs.sp().ok_or(ChainEnd::BadFrame)?;
+        if self.arch == Arch::Aarch64 {
+            return self.leave_on_aarch64(frame, sp);
+        }
         let leaf = if frame.is_interrupted {
             self.leaf_evidence(frame, sp)
         } else {
@@ -60,35 +61,35 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         }
     }
 
-    fn follow_frame_pointer(&mut self, frame: &mut Frame, sp: u64) -> Result<(), Stop> {
-        let bp = frame.regs.get(BP.into()).ok_or(ChainEnd::NoRule)?;
+    pub(crate) fn follow_frame_pointer(&mut self, frame: &mut Frame, sp: u64) -> Result<(), Stop> {
+        let fp = frame.regs.fp().ok_or(ChainEnd::NoRule)?;
         let end_of_chain = end_of_frame_pointers(frame.found);
-        if bp == 0 {
+        if fp == 0 {
             return Err(end_of_chain.into());
         }
-        if !bp.is_multiple_of(STACK_ALIGNMENT) {
+        if !fp.is_multiple_of(STACK_ALIGNMENT) {
             return Err(ChainEnd::NoRule.into());
         }
         // Below the stack pointer it may still be a frame, on another stack: Go runs parts of its
         // runtime on one of its own. Only the kernel's walk can have followed it there.
-        let return_address = match (bp >= sp).then(|| read(&self.memory, bp.wrapping_add(8))) {
-            Some(result) => result?,
-            None => return Err(Stop::Unreadable(bp)),
+        let return_address = match (fp >= sp).then(|| read(&self.memory, fp.wrapping_add(8))) {
+            Some(result) => result? & self.code_bits,
+            None => return Err(Stop::Unreadable(fp)),
         };
         if return_address == 0 {
             return Err(end_of_chain.into());
         }
         self.check_return(return_address)?;
         let mut regs = frame.regs;
-        regs.put(BP, Some(read(&self.memory, bp)?));
-        regs.set(SP.into(), bp.wrapping_add(16));
+        regs.put(FP, Some(read(&self.memory, fp)?));
+        regs.put(SP, Some(fp.wrapping_add(16))); // on aarch64: at least
         enter(frame, regs, return_address, Found::ByFramePointer)
     }
 
     fn leave_leaf(&mut self, frame: &mut Frame, sp: u64) -> Result<(), Stop> {
         let return_address = read(&self.memory, sp)?;
         let mut regs = frame.regs;
-        regs.set(SP.into(), sp.wrapping_add(8));
+        regs.put(SP, Some(sp.wrapping_add(8)));
         enter(frame, regs, return_address, Found::AtSp)
     }
 
@@ -152,7 +153,7 @@ fn enter(frame: &mut Frame, mut regs: Regs, return_address: u64, found: Found) -
         return Err(ChainEnd::BadFrame.into()); // wrapped around
     }
     regs.forget_all_but(KEPT_BY_FRAME_POINTER);
-    regs.set(IP.into(), return_address);
+    regs.put(IP, Some(return_address));
     *frame = Frame {
         regs,
         pc: return_address,

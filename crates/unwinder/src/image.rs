@@ -2,9 +2,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use object::LittleEndian;
-use object::elf::{EM_X86_64, FileHeader64, PF_W, PF_X, PT_GNU_EH_FRAME, PT_LOAD};
+use object::elf::{FileHeader64, PF_W, PF_X, PT_GNU_EH_FRAME, PT_LOAD};
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 use prof_model::DsoId;
+
+use crate::Arch;
 
 /// The bytes of a file.
 pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
@@ -23,6 +25,8 @@ pub trait Images {
 /// A mapped ELF file: its bytes, and where in them things are.
 pub(crate) struct Image {
     bytes: Bytes,
+    /// The architecture of its code.
+    pub(crate) arch: Arch,
     segments: Vec<Segment>,
     /// `.eh_frame_hdr`, as the program headers tell it.
     pub(crate) eh_frame_hdr: Option<Section>,
@@ -66,10 +70,13 @@ const MAX_DECOMPRESSED: u64 = 1 << 30;
 const MAX_COMPRESSION: u64 = 1 << 12;
 
 impl Image {
-    /// Finds the tables in a file; `None` if it is not an ELF file for this CPU.
+    /// Finds the tables in a file; `None` if it is not an ELF file with code that can be unwound.
     pub(crate) fn parse(bytes: Bytes) -> Option<Self> {
+        let data = (*bytes).as_ref();
+        let header = FileHeader64::<LittleEndian>::parse(data).ok()?;
         let mut image = Self {
             bytes: Arc::clone(&bytes),
+            arch: Arch::of_machine(header.e_machine(LittleEndian))?,
             segments: Vec::new(),
             eh_frame_hdr: None,
             eh_frame: None,
@@ -78,11 +85,6 @@ impl Image {
             got: None,
             is_go: false,
         };
-        let data = (*bytes).as_ref();
-        let header = FileHeader64::<LittleEndian>::parse(data).ok()?;
-        if header.e_machine(LittleEndian) != EM_X86_64 {
-            return None;
-        }
         image.read_segments(header, data);
         image.read_sections(header, data);
         Some(image)

@@ -3,7 +3,6 @@ use prof_model::{ChainEnd, VirtAddr};
 use crate::cache::Action;
 use crate::step::Frame;
 use crate::unwinder::{Chain, Walk};
-use crate::x86_64::BP;
 use crate::{Regs, StackMemory};
 
 impl<S: StackMemory + ?Sized> Walk<'_, S> {
@@ -18,7 +17,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         kernel_chain: &[u64],
         chain: &mut Chain<'_>,
     ) -> Option<ChainEnd> {
-        let bp = frame.regs.get(BP.into())?;
+        let bp = frame.regs.fp()?;
         let rest = above(kernel_chain, sample, bp, self.memory.copy)?;
         let mut end = None;
         let mut pc = frame.pc;
@@ -86,7 +85,7 @@ fn above<'c, S: StackMemory + ?Sized>(
     if sample.ip() != Some(ip) {
         return None;
     }
-    let mut followed = sample.get(BP.into())?;
+    let mut followed = sample.fp()?;
     while followed != bp {
         let (&return_address, further) = rest.split_first()?;
         let slot = VirtAddr(followed.wrapping_add(8));
@@ -102,12 +101,12 @@ fn above<'c, S: StackMemory + ?Sized>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::StackCopy;
+    use crate::{Arch, StackCopy};
 
     const IP: u64 = 0x40_0000;
 
     fn sample(bp: u64) -> Regs {
-        let mut regs = Regs::default();
+        let mut regs = Regs::new(Arch::X86_64);
         regs.set(16, IP);
         regs.set(6, bp);
         regs

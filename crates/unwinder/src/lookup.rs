@@ -1,16 +1,14 @@
 use prof_model::{ChainEnd, DsoId, VirtAddr};
 
-use crate::StackMemory;
+use crate::arch::{BYTES_BEFORE, BYTES_FROM};
 use crate::cache::{Action, Known, Place};
+use crate::ends::in_linkage_table;
 use crate::flow::Inferred;
 use crate::module::Module;
 use crate::rule::RuleStore;
 use crate::unwinder::{Unwinder, Walk};
-use crate::x86_64::{
-    BYTES_BEFORE, BYTES_FROM, call_before, frame_at_sp, frame_before_return,
-    is_after_goroutine_left, is_after_stack_switch, is_context_start, is_goroutine_start,
-    is_in_signal_return, is_signal_return, is_thread_exit_of_go,
-};
+use crate::x86_64::{call_before, frame_at_sp, frame_before_return};
+use crate::{Arch, StackMemory};
 
 /// Of so many places in generated code is kept what was read there.
 const MOST_GENERATED: usize = 1 << 14;
@@ -20,7 +18,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
     pub(crate) fn code(&mut self, addr: u64) -> Option<(&Module, u64)> {
         let (dso, offset) = self.locate(addr).ok()?;
         let Unwinder { modules, stats, .. } = self.unwinder;
-        let module = modules.load(dso, self.images, stats)?;
+        let module = modules.load(dso, self.arch, self.images, stats)?;
         Some((module, offset))
     }
 
@@ -75,6 +73,13 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
             return known;
         }
         let is_return = place.is_return;
+        if self.arch != Arch::X86_64 {
+            return Known {
+                action: Action::FramePointer,
+                is_returned_to: true,
+                is_trampoline: false,
+            };
+        }
         let mut bytes = [0; BYTES_BEFORE + BYTES_FROM];
         let mapped = self.mapping.map_or(0, |mapping| mapping.start);
         let start = pc.saturating_sub(BYTES_BEFORE as u64).max(mapped);
@@ -119,10 +124,11 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
             stats,
             ..
         } = self.unwinder;
-        let module = modules.load(place.dso, self.images, stats)?;
+        let arch = self.arch;
+        let module = modules.load(place.dso, arch, self.images, stats)?;
         let (before, from) = module.image.around(place.offset, BYTES_BEFORE, BYTES_FROM);
-        let is_after_call = call_before(before).is_some();
-        let special = special_action(place.is_return, module.image.is_go, before, from);
+        let is_after_call = arch.is_after_call(before);
+        let special = arch.special_action(place.is_return, module.image.is_go, before, from);
         if let Some(action) = special {
             return Some(Known {
                 action,
@@ -130,7 +136,14 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
                 is_trampoline: action == Action::SignalReturn,
             });
         }
-        let at_sp = frame_at_sp(before, from).filter(|_| !place.is_return);
+        let at_sp = match arch {
+            Arch::X86_64 if !place.is_return => frame_at_sp(before, from),
+            _ => None,
+        };
+        let stub = match arch {
+            Arch::Aarch64 if !place.is_return => in_linkage_table(before, from),
+            _ => None,
+        };
         let images = &mut *self.images;
         let mut debug_file = || images.debug_image(place.dso);
         let mut rule_at = |rules: &mut RuleStore, offset| {
@@ -153,6 +166,26 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
                 (rule, is_returned_to, is_trampoline) = (Some(id), true, true);
             }
         }
+        if arch == Arch::Aarch64
+            && !place.is_return
+            && let Some(vaddr) = module.image.vaddr(lookup)
+        {
+            let table = rule.map(|id| rules.rule(id));
+            let by_code = stub.or_else(|| module.at_the_ends(vaddr, table));
+            let by_code = by_code.and_then(|rule| rules.intern(rule));
+            match rule {
+                Some(_) => rule = by_code.or(rule),
+                None => {
+                    if let Some(id) = by_code {
+                        return Some(Known {
+                            action: Action::Inferred(id),
+                            is_returned_to,
+                            is_trampoline,
+                        });
+                    }
+                }
+            }
+        }
         let action = match (rule, at_sp) {
             (Some(id), _) => Action::Rule(id),
             (None, at_sp) => {
@@ -172,24 +205,5 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
             is_returned_to,
             is_trampoline,
         })
-    }
-}
-
-/// What the instruction bytes alone say, whatever the tables do.
-fn special_action(is_return: bool, is_go: bool, before: &[u8], from: &[u8]) -> Option<Action> {
-    if !is_return {
-        return is_in_signal_return(before, from).then_some(Action::SignalReturn);
-    }
-    if is_signal_return(from) {
-        Some(Action::SignalReturn)
-    } else if is_context_start(from)
-        || is_goroutine_start(before, from) && call_before(before).is_none()
-        || is_go && (is_after_goroutine_left(before) || is_thread_exit_of_go(from))
-    {
-        Some(Action::StackStart)
-    } else if is_go && is_after_stack_switch(before) {
-        Some(Action::StackSwitch)
-    } else {
-        None
     }
 }

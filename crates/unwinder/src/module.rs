@@ -5,14 +5,16 @@ use std::ops::Range;
 use prof_model::DsoId;
 use rustc_hash::FxHashMap;
 
+use crate::Arch;
 use crate::Images;
 use crate::Stats;
 use crate::cfi::FrameTable;
 use crate::compile::Function;
+use crate::ends::{after_entry, before_return, is_before_record};
 use crate::flow::{Flow, Inferred, padding};
 use crate::functions::{Around, Functions};
 use crate::image::{Bytes, Image};
-use crate::rule::{RuleId, RuleStore};
+use crate::rule::{Rule, RuleId, RuleStore};
 
 /// A mapped ELF file with its unwind tables.
 pub(crate) struct Module {
@@ -97,13 +99,17 @@ impl Module {
         rule
     }
 
-    /// What the instructions of the function around a virtual address say, which no table covers.
+    /// What the instructions of the function around a virtual address say, which no table covers. Those
+    /// of x86-64 alone are understood.
     pub(crate) fn inferred(
         &mut self,
         vaddr: u64,
         rules: &mut RuleStore,
         stats: &mut Stats,
     ) -> Inferred {
+        if self.image.arch != Arch::X86_64 {
+            return Inferred::NotReached;
+        }
         let known = self.inferred.range(..=vaddr).next_back();
         let known = known.filter(|(_, function)| vaddr < function.end);
         if let Some((_, function)) = known {
@@ -143,6 +149,43 @@ impl Module {
         }
     }
 
+    /// Where the function around a virtual address starts and ends, as far as symbols tell.
+    pub(crate) fn function_around(&self, vaddr: u64) -> Option<Range<u64>> {
+        let symbols = self.symbols.get_or_init(|| Functions::read(&self.image));
+        match symbols.around(vaddr)? {
+            Around::Function(extent) => Some(extent),
+            Around::Unlisted(_) => None,
+        }
+    }
+
+    /// What the code at the ends of the function around a virtual address says about the frame of what
+    /// was interrupted there. `table` is what its table says.
+    pub(crate) fn at_the_ends(&self, vaddr: u64, table: Option<&Rule>) -> Option<Rule> {
+        let function = self.extent(vaddr);
+        let ahead = self.image.code(vaddr..u64::MAX)?;
+        let is_inside = |distance| {
+            let target = vaddr.wrapping_add_signed(distance);
+            let behind_entry = |it: &Range<u64>| it.start < target && target < it.end;
+            function.as_ref().is_none_or(behind_entry)
+        };
+        let has_frame = table.is_some_and(|table| !table.is_level());
+        let rule = before_return(ahead, is_inside, has_frame);
+        if rule.is_some() || has_frame {
+            return rule;
+        }
+        let behind = self.image.code(function.as_ref()?.start..vaddr)?;
+        after_entry(behind).filter(|_| table.is_some() || is_before_record(behind))
+    }
+
+    /// The extent of the function around a virtual address: by its table, else by symbols.
+    fn extent(&self, vaddr: u64) -> Option<Range<u64>> {
+        let known = self.functions.range(..=vaddr).next_back();
+        match known.filter(|(_, function)| vaddr < function.end) {
+            Some((&start, function)) => Some(start..function.end),
+            None => self.function_around(vaddr),
+        }
+    }
+
     /// Whether a function with tables starts at a virtual address whose rule was asked for.
     pub(crate) fn is_function_start(&self, vaddr: u64) -> bool {
         self.functions.contains_key(&vaddr)
@@ -177,10 +220,11 @@ pub(crate) struct Modules {
 }
 
 impl Modules {
-    /// The module, read now if it has not been.
+    /// The module, read now if it has not been; `None` if its code is another architecture's.
     pub(crate) fn load(
         &mut self,
         dso: DsoId,
+        arch: Arch,
         images: &mut dyn Images,
         stats: &mut Stats,
     ) -> Option<&mut Module> {
@@ -198,6 +242,7 @@ impl Modules {
                 module.map(Box::new)
             })
             .as_deref_mut()
+            .filter(|module| module.image.arch == arch)
     }
 
     /// Forgets the module.

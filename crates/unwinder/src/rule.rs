@@ -1,6 +1,6 @@
 use rustc_hash::FxHashMap;
 
-use crate::x86_64::{BP, BP_INDEX, CALLEE_SAVED, SP};
+use crate::arch::{FIRST_SAVED, FP, FP_INDEX, SAVED, SP};
 
 /// Index of an expression in [`RuleStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,7 +37,7 @@ pub(crate) enum Saved {
     /// The value that an expression computes.
     ValueExpression(ExpressionId),
     /// Go's tables do not mention the frame pointer, but where it points into this frame, its
-    /// caller's value lies there, right below the return address.
+    /// caller's value lies there, right below the return address: on aarch64 below the stack pointer.
     GoFramePointer,
 }
 
@@ -46,9 +46,9 @@ pub(crate) enum Saved {
 pub(crate) struct Rule {
     pub(crate) cfa: Cfa,
     pub(crate) return_address: Saved,
-    /// In the order of [`CALLEE_SAVED`].
-    pub(crate) callee_saved: [Saved; CALLEE_SAVED.len()],
-    /// The remaining registers, by DWARF number, where a signal trampoline or a switch of stacks
+    /// From [`FIRST_SAVED`] on.
+    pub(crate) callee_saved: [Saved; SAVED],
+    /// The remaining registers, by number, where a signal trampoline or a switch of stacks
     /// restores them. After an ordinary call their values are gone.
     pub(crate) others: Box<[(u8, Saved)]>,
     /// The caller was interrupted, it did not call.
@@ -59,24 +59,33 @@ impl Rule {
     /// Whether the frame is laid out as `push %rbp; mov %rsp, %rbp` leaves it: the frame pointer
     /// points to its caller's value, with the return address above.
     pub(crate) fn is_frame_pointer_chain(&self) -> bool {
-        let above_bp = Cfa::Offset {
-            register: BP,
+        let above_fp = Cfa::Offset {
+            register: FP,
             offset: 16,
         };
-        self.cfa == above_bp
+        self.cfa == above_fp
             && self.return_address == Saved::At(-8)
-            && self.callee_saved[BP_INDEX] == Saved::At(-16)
+            && self.callee_saved[FP_INDEX] == Saved::At(-16)
     }
 
     /// Whether a function that Go has compiled has a frame here: then its frame pointer points to its
     /// caller's, with the return address above.
     pub(crate) fn is_go_frame(&self) -> bool {
-        match (self.callee_saved[BP_INDEX], self.cfa) {
+        match (self.callee_saved[FP_INDEX], self.cfa) {
             (Saved::GoFramePointer, Cfa::Offset { register, offset }) => {
                 register == SP && offset >= 16
             }
             (saved, _) => saved == Saved::At(-16) && self.return_address == Saved::At(-8),
         }
+    }
+
+    /// Whether the function has no frame, on aarch64: the stack pointer is as it was at the call.
+    pub(crate) fn is_level(&self) -> bool {
+        let at_sp = Cfa::Offset {
+            register: SP,
+            offset: 0,
+        };
+        self.cfa == at_sp
     }
 
     /// Whether nothing called this frame.
@@ -90,18 +99,13 @@ impl Rule {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlainRule {
     pub(crate) cfa_register: u8,
-    slot_count: u8,
     /// Where the return address is, from the CFA.
     pub(crate) return_address: i16,
     pub(crate) cfa_offset: i32,
-    slots: [Slot; CALLEE_SAVED.len()],
-}
-
-/// Where the caller's value of a register is, from the CFA.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Slot {
-    pub(crate) register: u8,
-    pub(crate) offset: i16,
+    /// A bit for each register that was saved, from [`FIRST_SAVED`] on.
+    saved: u16,
+    /// Where these are, from the CFA.
+    offsets: [i16; SAVED],
 }
 
 const _: () = assert!(size_of::<PlainRule>() == 32);
@@ -119,20 +123,18 @@ impl PlainRule {
         }
         let mut plain = Self {
             cfa_register: register,
-            slot_count: 0,
             return_address: i16::try_from(return_address).ok()?,
             cfa_offset: offset,
-            slots: Default::default(),
+            saved: 0,
+            offsets: [0; SAVED],
         };
-        for (&register, &saved) in CALLEE_SAVED.iter().zip(&rule.callee_saved) {
+        let slots = (0..).zip(&mut plain.offsets);
+        for ((bit, slot), &saved) in slots.zip(&rule.callee_saved) {
             match saved {
                 Saved::Same => {}
                 Saved::At(offset) => {
-                    plain.slots[usize::from(plain.slot_count)] = Slot {
-                        register,
-                        offset: i16::try_from(offset).ok()?,
-                    };
-                    plain.slot_count += 1;
+                    *slot = i16::try_from(offset).ok()?;
+                    plain.saved |= 1 << bit;
                 }
                 _ => return None,
             }
@@ -140,9 +142,16 @@ impl PlainRule {
         Some(plain)
     }
 
+    /// The registers that were saved, and where they are, from the CFA.
     #[inline]
-    pub(crate) fn slots(&self) -> &[Slot] {
-        &self.slots[..usize::from(self.slot_count)]
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (u8, i16)> {
+        let mut left = self.saved;
+        std::iter::from_fn(move || {
+            let bit = left.trailing_zeros() as u8;
+            let offset = *self.offsets.get(usize::from(bit))?;
+            left &= left - 1;
+            Some((FIRST_SAVED + bit, offset))
+        })
     }
 }
 

@@ -1,10 +1,9 @@
 use prof_model::{ChainEnd, VirtAddr};
 
+use crate::arch::{FIRST_SAVED, IP, KEPT_OVER_CALLS, SP, STACK_ALIGNMENT};
 use crate::expression::{ExpressionError, evaluate};
 use crate::rule::{Cfa, ExpressionId, PlainRule, Rule, RuleStore, Saved};
-use crate::x86_64::{BP, CALLEE_SAVED, IP, KEPT_OVER_CALLS, SIGNAL_REGISTERS, SP};
-use crate::x86_64::{SIGNAL_REGISTERS_AT, STACK_ALIGNMENT};
-use crate::{Regs, StackMemory};
+use crate::{Arch, Regs, StackMemory};
 
 /// Why a frame's caller was not found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +65,7 @@ pub(crate) fn apply_plain<S: StackMemory + ?Sized>(
     let regs = &mut frame.regs;
     let sp = regs.sp().ok_or(ChainEnd::BadFrame)?;
     let cfa = regs
-        .get(rule.cfa_register.into())
+        .kept(rule.cfa_register)
         .ok_or(ChainEnd::BadFrame)?
         .wrapping_add_signed(rule.cfa_offset.into());
     if !cfa.is_multiple_of(STACK_ALIGNMENT) || cfa <= sp {
@@ -77,12 +76,12 @@ pub(crate) fn apply_plain<S: StackMemory + ?Sized>(
         return Err(ChainEnd::Root.into());
     }
     regs.forget_all_but(KEPT_OVER_CALLS);
-    for slot in rule.slots() {
-        let addr = cfa.wrapping_add_signed(slot.offset.into());
-        restore(regs, slot.register, addr, frame.is_interrupted, sp, stack);
+    for (register, offset) in rule.slots() {
+        let addr = cfa.wrapping_add_signed(offset.into());
+        restore(regs, register, addr, frame.is_interrupted, sp, stack);
     }
-    regs.set(SP.into(), cfa);
-    regs.set(IP.into(), return_address);
+    regs.put(SP, Some(cfa));
+    regs.put(IP, Some(return_address));
     frame.pc = return_address;
     frame.is_interrupted = false;
     frame.found = Found::ByRule;
@@ -128,12 +127,13 @@ impl<S: StackMemory + ?Sized> Step<'_, S> {
         }
         let cfa = match rule.cfa {
             Cfa::Offset { register, offset } => old
-                .get(register.into())
+                .kept(register)
                 .ok_or(ChainEnd::BadFrame)?
                 .wrapping_add_signed(offset.into()),
             Cfa::Expression(id) => self.evaluate(id, None, &old)?,
         };
-        // A function that has its return address in a register, as `vfork`, may have no frame at all.
+        // A function that has its return address in a register, as `vfork` and on aarch64 whatever calls
+        // no other, may have no frame at all.
         let may_be_level =
             matches!(rule.return_address, Saved::Register(_)) && frame.is_interrupted;
         let is_above = |addr| addr > sp || addr == sp && may_be_level;
@@ -156,8 +156,8 @@ impl<S: StackMemory + ?Sized> Step<'_, S> {
 
         let mut regs = old;
         regs.forget_all_but(KEPT_OVER_CALLS);
-        regs.set(SP.into(), cfa);
-        for (&register, &saved) in CALLEE_SAVED.iter().zip(&rule.callee_saved) {
+        regs.put(SP, Some(cfa));
+        for (register, &saved) in (FIRST_SAVED..).zip(&rule.callee_saved) {
             match saved {
                 Saved::Same => {}
                 Saved::At(offset) => {
@@ -185,7 +185,7 @@ impl<S: StackMemory + ?Sized> Step<'_, S> {
             let value = self.value(saved, register, cfa, &old).ok().flatten();
             regs.put(register, value);
         }
-        regs.set(IP.into(), return_address);
+        regs.put(IP, Some(return_address));
         let grows = regs.sp().is_some_and(is_above);
         if !grows && !rule.is_signal_frame {
             return Err(ChainEnd::BadFrame.into());
@@ -208,21 +208,24 @@ impl<S: StackMemory + ?Sized> Step<'_, S> {
         old: &Regs,
     ) -> Result<Option<u64>, Stop> {
         Ok(match saved {
-            Saved::Same => old.get(register.into()),
+            Saved::Same => old.kept(register),
             Saved::Undefined => None,
             Saved::At(offset) => Some(self.word(cfa.wrapping_add_signed(offset.into()))?),
             Saved::Value(offset) => Some(cfa.wrapping_add_signed(offset.into())),
-            Saved::Register(other) => old.get(other.into()),
+            Saved::Register(other) => old.kept(other),
             Saved::Expression(id) => {
                 let addr = self.evaluate(id, Some(cfa), old)?;
                 Some(self.word(addr)?)
             }
             Saved::ValueExpression(id) => Some(self.evaluate(id, Some(cfa), old)?),
             Saved::GoFramePointer => {
-                let slot = cfa.wrapping_sub(16);
-                match old.get(BP.into()) {
-                    Some(bp) if bp == slot => Some(self.word(slot)?),
-                    bp => bp,
+                let slot = match old.arch() {
+                    Arch::X86_64 => cfa.wrapping_sub(16),
+                    Arch::Aarch64 => old.sp().ok_or(ChainEnd::BadFrame)?.wrapping_sub(8),
+                };
+                match old.fp() {
+                    Some(fp) if fp == slot => Some(self.word(slot)?),
+                    fp => fp,
                 }
             }
         })
@@ -249,9 +252,10 @@ pub(crate) fn leave_signal<S: StackMemory + ?Sized>(
     stack: &S,
 ) -> Result<(), Stop> {
     let sp = frame.regs.sp().ok_or(ChainEnd::BadFrame)?;
-    let mut regs = Regs::default();
-    for (index, register) in (0..).zip(SIGNAL_REGISTERS) {
-        let addr = sp.wrapping_add(SIGNAL_REGISTERS_AT + 8 * index);
+    let mut regs = Regs::new(frame.regs.arch());
+    let saved = regs.arch().signal_frame();
+    for (index, &register) in (0..).zip(saved.registers) {
+        let addr = sp.wrapping_add(saved.registers_at + 8 * index);
         regs.put(register, Some(read(stack, addr)?));
     }
     *frame = Frame {

@@ -7,7 +7,7 @@ use crate::module::Modules;
 use crate::rule::{RuleId, RuleStore};
 use crate::step::{Found, Frame, Step, Stop, apply_plain, leave_signal};
 use crate::x86_64::AtSp;
-use crate::{Images, Regs, StackMemory, Stats};
+use crate::{Arch, Images, Regs, StackMemory, Stats};
 
 /// The process that a sample is of.
 pub struct Process<'a> {
@@ -94,8 +94,13 @@ impl Unwinder {
         out.clear();
         self.stats.chains += 1;
         let mut buffers = std::mem::take(&mut self.buffers);
-        let live = process.live.map(|live| live as &mut dyn LiveMemory);
+        let arch = state.regs.arch();
+        // what shows whether a thread has moved on is known for x86-64
+        let live = process.live.filter(|_| arch == Arch::X86_64);
+        let live = live.map(|live| live as &mut dyn LiveMemory);
         let mut walk = Walk {
+            arch,
+            code_bits: code_bits(state.regs, process.space),
             unwinder: self,
             space: process.space,
             images: process.images,
@@ -134,6 +139,9 @@ impl Chain<'_> {
 
 /// One sample's walk.
 pub(crate) struct Walk<'a, S: ?Sized> {
+    pub(crate) arch: Arch,
+    /// The bits of a word that belong to an address of code; the others may sign it.
+    pub(crate) code_bits: u64,
     pub(crate) unwinder: &'a mut Unwinder,
     pub(crate) space: &'a AddressSpace,
     pub(crate) images: &'a mut dyn Images,
@@ -202,6 +210,10 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
                 }
                 Err(end) => return Ok(end),
             };
+            let known = match known.action {
+                Action::FramePointer if self.is_unseen_signal_frame(&frame) => TRAMPOLINE,
+                _ => known,
+            };
             if !frame.is_interrupted && !known.is_returned_to {
                 return Ok(match known.action {
                     Action::Rule(_) => ChainEnd::BadFrame,
@@ -229,6 +241,10 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
                     return Err(stuck);
                 }
                 self.first_stuck.get_or_insert(stuck);
+            }
+            frame.pc &= self.code_bits;
+            if frame.pc == 0 {
+                return Ok(ChainEnd::Root);
             }
             if self.quiet.is_none() {
                 self.quiet = frame.regs.sp().and_then(|sp| sp.checked_sub(8));
@@ -265,6 +281,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         match action {
             Action::Inferred(id) => self.leave_inferred(frame, id),
             Action::Rule(id) => {
+                self.find_sp(frame, id)?;
                 if let Some(plain) = self.unwinder.rules.plain(id) {
                     return apply_plain(plain, frame, &self.memory);
                 }
@@ -291,11 +308,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
                 }
                 Ok(())
             }
-            Action::SignalReturn => {
-                let was_at = frame.regs.sp();
-                leave_signal(frame, &self.memory)?;
-                self.note_switch(was_at, frame)
-            }
+            Action::SignalReturn => self.leave_signal_frame(frame),
             Action::StackStart => Err(ChainEnd::Root.into()),
             Action::NoRule => Err(ChainEnd::NoRule.into()),
             Action::StackSwitch => Err(Stop::Unreadable(0)),
@@ -312,12 +325,19 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         let was = *frame;
         let is_outermost = self.unwinder.rules.rule(id).is_outermost();
         match self.leave(frame, Action::Rule(id)) {
-            Ok(()) if self.check_return(frame.pc).is_err() => {}
+            Ok(()) if self.check_return(frame.pc & self.code_bits).is_err() => {}
             Err(Stop::End(_)) if !is_outermost => {}
             result => return result,
         }
         *frame = was;
         self.leave_by_frame_pointer(frame)
+    }
+
+    /// The kernel's signal frame is at the stack pointer.
+    fn leave_signal_frame(&mut self, frame: &mut Frame) -> Result<(), Stop> {
+        let was_at = frame.regs.sp();
+        leave_signal(frame, &self.memory)?;
+        self.note_switch(was_at, frame)
     }
 
     /// A signal may have interrupted code on another stack, above or below.
@@ -349,6 +369,32 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         }
     }
 }
+
+/// Which bits of a return address on the stack are the address. On aarch64 those above may sign it. How
+/// many bits an address has depends on the kernel; the stack, the libraries or the vDSO lie near the
+/// upper end of what a process can have.
+fn code_bits(regs: &Regs, space: &AddressSpace) -> u64 {
+    match regs.arch() {
+        Arch::X86_64 => u64::MAX,
+        Arch::Aarch64 => {
+            let last = space.before(VirtAddr(MOST_ADDRESS));
+            let last = last.map_or(0, |mapping| mapping.end.saturating_sub(1));
+            let known = last | regs.sp().unwrap_or(0) | regs.ip().unwrap_or(0);
+            let bits = u64::BITS - (known & MOST_ADDRESS).leading_zeros();
+            u64::MAX.checked_shr(u64::BITS - bits).unwrap_or(0)
+        }
+    }
+}
+
+/// User addresses of aarch64 have no more bits.
+const MOST_ADDRESS: u64 = (1 << 52) - 1;
+
+/// What is known about a signal trampoline.
+const TRAMPOLINE: Known = Known {
+    action: Action::SignalReturn,
+    is_returned_to: true,
+    is_trampoline: true,
+};
 
 /// The word at an address that no process changes: in a mapped file, in a part that is not writable.
 fn constant(modules: &Modules, space: &AddressSpace, addr: u64) -> Option<u64> {

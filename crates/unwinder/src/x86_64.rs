@@ -1,52 +1,44 @@
 //! What is particular to x86-64: register numbers, the signal frame, and the instruction bytes that
-//! tell where a return address is when no table does.
+//! tell where a return address is when no table does. What the instructions of a whole function say is
+//! in `flow.rs`, for this architecture alone.
 
-/// How many registers are kept: the general ones and the instruction pointer, by DWARF number.
-pub(crate) const REGISTERS: usize = 17;
+use crate::arch::{FIRST_SAVED, FP, IP, SP, SignalFrame};
+use crate::cache::Action;
 
-/// DWARF number of rbp.
-pub(crate) const BP: u8 = 6;
-/// DWARF number of rsp.
-pub(crate) const SP: u8 = 7;
-/// DWARF number of the return address column; for a frame's registers, rip.
-pub(crate) const IP: u8 = 16;
-
-/// The registers that a function hands back as it got them.
-pub(crate) const CALLEE_SAVED: [u8; 6] = [3, BP, 12, 13, 14, 15];
-/// Where in [`CALLEE_SAVED`] rbp is.
-pub(crate) const BP_INDEX: usize = 1;
-/// A bit for each of [`CALLEE_SAVED`], and for the stack and instruction pointer.
-pub(crate) const KEPT_OVER_CALLS: u32 = 1 << 3 | 0xf << 12 | KEPT_BY_FRAME_POINTER;
-/// What a step along the frame pointers knows of the caller.
-pub(crate) const KEPT_BY_FRAME_POINTER: u32 = 1 << BP | 1 << SP | 1 << IP;
-
-/// perf's register numbers -> DWARF numbers. Source: `asm/perf_regs.h`; System V ABI, figure 3.36.
+/// DWARF numbers -> the numbers under which registers are kept. Source: System V ABI, figure 3.36.
+/// The last one is the return address column; for a frame's registers, rip.
 #[rustfmt::skip]
-pub(crate) const FROM_PERF: [Option<u8>; 24] = [
-    Some(0), Some(3), Some(2), Some(1), Some(4), Some(5), Some(BP), Some(SP), Some(IP),
-    None, None, None, None, None, None, None, // flags and segments
-    Some(8), Some(9), Some(10), Some(11), Some(12), Some(13), Some(14), Some(15),
+pub(crate) const FROM_DWARF: [u8; 17] = [
+    0, 1, 2, RBX, 4, 5, FP, SP, 8, 9, 10, 11, R12, R13, R14, R15, IP,
 ];
 
-/// Where the signal frame keeps the interrupted registers, in words from [`SIGNAL_REGISTERS_AT`]: their
-/// DWARF numbers in order. Source: `struct sigcontext` in `asm/sigcontext.h`.
-pub(crate) const SIGNAL_REGISTERS: [u8; 17] =
-    [8, 9, 10, 11, 12, 13, 14, 15, 5, 4, BP, 3, 1, 0, 2, SP, IP];
-/// Bytes from the stack pointer at the trampoline (a `ucontext`) to its machine context.
-pub(crate) const SIGNAL_REGISTERS_AT: u64 = 40;
+/// The registers that a function hands back as it got them, besides rbp.
+const RBX: u8 = FIRST_SAVED;
+const R12: u8 = FIRST_SAVED + 1;
+const R13: u8 = FIRST_SAVED + 2;
+const R14: u8 = FIRST_SAVED + 3;
+const R15: u8 = FIRST_SAVED + 4;
+
+/// perf's register numbers -> the numbers under which registers are kept. Source: `asm/perf_regs.h`.
+#[rustfmt::skip]
+pub(crate) const FROM_PERF: [Option<u8>; 24] = [
+    Some(0), Some(RBX), Some(2), Some(1), Some(4), Some(5), Some(FP), Some(SP), Some(IP),
+    None, None, None, None, None, None, None, // flags and segments
+    Some(8), Some(9), Some(10), Some(11), Some(R12), Some(R13), Some(R14), Some(R15),
+];
+
+/// At the trampoline the stack pointer is that of a `ucontext`. Source: `struct sigcontext` in
+/// `asm/sigcontext.h`.
+pub(crate) const SIGNAL_FRAME: SignalFrame = SignalFrame {
+    registers_at: 40,
+    #[rustfmt::skip]
+    registers: &[8, 9, 10, 11, R12, R13, R14, R15, 5, 4, FP, RBX, 1, 0, 2, SP, IP],
+};
 
 /// What the kernel writes to the stack for a signal handler, but for the floating-point registers: the
 /// address of the trampoline, a `ucontext` with all registers, a `siginfo`. Source: `struct
 /// rt_sigframe` in `arch/x86/include/asm/sigframe.h`.
 pub(crate) const SIGNAL_FRAME_BYTES: u64 = 8 + 304 + 128;
-
-/// Every canonical frame address and frame pointer is a multiple of this.
-pub(crate) const STACK_ALIGNMENT: u64 = 8;
-
-/// How many bytes before an address the functions below look at, at most.
-pub(crate) const BYTES_BEFORE: usize = 16;
-/// How many bytes from an address on.
-pub(crate) const BYTES_FROM: usize = 16;
 
 /// `mov $15, %rax; syscall` (rt_sigreturn): glibc and musl, Go before and after it shortened moves.
 const SIGNAL_RETURNS: [&[u8]; 2] = [
@@ -54,14 +46,38 @@ const SIGNAL_RETURNS: [&[u8]; 2] = [
     &[0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05],
 ];
 
+/// What the instruction bytes alone say, whatever the tables do.
+pub(crate) fn special_action(
+    is_return: bool,
+    is_go: bool,
+    before: &[u8],
+    from: &[u8],
+) -> Option<Action> {
+    if !is_return {
+        return is_in_signal_return(before, from).then_some(Action::SignalReturn);
+    }
+    if is_signal_return(from) {
+        Some(Action::SignalReturn)
+    } else if is_context_start(from)
+        || is_goroutine_start(before, from) && call_before(before).is_none()
+        || is_go && (is_after_goroutine_left(before) || is_thread_exit_of_go(from))
+    {
+        Some(Action::StackStart)
+    } else if is_go && is_after_stack_switch(before) {
+        Some(Action::StackSwitch)
+    } else {
+        None
+    }
+}
+
 /// Whether a signal handler that returns here ends up in the interrupted code.
-pub(crate) fn is_signal_return(from: &[u8]) -> bool {
+fn is_signal_return(from: &[u8]) -> bool {
     SIGNAL_RETURNS.iter().any(|code| from.starts_with(code))
 }
 
 /// Whether the instruction here is one of a signal trampoline, or the kernel is executing its system
 /// call: `before` ends where `from` starts.
-pub(crate) fn is_in_signal_return(before: &[u8], from: &[u8]) -> bool {
+fn is_in_signal_return(before: &[u8], from: &[u8]) -> bool {
     SIGNAL_RETURNS.iter().any(|code| {
         [0, code.len() - 2, code.len()].iter().any(|&done| {
             let (executed, left) = code.split_at(done);
@@ -73,25 +89,25 @@ pub(crate) fn is_in_signal_return(before: &[u8], from: &[u8]) -> bool {
 /// Whether a return to here is one to glibc's `__start_context`, where a function on a stack of
 /// `makecontext` returns to: `mov %rbx, %rsp; mov (%rsp), %rdi; test %rdi, %rdi`. Its table describes
 /// no caller, and does not say so.
-pub(crate) fn is_context_start(from: &[u8]) -> bool {
+fn is_context_start(from: &[u8]) -> bool {
     from.starts_with(&[0x48, 0x89, 0xdc, 0x48, 0x8b, 0x3c, 0x24, 0x48, 0x85, 0xff])
 }
 
 /// Whether a return to here is one to Go's `runtime.goexit`, below which a goroutine has no frame:
 /// `nop; call goexit1; nop`, with the return address put behind the first `nop` by hand.
-pub(crate) fn is_goroutine_start(before: &[u8], from: &[u8]) -> bool {
+fn is_goroutine_start(before: &[u8], from: &[u8]) -> bool {
     before.ends_with(&[0x90]) && matches!(from, [0xe8, _, _, _, _, 0x90, ..])
 }
 
 /// Whether a return to here would end a thread that Go's `runtime.clone` has started, which has no
 /// frame below: `mov $111, %edi; mov $60, %eax; syscall` (exit).
-pub(crate) fn is_thread_exit_of_go(from: &[u8]) -> bool {
+fn is_thread_exit_of_go(from: &[u8]) -> bool {
     from.starts_with(&[0xbf, 0x6f, 0, 0, 0, 0xb8, 0x3c, 0, 0, 0, 0x0f, 0x05])
 }
 
 /// Whether the call before a return address is one with which Go goes on, on the thread's own stack,
 /// with work for the goroutine whose stack it has left.
-pub(crate) fn is_after_stack_switch(before: &[u8]) -> bool {
+fn is_after_stack_switch(before: &[u8]) -> bool {
     match before {
         // asmcgocall: mov %rbx, %rdi; mov %rbx, %rcx; call *%rax
         [.., 0x48, 0x89, 0xdf, 0x48, 0x89, 0xd9, 0xff, 0xd0] => true,
@@ -105,7 +121,7 @@ pub(crate) fn is_after_stack_switch(before: &[u8]) -> bool {
 
 /// Whether the call before a return address is the one with which Go's `runtime.mcall` leaves a
 /// goroutine behind, to find another: `push %rax; mov (%rdx), %r12; call *%r12`.
-pub(crate) fn is_after_goroutine_left(before: &[u8]) -> bool {
+fn is_after_goroutine_left(before: &[u8]) -> bool {
     before.ends_with(&[0x50, 0x4c, 0x8b, 0x22, 0x41, 0xff, 0xd4])
 }
 

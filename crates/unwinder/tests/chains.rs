@@ -224,7 +224,7 @@ fn a_sample_without_registers_has_no_user_state() {
     let Some(mut recorded) = record(NO_FRAME_POINTER, "deep", WHOLE) else {
         return;
     };
-    recorded.samples[0].regs = prof_unwinder::Regs::from_perf(0, []);
+    recorded.samples[0].regs = prof_unwinder::Regs::new(prof_unwinder::Arch::X86_64);
     let result = recorded.unwind(&mut Unwinder::new(), 0);
     assert_eq!(result, (vec![], ChainEnd::NoUserState));
 }

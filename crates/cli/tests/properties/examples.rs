@@ -191,16 +191,55 @@ fn compiled(section: Option<&str>) -> Option<Vec<u8>> {
     Some(read("part"))
 }
 
-/// Text, a stack and unwind tables behind their sizes.
-fn unwinding() -> Option<Vec<u8>> {
-    let (text, tables) = (compiled(Some(".text"))?, compiled(Some(".eh_frame"))?);
+/// Functions for another machine: leaves, large frames, one whose size is not known.
+const FRAMES: &str = "\
+__attribute__((noinline)) long leaf(long a) { return a * 3; }
+__attribute__((noinline)) long large(long a) { volatile char b[5000]; b[a] = 1; return leaf(b[a]); }
+__attribute__((noinline)) long any(long a) { char b[a]; return large(a) + leaf((long)b); }
+long all(long a, long b, long c) { return any(a) * leaf(b) + large(c) * any(b) + leaf(a + b + c); }
+";
+
+/// The text and the unwind tables of functions for aarch64.
+fn compiled_for_aarch64() -> Option<[Vec<u8>; 2]> {
+    if !has("clang") || !has("ld.lld") || !has("llvm-objcopy") {
+        return None;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let run = |command: &str, args: &[&str]| {
+        let mut command = Command::new(command);
+        command.args(args).current_dir(folder.path());
+        assert!(command.status().unwrap().success());
+    };
+    std::fs::write(folder.path().join("a.c"), FRAMES).unwrap();
+    let target = ["--target=aarch64-linux-gnu", "-fuse-ld=lld", "-nostdlib"];
+    let flags = ["-O1", "-shared", "-mbranch-protection=standard", "-fPIC"];
+    let tables = ["-fasynchronous-unwind-tables", "-o", "a", "a.c"];
+    run("clang", &[&target[..], &flags, &tables].concat());
+    Some([".text", ".eh_frame"].map(|section| {
+        let section = format!("--only-section={section}");
+        run("llvm-objcopy", &["-O", "binary", &section, "a", "part"]);
+        std::fs::read(folder.path().join("part")).unwrap()
+    }))
+}
+
+/// Text, a stack and unwind tables behind their sizes, of each architecture.
+fn unwinding() -> Vec<Vec<u8>> {
+    const IS_AARCH64: u64 = 1 << 12;
+    let x86_64 = compiled(Some(".text")).zip(compiled(Some(".eh_frame")));
+    let aarch64 =
+        compiled_for_aarch64().map(|[text, tables]| code_and_stack(&text, &tables, IS_AARCH64));
+    let x86_64 = x86_64.map(|(text, tables)| code_and_stack(&text, &tables, 0));
+    x86_64.into_iter().chain(aarch64).collect()
+}
+
+fn code_and_stack(text: &[u8], tables: &[u8], arch: u64) -> Vec<u8> {
     let text = &text[..text.len().min(0xf00)];
     let stack: Vec<u8> = (0..0x800_u64).map(|at| (at * 31) as u8).collect();
-    let sizes = text.len() as u64 | (stack.len() as u64) << 16;
+    let sizes = text.len() as u64 | arch | (stack.len() as u64) << 16;
     let words = [sizes, 0x1234_5678_9abc_0321]
         .map(u64::to_le_bytes)
         .concat();
-    Some([&words[..], text, &stack, &tables].concat())
+    [&words[..], text, &stack, tables].concat()
 }
 
 fn jitdump() -> Vec<u8> {
@@ -267,7 +306,7 @@ fn examples(name: &str) -> Vec<Vec<u8>> {
         ],
         "perf_data" => vec![file(None), file(Some(1)), pipe()],
         "pipe" => vec![pipe(), file(None)],
-        "unwinding" => unwinding().into_iter().collect(),
+        "unwinding" => unwinding(),
         "elf" => compiled(None).into_iter().collect(),
         "pclntab" => vec![pclntab()],
         "kallsyms" => vec![KALLSYMS.as_bytes().to_vec()],

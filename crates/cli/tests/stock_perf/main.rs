@@ -2,6 +2,7 @@
 //! the machine: what it prints about the same file.
 #![forbid(unsafe_code)]
 
+mod aarch64; // stacks of another architecture
 mod asked; // options and what the kernel is asked for
 mod big_endian; // files of other machines
 mod cut_off; // recorders that did not end well
@@ -15,6 +16,9 @@ mod rules; // where `prof` says something else than perf, and why
 mod script; // `perf script` beside `prof script`
 mod script_events; // the records beside the samples
 mod table; // `perf report` beside `prof report`
+
+#[path = "../../../unwinder/tests/support/emulator.rs"]
+mod emulator; // runs programs of another architecture
 
 #[allow(dead_code)] // of the end-to-end tests
 #[path = "../e2e/support.rs"]

@@ -1,6 +1,9 @@
 //! Builds `workload.c`, runs it, and reads what it wrote about itself.
 #![allow(dead_code)] // each test file and the bench use a part
 
+#[path = "emulator.rs"]
+pub(crate) mod emulator;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +13,7 @@ use std::sync::Arc;
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
 use prof_model::{AddressSpace, ChainEnd, Dso, DsoId, DsoKind, DsoTable, Mapping, VirtAddr};
 use prof_unwinder::{
-    Bytes, Images, LiveMemory, Process, Regs, StackCopy, StackMemory, Unwinder, UserState,
+    Arch, Bytes, Images, LiveMemory, Process, Regs, StackCopy, StackMemory, Unwinder, UserState,
 };
 
 pub(crate) const NO_FRAME_POINTER: &[&str] = &["-O2", "-fomit-frame-pointer"];
@@ -150,16 +153,23 @@ pub(crate) fn sample(
 
 impl Recorded {
     fn read(dir: tempfile::TempDir, copy: usize) -> Self {
+        let samples = read_samples(&fs::read(dir.path().join("samples")).unwrap(), copy);
+        let maps = fs::read_to_string(dir.path().join("maps")).unwrap();
+        Self::new(dir, &maps, samples)
+    }
+
+    /// Samples of a program with these mappings.
+    pub(crate) fn new(dir: tempfile::TempDir, maps: &str, samples: Vec<Sample>) -> Self {
         let mut recorded = Self {
             space: AddressSpace::default(),
             dsos: DsoTable::default(),
             files: HashMap::new(),
-            samples: read_samples(&fs::read(dir.path().join("samples")).unwrap(), copy),
+            samples,
             symbols: HashMap::new(),
             _dir: dir,
         };
         let dir = recorded._dir.path().to_owned();
-        for line in fs::read_to_string(dir.join("maps")).unwrap().lines() {
+        for line in maps.lines() {
             recorded.add_mapping(line, &dir);
         }
         recorded
@@ -309,7 +319,7 @@ fn read_samples(mut bytes: &[u8], copy: usize) -> Vec<Sample> {
             bytes = rest;
             u64::from_le_bytes(*word)
         };
-        let mut regs = Regs::default();
+        let mut regs = Regs::new(Arch::X86_64);
         for dwarf in 0..17 {
             regs.set(dwarf, word());
         }
@@ -330,6 +340,62 @@ fn read_samples(mut bytes: &[u8], copy: usize) -> Vec<Sample> {
         });
     }
     samples
+}
+
+/// framehop for aarch64, fed with the same files.
+pub(crate) struct FramehopAarch64 {
+    unwinder: framehop::aarch64::UnwinderAarch64<Vec<u8>>,
+    cache: framehop::aarch64::CacheAarch64,
+}
+
+impl FramehopAarch64 {
+    pub(crate) fn new(recorded: &Recorded) -> Self {
+        use framehop::Unwinder as _;
+        let mut unwinder = framehop::aarch64::UnwinderAarch64::new();
+        for (&dso, file) in &recorded.files {
+            if let Some(module) = framehop_module(recorded, dso, file) {
+                unwinder.add_module(module);
+            }
+        }
+        Self {
+            unwinder,
+            cache: framehop::aarch64::CacheAarch64::new(),
+        }
+    }
+
+    /// The call sites, and whether it believes to have reached the root.
+    pub(crate) fn unwind(&mut self, sample: &Sample, out: &mut Vec<u64>) -> bool {
+        use framehop::Unwinder as _;
+        let [fp, lr] = [29, 30].map(|register| sample.regs.get(register).unwrap());
+        let mask = framehop::aarch64::PtrAuthMask::from_max_known_address(1 << 47);
+        let regs =
+            framehop::aarch64::UnwindRegsAarch64::new_with_ptr_auth_mask(mask, lr, sample.sp(), fp);
+        let mut read = |addr| sample.word(addr).ok_or(());
+        let cache = &mut self.cache;
+        let mut frames = self
+            .unwinder
+            .iter_frames(sample.ip(), regs, cache, &mut read);
+        collect(out, || {
+            frames
+                .next()
+                .map(|frame| frame.map(|frame| frame.address_for_lookup()))
+        })
+    }
+}
+
+/// Collects the call sites, and says whether there is an end to them.
+fn collect<E>(out: &mut Vec<u64>, mut next: impl FnMut() -> Result<Option<u64>, E>) -> bool {
+    out.clear();
+    loop {
+        match next() {
+            Ok(Some(site)) => out.push(site),
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+        if out.len() > 1000 {
+            return false;
+        }
+    }
 }
 
 /// framehop, fed with the same files.
@@ -357,23 +423,17 @@ impl Framehop {
     /// The call sites, and whether it believes to have reached the root.
     pub(crate) fn unwind(&mut self, sample: &Sample, out: &mut Vec<u64>) -> bool {
         use framehop::Unwinder as _;
-        out.clear();
         let bp = sample.regs.get(6).unwrap();
         let regs = framehop::x86_64::UnwindRegsX86_64::new(sample.ip(), sample.sp(), bp);
         let mut read = |addr| sample.word(addr).ok_or(());
         let mut frames = self
             .unwinder
             .iter_frames(sample.ip(), regs, &mut self.cache, &mut read);
-        loop {
-            match frames.next() {
-                Ok(Some(frame)) => out.push(frame.address_for_lookup()),
-                Ok(None) => return true,
-                Err(_) => return false,
-            }
-            if out.len() > 1000 {
-                return false;
-            }
-        }
+        collect(out, || {
+            frames
+                .next()
+                .map(|frame| frame.map(|frame| frame.address_for_lookup()))
+        })
     }
 }
 
