@@ -108,6 +108,9 @@ pub fn read(args: &InputArgs, wanted: Wanted) -> Result<Input, CliError> {
     })?;
     stage.set_events(recording.events());
     stage.finish();
+    for &place in &selection.data {
+        stage.profile.add_place(place);
+    }
     if stage.foreign_stacks > 0 {
         let (count, machine) = (stage.foreign_stacks, stage.machine.name());
         eprintln!(

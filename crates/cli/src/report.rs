@@ -84,6 +84,7 @@ fn wanted(args: &ReportArgs, options: &ReportOptions) -> Wanted {
         usual_text: is_usual,
         counters: args.threads,
         lines: options.needs_lines(),
+        data: false,
         only_frames: false,
     }
 }

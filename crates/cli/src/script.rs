@@ -149,6 +149,10 @@ pub fn run(args: &ScriptArgs) -> Outcome {
                 period: sample.period,
                 ip: sample.ip,
                 addr: sample.addr.map(VirtAddr),
+                data: stage.data(event, sample).and_then(|(addr, key)| {
+                    let frame = profile.frame_id(&key)?;
+                    Some(ScriptFrame { addr, frame })
+                }),
                 frames,
                 trace: (event.attr.kind == event_type::TRACEPOINT).then(|| {
                     let raw = sample.raw.unwrap_or_default();
@@ -241,6 +245,7 @@ fn wanted(args: &ScriptArgs) -> Wanted {
     let fields = args.fields.as_deref().unwrap_or_default();
     Wanted {
         lines: fields.contains("srcline"),
+        data: fields.contains("addr"),
         only_frames: fields.is_empty(), // else what is usual depends on which events have samples
         ..Wanted::default()
     }

@@ -8,7 +8,8 @@ use prof_event::abi::event_type;
 use prof_event::{Record, Sample};
 use prof_model::{Pid, Tid};
 use prof_perfdata::{Item, Recording, TracingData};
-use prof_profile::Detail;
+use prof_profile::{Detail, FrameKey};
+use rustc_hash::FxHashSet;
 
 use crate::args::InputArgs;
 use crate::error::CliError;
@@ -32,6 +33,8 @@ pub struct Wanted {
     pub counters: bool,
     /// Source lines.
     pub lines: bool,
+    /// Names of the data that page faults were about.
+    pub data: bool,
     /// Names only: the samples are read once more, one by one.
     pub only_frames: bool,
 }
@@ -47,6 +50,8 @@ pub struct Selection {
     ranges: Option<Vec<RangeInclusive<u64>>>,
     wanted: Wanted,
     tracepoints: Tracepoints,
+    /// The places of data that are to be named.
+    pub data: FxHashSet<FrameKey>,
     /// What each thread counted.
     pub counters: Counters,
 }
@@ -84,6 +89,7 @@ impl Selection {
             ranges,
             wanted,
             tracepoints: Tracepoints::new(data.unwrap_or_default()),
+            data: FxHashSet::default(),
             counters: Counters::new(),
         })
     }
@@ -122,6 +128,15 @@ impl Selection {
             }
             _ => {
                 stage.take(item.events, &item.decoded, item.chain_end);
+            }
+        }
+        if let Record::Sample(sample) = &item.decoded.record
+            && self.wanted.data
+            && self.has(sample.time)
+        {
+            let event = &item.events.events()[item.decoded.event];
+            if let Some((_, data)) = stage.data(event, sample) {
+                self.data.insert(data);
             }
         }
     }

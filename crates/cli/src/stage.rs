@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use prof_event::abi::{callchain, flag, sample};
+use prof_event::abi::{callchain, event_type, flag, sample};
 use prof_event::{
     Decoded, Event, EventSet, GroupCounters, Mmap, RawRecord, Record, Sample, Tracker,
 };
@@ -245,6 +245,11 @@ pub struct Stage {
     has_raced: bool,          // whether one ever did
 }
 
+/// Software events that are page faults: all, minor, major.
+const PAGE_FAULTS: [u64; 3] = [2, 5, 6];
+/// Of 64-bit machines.
+const FIRST_OF_KERNEL: u64 = 1 << 63;
+
 /// The most frames that `prof record` keeps of a stack, if not told otherwise.
 pub const DEFAULT_MAX_STACK: usize = 1024;
 
@@ -428,6 +433,31 @@ impl Stage {
     /// The recorded addresses of [`Self::frames`].
     pub fn addresses(&self) -> impl Iterator<Item = VirtAddr> {
         self.addresses.iter().copied().map(VirtAddr)
+    }
+
+    /// The place of the data that a page fault was about; `None` of other events, where perf does not
+    /// name the data either.
+    pub fn data(&self, event: &Event, sample: &Sample<'_>) -> Option<(VirtAddr, FrameKey)> {
+        let addr = VirtAddr(sample.addr?);
+        if event.attr.kind != event_type::SOFTWARE || !PAGE_FAULTS.contains(&event.attr.config) {
+            return None;
+        }
+        // The kernel, too, touches data of the user: the address tells whose it is.
+        let (mode, mapping) = match addr.0 >= FIRST_OF_KERNEL {
+            true => (CpuMode::Kernel, self.tracker.kernel_mapping(addr)),
+            false => {
+                let space = self.tracker.processes.space(sample.pid);
+                (CpuMode::User, space.and_then(|space| space.find(addr)))
+            }
+        };
+        let place = mapping.map_or(addr.0, |mapping| mapping.dso_addr(addr).0);
+        let key = FrameKey {
+            mode,
+            dso: mapping.map(|mapping| mapping.dso),
+            shown: place,
+            lookup: place,
+        };
+        Some((addr, key))
     }
 
     /// Makes `self.chain` the whole callchain: the kernel's part as recorded, the user's part
@@ -690,7 +720,6 @@ fn is_monotonic(events: &EventSet) -> bool {
 }
 
 fn event_info(event: &Event) -> EventInfo {
-    use prof_event::abi::event_type;
     let attr = &event.attr;
     let has = |bit: u64| attr.sample_type & bit != 0;
     EventInfo {

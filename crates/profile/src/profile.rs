@@ -273,6 +273,11 @@ impl Profile {
         }
     }
 
+    /// Takes in a place that is to be named, and is no sample's frame.
+    pub fn add_place(&mut self, place: FrameKey) {
+        self.frames.intern(place);
+    }
+
     /// Forgets the samples but keeps frames and stacks with their ids: a live view's next interval.
     pub fn clear_samples(&mut self) {
         self.contexts.clear();

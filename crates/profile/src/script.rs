@@ -25,6 +25,8 @@ pub struct ScriptSample {
     pub ip: VirtAddr,
     /// The data address, if recorded.
     pub addr: Option<VirtAddr>,
+    /// The place of that data, if it is to be named.
+    pub data: Option<ScriptFrame>,
     /// The callchain, innermost first. For an event without callchains the frame of `ip`.
     pub frames: Vec<ScriptFrame>,
     /// A tracepoint's fields, as `key=value` text.

@@ -293,6 +293,9 @@ impl<'a> ScriptWriter<'a> {
             && fields.has(ScriptField::Addr)
         {
             let _ = write!(line, "{addr:>16x}");
+            if let Some(data) = &sample.data {
+                self.name(&mut line, self.places.physical(data.frame), fields);
+            }
         }
         script_extras::before_code(&mut line, &sample.extras, fields);
         if is_chain {

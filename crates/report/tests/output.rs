@@ -170,6 +170,7 @@ fn script_sample(maker: Maker) -> (Recording, ScriptSample) {
         period: 10,
         ip: VirtAddr(0x5500_0000_1010),
         addr: None,
+        data: None,
         frames,
         extras: ScriptExtras::default(),
         trace: None,

@@ -83,7 +83,11 @@ struct Part {
     address: u64,
     offset: u64,
     size: u64,
+    in_memory: u64, // as much as `size`, or more: zeros that the file has not
 }
+
+/// A part ends in memory where a page ends: what the file has behind it there are zeros, too.
+const PAGE: u64 = 4096;
 
 impl AddressMap {
     /// From the loadable segments, or, where there are none, from the sections.
@@ -98,6 +102,7 @@ impl AddressMap {
                     address,
                     offset,
                     size,
+                    in_memory: segment.size(),
                 },
             )
         });
@@ -113,6 +118,7 @@ impl AddressMap {
                         address,
                         offset,
                         size,
+                        in_memory: size,
                     },
                 ))
             }));
@@ -130,11 +136,64 @@ impl AddressMap {
         })
     }
 
+    /// As [`AddressMap::offset`], also of zeros that lie in the last page of what the file has: there
+    /// mappings of the file have them.
+    pub(crate) fn offset_in_memory(&self, address: u64) -> Option<u64> {
+        self.offset(address).or_else(|| {
+            let in_part = |part: &Part| {
+                let distance = address.checked_sub(part.address)?;
+                let end = part.offset.checked_add(part.size)?;
+                let end = end.checked_next_multiple_of(PAGE)?;
+                let offset = part.offset.checked_add(distance)?;
+                (distance < part.in_memory && offset < end).then_some(offset)
+            };
+            let offset = self.parts.iter().find_map(in_part)?;
+            self.address(offset).is_none().then_some(offset)
+        })
+    }
+
     /// The address that the byte at `offset` of the file is loaded at.
     pub(crate) fn address(&self, offset: u64) -> Option<u64> {
         self.parts.iter().find_map(|part| {
             let distance = offset.checked_sub(part.offset)?;
             (distance < part.size).then(|| part.address.checked_add(distance))?
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_have_a_place_as_far_as_the_last_page_of_the_file_that_is_mapped() {
+        let part = |address, offset, size, in_memory| Part {
+            address,
+            offset,
+            size,
+            in_memory,
+        };
+        let data = part(0x4d00, 0x2d00, 0x200, 0x1000);
+        let map = AddressMap { parts: vec![data] };
+        let places = [0x4cff, 0x4d00, 0x4eff, 0x4f00, 0x4fff, 0x5000, 0x5d00];
+        let places = places.map(|address| map.offset_in_memory(address));
+        let expected = [
+            None,
+            Some(0x2d00),
+            Some(0x2eff),
+            Some(0x2f00),
+            Some(0x2fff),
+            None,
+            None,
+        ];
+        assert_eq!(places, expected);
+        assert_eq!(map.offset(0x4f00), None);
+        // What the file has there is another part's.
+        let code = part(0x6f00, 0x2f00, 0x1000, 0x1000);
+        let map = AddressMap {
+            parts: vec![code, data],
+        };
+        assert_eq!(map.offset_in_memory(0x4f00), None);
+        assert_eq!(map.offset_in_memory(0x6f00), Some(0x2f00));
     }
 }

@@ -209,7 +209,7 @@ impl Tables<'_> {
         binding: Binding,
         source: SymbolSource,
     ) {
-        let start = self.map.offset(address);
+        let start = self.map.offset_in_memory(address);
         let Some(start) = start.filter(|&start| (self.keep)(start, size)) else {
             return;
         };

@@ -210,6 +210,52 @@ fn chains(
 }
 
 #[test]
+fn the_data_that_page_faults_are_about_has_its_name() {
+    let Some(lab) = Lab::new() else { return };
+    let aliases = Aliases::of_this_kernel();
+    for (file, events) in [
+        ("faults.data", "-c 1 -e page-faults -d"),
+        ("kinds.data", "-c 1 -e minor-faults,major-faults -d -g"),
+        ("others.data", "-F 999 -e cpu-clock -d"), // its addresses are of no data
+    ] {
+        assert!(lab.record(file, events), "{events}");
+        let print = "script --no-inline -F addr,sym,symoff,dso";
+        let (ours, theirs) = (
+            lab.prof(print, file).ok().out,
+            lab.perf(print, file).ok().out,
+        );
+        assert_eq!(ours.lines().count(), theirs.lines().count(), "{events}");
+        for (ours, theirs) in ours.lines().zip(theirs.lines()) {
+            let (ours, theirs) = (Frame::parse(ours), Frame::parse(theirs));
+            let is_explained = || ours.explain(&theirs, false, &aliases).is_some();
+            assert!(
+                ours == theirs || is_explained(),
+                "{ours:?} is not {theirs:?}"
+            );
+        }
+        let has = |module: &str, name: &str| {
+            let mut frames = ours.lines().map(Frame::parse);
+            frames.any(|frame| frame.module.contains(module) && frame.name.contains(name))
+        };
+        let is_named = events.contains("faults");
+        assert_eq!(has("/ld-linux", "_rtld_global"), is_named, "{ours}");
+        assert_eq!(has("[stack]", "[unknown]"), is_named, "{ours}");
+        // Its name stands before the instruction, on a line with it or above the callchain.
+        let both = "script --no-inline -F comm,addr,ip,sym";
+        let heads = |text: &str| -> Vec<String> {
+            let lines = text
+                .lines()
+                .filter(|line| !line.starts_with('\t') && !line.is_empty());
+            lines
+                .map(|line| line.split_whitespace().take(2).collect())
+                .collect()
+        };
+        let (ours, theirs) = (lab.prof(both, file).ok().out, lab.perf(both, file).ok().out);
+        assert_eq!(heads(&ours), heads(&theirs), "{events}");
+    }
+}
+
+#[test]
 fn samples_of_one_time_are_compared_in_one_order() {
     let text = "a 1 [001] 1.000000001: 1 e:\n\nb 2 [000] 1.000000001: 1 e:\n\na 1 [000] 1.000000002: 1 e:\n";
     let mut samples = parse(text);

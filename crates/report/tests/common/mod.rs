@@ -118,6 +118,7 @@ pub fn parse_script(text: &str) -> Recording {
             period: head.period,
             ip: VirtAddr(0),
             addr: None,
+            data: None,
             frames: frames.iter().map(frame).collect(),
             trace: None,
             extras: ScriptExtras::default(),
