@@ -39,6 +39,7 @@ mod time_slices; // parts of a recording
 mod top;
 mod trace; // tracepoint fields as text
 mod units; // durations and sizes
+mod watches; // what words of a running process were at a time
 mod workload; // what the demo records
 
 use std::process::ExitCode;

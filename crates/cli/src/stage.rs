@@ -10,11 +10,14 @@ use prof_event::{
     Decoded, Event, EventSet, GroupCounters, Mmap, RawRecord, Record, Sample, Tracker,
 };
 use prof_model::{
-    AddressSpace, ChainEnd, CpuMode, DsoId, DsoKind, DsoTable, Mapping, Pid, VirtAddr,
+    AddressSpace, ChainEnd, CpuMode, DsoId, DsoKind, DsoTable, Mapping, Pid, Tid, VirtAddr,
 };
 use prof_profile::{Detail, EventInfo, FrameKey, PartId, Profile};
+use prof_sampler::read_memory;
 use prof_symbolizer::{FileFinder, FoundFile, Symbolizer};
-use prof_unwinder::{Bytes, Images, LiveMemory, Process, Regs, StackCopy, Unwinder, UserState};
+use prof_unwinder::{
+    Bytes, Images, LiveMemory, Process, Regs, StackCopy, Unwinder, UserState, Watched,
+};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::aggregation::Aggregation;
@@ -22,6 +25,7 @@ use crate::build_ids::BuildIds;
 use crate::generated::GeneratedCode;
 use crate::kernel_parts::KernelParts;
 use crate::machine::Machine;
+use crate::watches::Watches;
 
 /// How user callers are written in the callchains of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,24 +158,38 @@ impl Images for ImagesOf<'_> {
     }
 }
 
-/// The memory of a process that runs.
-struct MemoryOf {
+/// The memory of a process that runs, as a sample needs it.
+struct MemoryOf<'a> {
     pid: Pid,
+    tid: Tid,
+    time: u64,
+    watches: &'a mut Watches,
     was_read: bool,
     was_refused: bool,
 }
 
-impl LiveMemory for MemoryOf {
+impl LiveMemory for MemoryOf<'_> {
     fn read(&mut self, addr: VirtAddr, into: &mut [u8]) -> usize {
         self.was_read = true;
         self.read_code(addr, into)
     }
 
     fn read_code(&mut self, addr: VirtAddr, into: &mut [u8]) -> usize {
-        prof_sampler::read_memory(self.pid, addr, into).unwrap_or_else(|error| {
+        read_memory(self.pid, addr, into).unwrap_or_else(|error| {
             self.was_refused |= error.kind() == ErrorKind::PermissionDenied;
             0
         })
+    }
+
+    fn watch(&mut self, addr: VirtAddr) {
+        self.watches.watch((self.pid, self.tid), addr);
+    }
+
+    fn watched(&mut self) -> Option<Watched> {
+        let pid = self.pid;
+        let mut read = |addr, into: &mut [u8]| read_memory(pid, addr, into).unwrap_or(0);
+        self.was_read = true;
+        self.watches.at((pid, self.tid), self.time, &mut read)
     }
 }
 
@@ -241,6 +259,7 @@ pub struct Stage {
     kernel_walk: Vec<u64>,
     nowhere: AddressSpace,
     starting: FxHashSet<Pid>, // in execve: not yet seen to run their new program
+    watches: Watches,         // of running processes
     live_read: Option<Instant>, // when a stack last went on in live memory
     has_raced: bool,          // whether one ever did
 }
@@ -265,6 +284,7 @@ impl Stage {
             live_read: files.live.then(Instant::now), // how large stacks are is not known yet
             counters: files.live.then(GroupCounters::default),
             has_raced: false,
+            watches: Watches::new(events),
             files,
             aggregation: None,
             profile: Profile::new(events.events().iter().map(event_info).collect()),
@@ -359,6 +379,7 @@ impl Stage {
         {
             self.starting.insert(*pid);
             self.generated.executed(*pid);
+            self.watches.executed(*pid);
         }
         if let (Some(counters), Record::Fork(task) | Record::Exit(task)) =
             (&mut self.counters, record)
@@ -380,6 +401,7 @@ impl Stage {
         }
         match record {
             Record::Mmap(mmap) => self.note_dump(events, mmap),
+            Record::Exit(task) => self.watches.exited((task.pid, task.tid)),
             Record::Fork(task) if task.pid != task.ppid => {
                 self.generated.forked(task.ppid, task.pid);
             }
@@ -528,6 +550,9 @@ impl Stage {
         self.user.clear();
         let mut memory = MemoryOf {
             pid: sample.pid,
+            tid: sample.tid,
+            time: sample.time.unwrap_or(0),
+            watches: &mut self.watches,
             was_read: false,
             was_refused: false,
         };
@@ -665,6 +690,8 @@ impl Stage {
     /// A round of the rings is over: what comes from now on is newer.
     pub fn finish_round(&mut self) {
         self.generated.refresh();
+        let read = |pid, addr, into: &mut [u8]| read_memory(pid, addr, into).unwrap_or(0);
+        self.watches.look(read);
     }
 
     /// Closes the files that no sample has hit since the last call, and forgets what was read of them;

@@ -113,6 +113,14 @@ impl Arch {
         }
     }
 
+    /// Whether a return to here is one that Go's runtime pretends.
+    pub(crate) fn is_pretended_return(self, before: &[u8], from: &[u8]) -> bool {
+        match self {
+            Self::X86_64 => x86_64::is_in_systemstack_switch(before, from),
+            Self::Aarch64 => false,
+        }
+    }
+
     /// What the instruction bytes alone say, whatever the tables do.
     pub(crate) fn special_action(
         self,

@@ -13,6 +13,7 @@
 mod aarch64; // signal frame, instructions
 mod aarch64_code; // what single instructions do
 mod arch; // register numbers, and what differs by architecture
+mod c_call; // Go's calls of C: back to the goroutine's stack
 mod cache; // address -> how to leave the frame there
 mod cfi; // finds the unwind table entry of an address
 mod compile; // a function's unwind table entry -> rules, once
@@ -37,7 +38,7 @@ mod x86_64; // register numbers, signal frame, instruction bytes
 
 pub use arch::Arch;
 pub use image::{Bytes, Images};
-pub use live::LiveMemory;
+pub use live::{LiveMemory, WATCHED_BYTES, Watched};
 pub use regs::Regs;
 pub use stack::{StackCopy, StackMemory};
 pub use stats::Stats;

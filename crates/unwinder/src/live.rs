@@ -13,7 +13,29 @@ pub trait LiveMemory {
 
     /// The same for instructions, which are hardly ever others a moment later.
     fn read_code(&mut self, addr: VirtAddr, into: &mut [u8]) -> usize;
+
+    /// Has the bytes at `addr` looked at again and again from now on, for the sampled thread. They are
+    /// two words of the program's that one store each changes.
+    fn watch(&mut self, addr: VirtAddr);
+
+    /// What the bytes watched for the sampled thread were when the sample was taken. `None` if that
+    /// cannot be known: they are not watched for so long, or were others soon before or after.
+    fn watched(&mut self) -> Option<Watched>;
 }
+
+/// What watched bytes were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// The number of this value: another one has another number, in all threads and processes.
+    pub id: u64,
+    /// The value.
+    pub bytes: [u8; WATCHED_BYTES],
+    /// Whether they were the same all the time from before the sample until now.
+    pub is_still: bool,
+}
+
+/// How many bytes are watched.
+pub const WATCHED_BYTES: usize = 16;
 
 /// So much of the end of a copy must be the same as before at least, if there is so much.
 const TAIL: u64 = 4096;
@@ -54,6 +76,8 @@ pub(crate) struct Buffers {
 enum State {
     Untouched,
     Reading,
+    /// All of another stack was read.
+    Whole,
     /// The thread has moved on.
     MovedOn,
 }
@@ -89,7 +113,29 @@ impl<'a, S: StackMemory + ?Sized> Memory<'a, S> {
     #[inline]
     pub(crate) fn is_live(&self) -> bool {
         let rest = self.rest.as_ref();
-        rest.is_some_and(|rest| rest.state == State::Reading)
+        rest.is_some_and(|rest| matches!(rest.state, State::Reading | State::Whole))
+    }
+
+    /// The target's memory.
+    pub(crate) fn live(&mut self) -> Option<&mut (dyn LiveMemory + 'a)> {
+        self.rest.as_mut().map(|rest| &mut *rest.live)
+    }
+
+    /// Reads another stack, so much of it as a sample may have. Whether it is that stack is for the
+    /// caller to show.
+    #[cold]
+    pub(crate) fn read_elsewhere(&mut self, stack: Range<u64>) -> bool {
+        let Some(rest) = &mut self.rest else {
+            return false;
+        };
+        let len = stack.end.saturating_sub(stack.start).min(MOST) as usize;
+        let bytes = &mut rest.buffers.rest;
+        bytes.resize(len, 0);
+        let count = rest.live.read(VirtAddr(stack.start), bytes);
+        bytes.truncate(count);
+        rest.start = stack.start;
+        rest.state = State::Whole;
+        count > 0
     }
 
     /// Whether the thread was seen to have moved on.
@@ -195,7 +241,7 @@ impl Rest<'_> {
     }
 
     fn word(&self, addr: u64) -> Option<u64> {
-        if self.state != State::Reading {
+        if !matches!(self.state, State::Reading | State::Whole) {
             return None;
         }
         let offset = usize::try_from(addr.checked_sub(self.start)?).ok()?;

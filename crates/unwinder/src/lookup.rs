@@ -129,6 +129,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         let (before, from) = module.image.around(place.offset, BYTES_BEFORE, BYTES_FROM);
         let is_after_call = arch.is_after_call(before);
         let special = arch.special_action(place.is_return, module.image.is_go, before, from);
+        let is_pretended = module.image.is_go && arch.is_pretended_return(before, from);
         if let Some(action) = special {
             return Some(Known {
                 action,
@@ -161,7 +162,8 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
             let is_start = module
                 .image
                 .vaddr(place.offset)
-                .is_some_and(|vaddr| module.is_function_start(vaddr));
+                .is_some_and(|vaddr| module.is_function_start(vaddr))
+                || is_pretended;
             if let Some(id) = start.filter(|&id| is_start || rules.rule(id).is_signal_frame) {
                 (rule, is_returned_to, is_trampoline) = (Some(id), true, true);
             }

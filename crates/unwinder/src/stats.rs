@@ -7,7 +7,7 @@ pub struct Stats {
     pub frames: u64,
     /// Callchains that go on in live memory, because the thread was seen not to have moved on.
     pub continued_live: u64,
-    /// Callchains that do not, because it had.
+    /// Callchains that do not, because it had, or may have.
     pub moved_on: u64,
     /// Frames whose rule was in the cache.
     pub cache_hits: u64,

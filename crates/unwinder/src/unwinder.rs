@@ -1,6 +1,7 @@
 use prof_model::{AddressSpace, ChainEnd, DsoId, Mapping, VirtAddr};
 use rustc_hash::FxHashMap;
 
+use crate::c_call::CallOfC;
 use crate::cache::{Action, Cache, Known, Place};
 use crate::live::{Beyond, Buffers, FURTHEST, LiveMemory, Memory};
 use crate::module::Modules;
@@ -43,6 +44,8 @@ pub struct Unwinder {
     pub(crate) stats: Stats,
     /// Where the return address is, by places in generated code where its bytes have told it.
     pub(crate) generated: FxHashMap<Place, AtSp>,
+    /// Who made them, by the number of what was watched then.
+    pub(crate) calls_of_c: FxHashMap<u64, CallOfC>,
     buffers: Buffers,
 }
 
@@ -64,6 +67,7 @@ impl Unwinder {
             cache: Cache::default(),
             stats: Stats::default(),
             generated: FxHashMap::default(),
+            calls_of_c: FxHashMap::default(),
             buffers: Buffers::default(),
         }
     }
@@ -135,6 +139,15 @@ impl Chain<'_> {
         self.out.push(VirtAddr(addr));
         Ok(())
     }
+
+    pub(crate) fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// The frames outwards from the one at `len`.
+    pub(crate) fn since(&self, len: usize) -> &[VirtAddr] {
+        self.out.get(len..).unwrap_or_default()
+    }
 }
 
 /// One sample's walk.
@@ -162,7 +175,7 @@ pub(crate) struct Walk<'a, S: ?Sized> {
 }
 
 /// A frame whose caller cannot be found without the word at `addr`.
-struct Stuck {
+pub(crate) struct Stuck {
     frame: Frame,
     action: Action,
     addr: u64,
@@ -189,6 +202,10 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         self.unwinder.stats.moved_on += u64::from(self.memory.has_moved_on());
         let Stuck { frame, action, .. } = &*stuck;
         self.continue_by_kernel(frame, *action, sample, kernel_chain, chain)
+            .or_else(|| match action {
+                Action::StackSwitch => self.continue_in_goroutine(frame, chain),
+                _ => None,
+            })
             .unwrap_or_else(|| self.end_at(&stuck))
     }
 
@@ -196,17 +213,26 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         let (Some(pc), Some(_)) = (sample.ip(), sample.sp()) else {
             return Ok(ChainEnd::NoUserState);
         };
-        let mut frame = Frame {
+        let frame = Frame {
             regs: *sample,
             pc,
             is_interrupted: true,
             found: Found::Whole,
         };
+        self.walk_from(frame, chain)
+    }
+
+    /// Walks outwards from a frame.
+    pub(crate) fn walk_from(
+        &mut self,
+        mut frame: Frame,
+        chain: &mut Chain<'_>,
+    ) -> Result<ChainEnd, Box<Stuck>> {
         loop {
             let known = match self.known(frame.pc, !frame.is_interrupted) {
                 Ok(known) => known,
                 Err(end) if chain.out.is_empty() => {
-                    return Ok(chain.push(pc).err().unwrap_or(end));
+                    return Ok(chain.push(frame.pc).err().unwrap_or(end));
                 }
                 Err(end) => return Ok(end),
             };
@@ -256,6 +282,9 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
     #[cold]
     fn read_on(&mut self, stuck: &Stuck) -> bool {
         let Stuck { frame, addr, .. } = *stuck;
+        if stuck.action == Action::StackSwitch {
+            return false; // it is on another stack
+        }
         let Some(sp) = frame.regs.sp() else {
             return false;
         };
@@ -355,7 +384,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
     }
 
     /// Why the callchain ends where a word was not captured.
-    fn end_at(&self, stuck: &Stuck) -> ChainEnd {
+    pub(crate) fn end_at(&self, stuck: &Stuck) -> ChainEnd {
         let beyond = stuck
             .addr
             .saturating_add(7)

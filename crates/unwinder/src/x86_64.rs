@@ -63,7 +63,7 @@ pub(crate) fn special_action(
         || is_go && (is_after_goroutine_left(before) || is_thread_exit_of_go(from))
     {
         Some(Action::StackStart)
-    } else if is_go && is_after_stack_switch(before) {
+    } else if is_go && is_after_stack_switch(before, from) {
         Some(Action::StackSwitch)
     } else {
         None
@@ -107,10 +107,14 @@ fn is_thread_exit_of_go(from: &[u8]) -> bool {
 
 /// Whether the call before a return address is one with which Go goes on, on the thread's own stack,
 /// with work for the goroutine whose stack it has left.
-fn is_after_stack_switch(before: &[u8]) -> bool {
+fn is_after_stack_switch(before: &[u8], from: &[u8]) -> bool {
+    // asmcgocall: mov N(%rsp), %rdi; mov 8(%rdi), %rsi; sub M(%rsp), %rsi
+    if let [0x48, 0x8b, 0x7c, 0x24, _, rest @ ..] = from
+        && rest.starts_with(&[0x48, 0x8b, 0x77, 0x08, 0x48, 0x2b])
+    {
+        return true;
+    }
     match before {
-        // asmcgocall: mov %rbx, %rdi; mov %rbx, %rcx; call *%rax
-        [.., 0x48, 0x89, 0xdf, 0x48, 0x89, 0xd9, 0xff, 0xd0] => true,
         // systemstack: mov %rdi, %rdx; mov (%rdi), %rdi; call *%rdi
         [.., 0x48, 0x89, 0xfa, 0x48, 0x8b, 0x3f, 0xff, 0xd7] => true,
         // morestack: mov 0x38(%rbx), %rsp; call newstack
@@ -123,6 +127,21 @@ fn is_after_stack_switch(before: &[u8]) -> bool {
 /// goroutine behind, to find another: `push %rax; mov (%rdx), %r12; call *%r12`.
 fn is_after_goroutine_left(before: &[u8]) -> bool {
     before.ends_with(&[0x50, 0x4c, 0x8b, 0x22, 0x41, 0xff, 0xd4])
+}
+
+/// Whether a return to here is one that Go's `runtime.cgocallback` and its like pretend: into
+/// `runtime.systemstack_switch`, behind the first eight bytes, for what left the goroutine's stack. That
+/// function begins with `push %rbp; mov %rsp, %rbp; ud2; call abort`, with or without a `nop`.
+pub(crate) fn is_in_systemstack_switch(before: &[u8], from: &[u8]) -> bool {
+    let Some((prologue, done)) = before.split_at_checked(before.len().wrapping_sub(4)) else {
+        return false;
+    };
+    prologue.ends_with(&[0x55, 0x48, 0x89, 0xe5])
+        && match (done, from) {
+            ([0x0f, 0x1f, 0x40, 0], from) => from.starts_with(&[0x0f, 0x0b, 0xe8]),
+            ([0x0f, 0x0b, 0xe8, _], [_, _, _, after @ ..]) => after.starts_with(&[0x5d, 0xc3]),
+            _ => false,
+        }
 }
 
 /// A call instruction.
@@ -310,12 +329,28 @@ mod tests {
     }
 
     #[test]
+    fn what_go_pretends_to_return_to_is_behind_the_eighth_byte() {
+        let code = [
+            0x55, 0x48, 0x89, 0xe5, 0x0f, 0x1f, 0x40, 0, 0x0f, 0x0b, 0xe8, 1, 2, 3, 4, 0x5d, 0xc3,
+        ];
+        let at = |code: &[u8], at| is_in_systemstack_switch(&code[..at], &code[at..]);
+        let without_nop: Vec<u8> = [&code[..4], &code[8..]].concat();
+        for place in 0..code.len() {
+            assert_eq!(at(&code, place), place == 8);
+            assert_eq!(place < 13 && at(&without_nop, place.min(13)), place == 8);
+        }
+    }
+
+    #[test]
     fn gos_switches_of_stacks_are_known_by_the_call_before() {
         let systemstack = [0x48, 0x89, 0xfa, 0x48, 0x8b, 0x3f, 0xff, 0xd7];
         let morestack = [0x48, 0x8b, 0x63, 0x38, 0xe8, 0x95, 0x45, 0, 0];
         let mcall = [0x50, 0x4c, 0x8b, 0x22, 0x41, 0xff, 0xd4];
-        let asmcgocall = [0x48, 0x89, 0xdf, 0x48, 0x89, 0xd9, 0xff, 0xd0];
-        assert!(is_after_stack_switch(&asmcgocall));
+        let asmcgocall = [
+            0x48, 0x8b, 0x7c, 0x24, 0x08, 0x48, 0x8b, 0x77, 0x08, 0x48, 0x2b, 0x34, 0x24,
+        ];
+        let is_after_stack_switch = |before: &[u8]| is_after_stack_switch(before, &[]);
+        assert!(super::is_after_stack_switch(&[], &asmcgocall));
         assert!(is_after_stack_switch(&systemstack) && is_after_stack_switch(&morestack));
         assert!(!is_after_stack_switch(&mcall) && !is_after_stack_switch(&morestack[4..]));
         assert!(is_after_goroutine_left(&mcall) && !is_after_goroutine_left(&systemstack));

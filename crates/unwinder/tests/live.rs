@@ -3,7 +3,7 @@
 mod support;
 
 use prof_model::{ChainEnd, VirtAddr};
-use prof_unwinder::{LiveMemory, Unwinder};
+use prof_unwinder::{LiveMemory, Unwinder, Watched};
 use support::{NO_FRAME_POINTER, Recorded, Sample, WHOLE, record};
 
 /// What lies in memory, and what changes there before which read.
@@ -52,6 +52,12 @@ impl LiveMemory for Array {
 
     fn read_code(&mut self, addr: VirtAddr, into: &mut [u8]) -> usize {
         self.read(addr, into)
+    }
+
+    fn watch(&mut self, _: VirtAddr) {}
+
+    fn watched(&mut self) -> Option<Watched> {
+        None
     }
 }
 

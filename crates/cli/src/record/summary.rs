@@ -109,7 +109,7 @@ pub fn print(recorder: &Recorder, names: &Names, file: Option<&File>, verbose: b
         let stats = recorder.stage.unwinder_stats();
         if stats.continued_live + stats.moved_on > 0 {
             eprintln!(
-                "prof: {} stacks finished from live memory, {} not, because their threads had moved on",
+                "prof: {} stacks finished from live memory, {} not, because their threads had moved on or may have",
                 thousands(stats.continued_live),
                 thousands(stats.moved_on)
             );
