@@ -120,8 +120,8 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
             return None;
         }
         regs.forget_all_but(KEPT_BY_FRAME_POINTER);
-        regs.set(SP.into(), sp + 8);
-        regs.set(IP.into(), return_address);
+        regs.put(SP, Some(sp + 8));
+        regs.put(IP, Some(return_address));
         let frame = Frame {
             regs,
             pc: return_address,
