@@ -1,4 +1,4 @@
-//! What binutils' addr2line says about every address that a recording hit, beside what we say.
+//! What addr2line, binutils' or LLVM's, says about every address that a recording hit, beside what we say.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -12,12 +12,12 @@ type Place = (String, String, u32);
 ///
 /// In libc addr2line takes headers' lines for those of the source file, and names some functions by
 /// labels that no caller knows.
-pub(crate) fn faults(recording: &Path, folder: &Path) -> Vec<String> {
+pub(crate) fn faults(recording: &Path, folder: &Path, addr2line: &str) -> Vec<String> {
     let mut faults = Vec::new();
     let mut compared = 0;
     let modules = ours(recording).into_iter();
     for (module, addresses) in modules.filter(|(module, _)| Path::new(module).starts_with(folder)) {
-        let theirs = theirs(&module, &addresses);
+        let theirs = theirs(addr2line, &module, &addresses);
         let aliases = aliases(&module);
         for ((offset, ours), (address, theirs)) in addresses.iter().zip(&theirs) {
             if theirs.iter().all(|(_, file, _)| file == "??") {
@@ -105,10 +105,14 @@ fn ours(recording: &Path) -> BTreeMap<String, BTreeMap<u64, Vec<Place>>> {
 }
 
 /// What addr2line says, with the address that it was asked for.
-fn theirs(module: &str, offsets: &BTreeMap<u64, Vec<Place>>) -> Vec<(u64, Vec<Place>)> {
+fn theirs(
+    addr2line: &str,
+    module: &str,
+    offsets: &BTreeMap<u64, Vec<Place>>,
+) -> Vec<(u64, Vec<Place>)> {
     let to_address = segments(module);
     let addresses: Vec<u64> = offsets.keys().map(|&offset| to_address(offset)).collect();
-    let mut addr2line = Command::new("addr2line");
+    let mut addr2line = Command::new(addr2line);
     addr2line.args(["-a", "-f", "-i", "-e", module]);
     let mut child = addr2line
         .stdin(Stdio::piped())

@@ -31,8 +31,8 @@ pub(crate) struct Row {
     pub(crate) chains: Vec<Chain>,
     /// Names that are in no stack.
     pub(crate) never: Vec<String>,
-    /// Names and lines are compared with those of addr2line.
-    pub(crate) addr2line: bool,
+    /// Names and lines are compared with those that this program tells.
+    pub(crate) addr2line: Option<String>,
     /// Only root can run it.
     pub(crate) root: bool,
     /// The share of whole stacks at least, in percent.
@@ -95,7 +95,7 @@ impl Row {
             shares: Vec::new(),
             chains: Vec::new(),
             never: Vec::new(),
-            addr2line: false,
+            addr2line: None,
             root: false,
             whole: WHOLE,
             stock: Some(WHOLE),
@@ -110,7 +110,8 @@ impl Row {
             "build" => self.build.push(value.to_owned()),
             "run" => self.run = value.to_owned(),
             "attach" => self.attach = true,
-            "addr2line" => self.addr2line = true,
+            "addr2line" if value.is_empty() => self.addr2line = Some("addr2line".to_owned()),
+            "addr2line" => self.addr2line = Some(value.to_owned()),
             "root" => self.root = true,
             "record" => self.record.extend(words()),
             "perf" => self.perf.extend(words()),

@@ -56,8 +56,10 @@ pub(crate) fn check(row: &Row) -> Outcome {
         match record_with_perf(row, &folder, &stock) {
             Ok(()) => {
                 let mut found = Found::new("perf", row, whole, &Recorded::read(&stock));
-                if row.addr2line && is_there("addr2line") {
-                    found.faults.extend(second_opinion::faults(&stock, &folder));
+                let addr2line = row.addr2line.as_deref();
+                if let Some(addr2line) = addr2line.filter(|tool| is_there(tool)) {
+                    let faults = second_opinion::faults(&stock, &folder, addr2line);
+                    found.faults.extend(faults);
                 }
                 outcome.found.push(found);
             }
