@@ -310,6 +310,28 @@ mod tests {
     }
 
     #[test]
+    fn every_name_is_derived_from_the_attr_that_it_makes() {
+        let attr_of = |name: &str| {
+            let mut attr = EventAttr::default();
+            EventSpec::parse(name).unwrap().apply(&mut attr);
+            attr
+        };
+        let plain = HARDWARE.iter().chain(SOFTWARE);
+        let names = plain.map(|(name, _)| *name).chain(["r1a8"]);
+        for name in names {
+            for modifiers in ["", ":u", ":k", ":uk", ":kh", ":pp", ":up"] {
+                let attr = attr_of(&format!("{name}{modifiers}"));
+                let derived = derive_name(&attr);
+                if let Some(raw) = derived.strip_prefix("raw 0x") {
+                    assert_eq!(raw.split(':').next(), Some("1a8"), "{name}{modifiers}");
+                    continue;
+                }
+                assert_eq!(attr_of(&derived), attr, "{name}{modifiers}: {derived}");
+            }
+        }
+    }
+
+    #[test]
     fn a_name_is_derived_from_an_attr() {
         let spec = EventSpec::parse("cpu-clock:u").unwrap();
         let mut attr = EventAttr::default();

@@ -3,6 +3,7 @@
 use prof_model::{BuildId, CpuMode, Dso, DsoId, DsoKind, FileId, Mapping, Pid, ProcessTable};
 use prof_model::{Tid, VirtAddr};
 use rustc_hash::FxHashMap;
+use std::borrow::Cow;
 
 use crate::abi::{misc, record};
 use crate::encode::RecordBuilder;
@@ -120,7 +121,7 @@ impl Tracker {
                 self.kernel_reference = Some((mmap.pgoff, reference));
                 (KERNEL_NAME.as_bytes(), DsoKind::Kernel)
             }
-            None => (mmap.name, DsoKind::KernelModule),
+            None => (&*module_name(mmap.name), DsoKind::KernelModule),
         };
         self.intern_kernel(path, kind, mmap.build_id)
     }
@@ -316,9 +317,39 @@ fn user_kind(mmap: &Mmap<'_>) -> DsoKind {
     DsoKind::File
 }
 
+/// A module's name as `/proc/modules` has it, in brackets, of the file that it was loaded from.
+fn module_name(path: &[u8]) -> Cow<'_, [u8]> {
+    let file = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
+    let packed: [&[u8]; 3] = [b".gz", b".xz", b".zst"];
+    let plain = packed.iter().find_map(|&end| file.strip_suffix(end));
+    let Some(name) = plain.unwrap_or(file).strip_suffix(b".ko") else {
+        return Cow::Borrowed(path);
+    };
+    let underlined = |&byte: &u8| if byte == b'-' { b'_' } else { byte };
+    let name = name.iter().map(underlined);
+    Cow::Owned([b'['].into_iter().chain(name).chain([b']']).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_module_has_its_name_wherever_it_was_loaded_from() {
+        for (path, name) in [
+            ("/lib/modules/6.1.0/kernel/fs/nfs/nfs-v4.ko", "[nfs_v4]"),
+            ("/lib/modules/6.1.0/kernel/net/tls.ko.xz", "[tls]"),
+            ("x-x.ko.gz", "[x_x]"),
+            ("/x/x.ko.zst", "[x]"),
+            ("[test_module]", "[test_module]"),
+            ("[test-module]", "[test-module]"),
+            ("/x/x.gz", "/x/x.gz"),
+            ("/x/kok", "/x/kok"),
+        ] {
+            let found = module_name(path.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&found), name);
+        }
+    }
     use prof_model::{DsoAddr, Tid, VirtAddr};
 
     const PID: Pid = Pid(5);

@@ -2,7 +2,10 @@
 //! and no other field moves.
 
 use prof_event::abi::{branch, flag, misc, read_format, record, sample};
-use prof_event::{EventAttr, RawRecord, RecordBuilder, Sample};
+use prof_event::{
+    Event, EventAttr, EventSet, RawRecord, Record, RecordBuilder, Sample, SampleId, decode,
+    encode_sample,
+};
 
 /// xorshift64: the same layouts on every run.
 struct Random(u64);
@@ -204,6 +207,64 @@ fn every_field_is_at_its_place_alone_and_beside_all_others() {
             check(&attr(ALL & !(1 << bit), read_format, branch::HW_INDEX));
         }
         check(&attr(ALL, read_format, branch::HW_INDEX));
+    }
+}
+
+#[test]
+fn without_sample_id_all_other_records_end_with_their_own_fields() {
+    let types = sample::IDENTIFIER | sample::TID | sample::TIME | sample::CPU;
+    let mut bytes = Vec::new();
+    let mut out = RecordBuilder::new(&mut bytes, record::COMM, misc::USER);
+    out.u32(21).u32(22).c_string(b"sixteen letters!");
+    out.finish().unwrap();
+    let raw = RawRecord::parse(&bytes).unwrap();
+    let (comm, id) = decode(raw, &attr(types, 0, 0)).unwrap();
+    assert_eq!(id, SampleId::default());
+    let Record::Comm { pid, tid, name, .. } = comm else {
+        panic!("{comm:?}");
+    };
+    assert_eq!((pid.0, tid.0, name), (21, 22, &b"sixteen letters!"[..]));
+    // Of several events, such a record is the first one's.
+    let mut events = EventSet::default();
+    for id in [7, 8] {
+        events.push(Event {
+            attr: attr(types, 0, 0),
+            name: String::new(),
+            ids: vec![id],
+        });
+    }
+    assert_eq!(events.decode(raw).unwrap().event, 0);
+    assert_eq!(events.time_of(raw), None);
+}
+
+/// Fields that a decoded sample keeps, so that it can be written again.
+const KEPT: u64 = sample::IDENTIFIER
+    | sample::IP
+    | sample::TID
+    | sample::TIME
+    | sample::ADDR
+    | sample::ID
+    | sample::CPU
+    | sample::PERIOD
+    | sample::READ
+    | sample::CALLCHAIN
+    | sample::RAW;
+
+#[test]
+fn what_is_written_again_is_the_same_record() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..20_000 {
+        let attr = attr(random.next() & KEPT, random.next() & 31, 0);
+        let bytes = written(&attr);
+        let raw = RawRecord::parse(&bytes).unwrap();
+        let read = Sample::decode(raw, &attr).unwrap();
+        let mut again = Vec::new();
+        encode_sample(&mut again, misc::USER, &read, &CHAIN, &attr).unwrap();
+        assert_eq!(
+            again, bytes,
+            "{:#x} {:#x}",
+            attr.sample_type, attr.read_format
+        );
     }
 }
 

@@ -52,6 +52,7 @@ fn an_option_means_to_the_kernel_what_it_means_to_perf() {
         "-c 1 -e sched:sched_switch",
         "-c 1 -e context-switches",
         "-F 499 -e cpu-clock -e page-faults",
+        "-i -F 499 -e cpu-clock",
         "-F 499 -e {cpu-clock,page-faults}",
         "-F 499 -e {cpu-clock,page-faults}:u",
         "-F 499 -e {cpu-clock:k,page-faults}:u",
@@ -161,6 +162,53 @@ fn a_command_is_seen_to_start_once_to_map_its_files_and_time_only_rises() {
         assert!(is_there, "{file} in {mapped:?}");
     }
     assert!(samples > 10);
+}
+
+#[test]
+fn every_thread_ends_once_and_a_sample_of_a_clock_stands_for_more_than_one_event() {
+    let Some(lab) = Lab::new() else { return };
+    for options in [
+        "-F 999 -e cpu-clock",
+        "-D 30 -F 999 -e cpu-clock",
+        "-F 999 -e task-clock",
+    ] {
+        lab.prof_record("ours.data", options).ok();
+        let mut recording = Recording::open(&lab.place.file("ours.data")).unwrap();
+        let (mut begun, mut ended) = (Vec::new(), Vec::new());
+        let (mut started, mut first) = (None, None);
+        let mut periods = Vec::new();
+        let result = recording.for_each(|item| -> Result<(), Error> {
+            let time = item.decoded.id.time;
+            match item.decoded.record {
+                Record::Fork(task) => begun.push(task.tid),
+                Record::Exit(task) => ended.push(task.tid),
+                Record::Comm { exec: true, .. } if started.is_none() => started = time,
+                Record::Sample(sample) => {
+                    periods.push(sample.period);
+                    first = first.or(sample.time);
+                }
+                _ => {}
+            }
+            Ok(())
+        });
+        result.unwrap();
+        // A child, one that becomes another program, and two threads; and the first process itself.
+        assert_eq!(begun.len(), 4, "{options}");
+        assert_eq!(ended.len(), 5, "{options}");
+        ended.sort();
+        ended.dedup();
+        assert_eq!(ended.len(), 5, "{options}");
+        assert!(begun.iter().all(|tid| ended.contains(tid)), "{options}");
+        assert!(periods.iter().all(|&period| period > 1), "{periods:?}");
+        // What happens before sampling begins is told.
+        let waited = first.unwrap() - started.expect("a command");
+        let delay = if options.starts_with("-D") {
+            29_000_000
+        } else {
+            0
+        };
+        assert!(waited >= delay, "{options}: {waited} ns");
+    }
 }
 
 fn text(bytes: &[u8]) -> String {

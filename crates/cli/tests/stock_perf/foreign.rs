@@ -103,6 +103,82 @@ fn stacks_of_riscv64_are_not_unwound_as_if_they_were_of_x86_64() {
 }
 
 #[test]
+fn a_module_has_the_name_that_perf_gives_it() {
+    let Some(lab) = Lab::new() else { return };
+    let mut events = EventSet::default();
+    events.push(Event {
+        attr: EventAttr {
+            sample_type: sample::IP | sample::TID | sample::TIME,
+            sample_period_or_freq: 1,
+            ..EventAttr::default()
+        },
+        name: "cycles".to_owned(),
+        ids: vec![1],
+    });
+    let out = File::create(lab.place.file("module.data")).unwrap();
+    let mut writer = Writer::create(out, &events, WriterOptions::default()).unwrap();
+    let module = 0xffff_ffff_c060_0000_u64;
+    let mut put = |kind, misc, fill: &mut dyn FnMut(&mut RecordBuilder<'_>)| {
+        let mut bytes = Vec::new();
+        let mut builder = RecordBuilder::new(&mut bytes, kind, misc);
+        fill(&mut builder);
+        builder.finish().unwrap();
+        writer.record(&bytes).unwrap();
+    };
+    for (start, len, pgoff, name) in [
+        (
+            0xffff_ffff_8100_0000,
+            0x100_0000,
+            0xffff_ffff_8100_0000,
+            &b"[kernel.kallsyms]_text"[..],
+        ),
+        (
+            module,
+            0x8000,
+            0,
+            b"/lib/modules/6.1.0/kernel/net/my-net.ko.xz",
+        ),
+    ] {
+        put(record::MMAP, misc::KERNEL, &mut |map| {
+            map.u32(u32::MAX)
+                .u32(0)
+                .u64(start)
+                .u64(len)
+                .u64(pgoff)
+                .c_string(name);
+        });
+    }
+    put(record::COMM, 0, &mut |comm| {
+        comm.u32(7).u32(7).c_string(b"server");
+    });
+    put(record::SAMPLE, misc::KERNEL, &mut |sample| {
+        sample.u64(module + 0x123).u32(7).u32(7).u64(100);
+    });
+    let features = Features {
+        arch: Some("x86_64".to_owned()),
+        os_release: Some("6.1.0".to_owned()),
+        ..Features::default()
+    };
+    writer.finish(features, None).unwrap();
+    let table = "report --stdio --no-children -g none -q --sort comm,dso";
+    let (ours, theirs) = (
+        lab.prof(table, "module.data"),
+        lab.perf(table, "module.data"),
+    );
+    let words = |text: &str| {
+        text.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let ours = words(&ours.ok().out);
+    assert_eq!(ours, words(&theirs.ok().out));
+    assert_eq!(ours, ["100.00%", "server", "[my_net]"]);
+    let line = "script -F comm,ip,dso";
+    let (ours, theirs) = (lab.prof(line, "module.data"), lab.perf(line, "module.data"));
+    assert_eq!(words(&ours.ok().out), words(&theirs.ok().out));
+}
+
+#[test]
 fn attrs_of_older_and_newer_versions_of_perf_are_read() {
     let Some(lab) = Lab::new() else { return };
     assert!(lab.record("fp.data", "-F 999 -g"));

@@ -12,6 +12,7 @@ mod lab; // a program to record, and what prints about a recording
 mod matrix; // every kind of file that perf writes
 mod orders; // rows and their order, by keys, columns and filters
 mod others; // what perf and inferno make of our files
+mod pipes; // through pipes and perf inject
 mod rules; // where `prof` says something else than perf, and why
 mod script; // `perf script` beside `prof script`
 mod script_events; // the records beside the samples
