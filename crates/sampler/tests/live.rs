@@ -155,7 +155,7 @@ fn a_command_is_sampled_from_its_exec_and_so_are_its_children() {
 
 #[test]
 fn the_attr_asks_for_what_the_options_say() {
-    let target = Spinning::start("sleep 60");
+    let target = Spinning::start("exec sleep 60");
     let mut asked = options(Target::Processes(vec![target.pid()]));
     asked.rate = Rate::Period(12345);
     asked.events = EventList::default();

@@ -279,17 +279,26 @@ fn a_kernel_that_hides_its_addresses_is_one_row_and_a_line_that_says_why() {
     assert_eq!(rows.count(), 1, "{}\n{}", report.out, report.err);
 }
 
+/// A program that runs code it has generated, and tells nobody its names.
+fn generating(place: &Place) -> Running {
+    build(place, "jit.c", &["-o", "target"]);
+    Running::start(place.file("target"), &["1000000"])
+}
+
+fn record_attached(place: &Place, running: &Running) {
+    let args = ["record", "-q", "-F", "499", "-d", "0.5", "-p"];
+    place.prof(&[&args[..], &[&running.pid()]].concat()).ok();
+}
+
 #[test]
 fn a_perf_map_of_another_process_with_the_same_pid_gives_no_names() {
     if !has("gcc") {
         return;
     }
     let place = Place::new();
-    build(&place, "jit.c", &["-o", "target"]);
-    let running = Running::start(place.file("target"), &["1000000"]);
+    let running = generating(&place);
+    record_attached(&place, &running);
     let pid = running.pid();
-    let args = ["record", "-q", "-F", "499", "-p", &pid, "-d", "0.5"];
-    place.prof(&args).ok();
     drop(running);
     let map = format!("/tmp/perf-{pid}.map");
     std::fs::write(&map, "0 7fffffffffff another_process\n").unwrap();
@@ -315,14 +324,11 @@ fn a_perf_map_that_a_running_process_writes_after_the_recording_is_its_own() {
         return;
     }
     let place = Place::new();
-    build(&place, "jit.c", &["-o", "target"]);
-    let running = Running::start(place.file("target"), &["1000000"]);
-    let pid = running.pid();
+    let running = generating(&place);
     // when a process started is known to the second
     std::thread::sleep(std::time::Duration::from_millis(2100));
-    let args = ["record", "-q", "-F", "499", "-p", &pid, "-d", "0.5"];
-    place.prof(&args).ok();
-    let map = format!("/tmp/perf-{pid}.map");
+    record_attached(&place, &running);
+    let map = format!("/tmp/perf-{}.map", running.pid());
     std::fs::write(&map, "0 7fffffffffff told_later\n").unwrap();
     let share = place.share("perf.data", "told_later");
     let _ = std::fs::remove_file(&map);
