@@ -99,14 +99,23 @@ impl Rule {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlainRule {
     pub(crate) cfa_register: u8,
+    slot_count: u8,
     /// Where the return address is, from the CFA.
     pub(crate) return_address: i16,
     pub(crate) cfa_offset: i32,
-    /// A bit for each register that was saved, from [`FIRST_SAVED`] on.
-    saved: u16,
-    /// Where these are, from the CFA.
-    offsets: [i16; SAVED],
+    slots: [Slot; MOST_SLOTS],
 }
+
+/// Where the caller's value of a register is, from the CFA.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Slot {
+    pub(crate) register: u8,
+    pub(crate) offset: i16,
+}
+
+/// As many registers as x86-64 has to save. Functions of aarch64 that save more of its eleven go the long
+/// way.
+const MOST_SLOTS: usize = 6;
 
 const _: () = assert!(size_of::<PlainRule>() == 32);
 
@@ -123,18 +132,20 @@ impl PlainRule {
         }
         let mut plain = Self {
             cfa_register: register,
+            slot_count: 0,
             return_address: i16::try_from(return_address).ok()?,
             cfa_offset: offset,
-            saved: 0,
-            offsets: [0; SAVED],
+            slots: Default::default(),
         };
-        let slots = (0..).zip(&mut plain.offsets);
-        for ((bit, slot), &saved) in slots.zip(&rule.callee_saved) {
+        for (register, &saved) in (FIRST_SAVED..).zip(&rule.callee_saved) {
             match saved {
                 Saved::Same => {}
                 Saved::At(offset) => {
-                    *slot = i16::try_from(offset).ok()?;
-                    plain.saved |= 1 << bit;
+                    *plain.slots.get_mut(usize::from(plain.slot_count))? = Slot {
+                        register,
+                        offset: i16::try_from(offset).ok()?,
+                    };
+                    plain.slot_count += 1;
                 }
                 _ => return None,
             }
@@ -142,16 +153,9 @@ impl PlainRule {
         Some(plain)
     }
 
-    /// The registers that were saved, and where they are, from the CFA.
     #[inline]
-    pub(crate) fn slots(&self) -> impl Iterator<Item = (u8, i16)> {
-        let mut left = self.saved;
-        std::iter::from_fn(move || {
-            let bit = left.trailing_zeros() as u8;
-            let offset = *self.offsets.get(usize::from(bit))?;
-            left &= left - 1;
-            Some((FIRST_SAVED + bit, offset))
-        })
+    pub(crate) fn slots(&self) -> &[Slot] {
+        &self.slots[..usize::from(self.slot_count)]
     }
 }
 

@@ -76,9 +76,9 @@ pub(crate) fn apply_plain<S: StackMemory + ?Sized>(
         return Err(ChainEnd::Root.into());
     }
     regs.forget_all_but(KEPT_OVER_CALLS);
-    for (register, offset) in rule.slots() {
-        let addr = cfa.wrapping_add_signed(offset.into());
-        restore(regs, register, addr, frame.is_interrupted, sp, stack);
+    for slot in rule.slots() {
+        let addr = cfa.wrapping_add_signed(slot.offset.into());
+        restore(regs, slot.register, addr, frame.is_interrupted, sp, stack);
     }
     regs.put(SP, Some(cfa));
     regs.put(IP, Some(return_address));

@@ -268,9 +268,11 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
                 }
                 self.first_stuck.get_or_insert(stuck);
             }
-            frame.pc &= self.code_bits;
-            if frame.pc == 0 {
-                return Ok(ChainEnd::Root);
+            if self.arch == Arch::Aarch64 {
+                frame.pc &= self.code_bits;
+                if frame.pc == 0 {
+                    return Ok(ChainEnd::Root);
+                }
             }
             if self.quiet.is_none() {
                 self.quiet = frame.regs.sp().and_then(|sp| sp.checked_sub(8));
