@@ -163,11 +163,6 @@ const INSTEAD: &[(&str, &[&str], &str)] = &[
     ),
     (
         "annotate",
-        &["--group"],
-        "each event has a listing of its own",
-    ),
-    (
-        "annotate",
         &["--prefix", "--prefix-strip"],
         "`--symfs DIR` looks for sources below a directory, too",
     ),
