@@ -58,16 +58,21 @@ fn main() -> ExitCode {
         match word.as_str() {
             "--quick" => (bench.rounds, bench.seconds) = (1, 2),
             "--against" => against = true,
-            "--row" => row = words.next(),
-            _ => {
-                let names: Vec<_> = WORKS.iter().map(|(name, _)| *name).collect();
-                eprintln!("usage: ./benches/run [--quick] [--against] [--row NAME]");
-                eprintln!("rows: {}", names.join(", "));
-                return ExitCode::from(2);
-            }
+            "--row" => match words.next() {
+                Some(name) if WORKS.iter().any(|(known, _)| known == name) => row = Some(name),
+                _ => return usage(),
+            },
+            _ => return usage(),
         }
     }
     run(&bench, against, row.map(String::as_str))
+}
+
+fn usage() -> ExitCode {
+    let names: Vec<_> = WORKS.iter().map(|(name, _)| *name).collect();
+    eprintln!("usage: ./benches/run [--quick] [--against] [--row NAME]");
+    eprintln!("rows: {}", names.join(", "));
+    ExitCode::from(2)
 }
 
 fn run(bench: &Bench, against: bool, row: Option<&str>) -> ExitCode {
