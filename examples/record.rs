@@ -36,6 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         rate: Rate::Frequency(999),
         stacks: StackCapture::FramePointers,
         cpus: None,
+        sample_cpu: false,
         inherit: true,
         ring_bytes: None,
         clock: Clock::MONOTONIC,

@@ -109,6 +109,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         rate: Rate::Frequency(99),
         stacks: StackCapture::Copy(64_000),
         cpus: None,
+        sample_cpu: false,
         inherit: true,
         ring_bytes: None,
         clock: Clock::MONOTONIC,

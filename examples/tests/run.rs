@@ -23,6 +23,7 @@ fn may_sample() -> bool {
         rate: Rate::Frequency(99),
         stacks: StackCapture::None,
         cpus: None,
+        sample_cpu: false,
         inherit: false,
         ring_bytes: None,
         clock: Clock::MONOTONIC,

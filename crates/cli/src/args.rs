@@ -96,6 +96,10 @@ pub struct RecordArgs {
     #[command(flatten)]
     pub drawing: DrawingArgs,
 
+    /// Note the CPU of each sample, which -a and -C do anyway
+    #[arg(long)]
+    pub sample_cpu: bool,
+
     /// Compress the records with zstd
     #[arg(
         short = 'z',

@@ -28,15 +28,7 @@ const INSTEAD: &[(&str, &[&str], &str)] = &[
     ),
     (
         "record",
-        &[
-            "-R",
-            "--raw-samples",
-            "-T",
-            "--timestamp",
-            "-P",
-            "--period",
-            "--sample-cpu",
-        ],
+        &["-R", "--raw-samples", "-T", "--timestamp", "-P", "--period"],
         "leave it out: what can be recorded of a sample always is",
     ),
     (

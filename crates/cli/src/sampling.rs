@@ -59,6 +59,7 @@ impl Sampling {
             rate,
             stacks: stacks(&args.call_graph, rate)?,
             cpus: args.cpu.as_deref().map(cpus).transpose()?,
+            sample_cpu: true,
             inherit: !args.no_inherit && !single_threads,
             ring_bytes: args.mmap_pages,
             clock,

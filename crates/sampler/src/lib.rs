@@ -3,6 +3,8 @@
 //! In: whom to sample, what to count. Out: raw records in time order, lent to a [`Sink`]; first those
 //! that tell what was there before. Elsewhere: decoding (`prof-event`), unwinding, files. The target
 //! is never stopped, traced or changed.
+mod bytes; // single numbers
+mod fields; // where records have their times
 mod host; // CPUs and limits of this machine
 mod launch; // a command, held before it begins
 mod memory; // of a process that runs

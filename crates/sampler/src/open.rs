@@ -14,10 +14,8 @@ use crate::proc;
 use crate::ring::Ring;
 use crate::sys::EventFd;
 
-/// The fields that begin every sample and end every other record, so that both tell their time at a
-/// fixed place.
-const COMMON: u64 =
-    sample::IDENTIFIER | sample::IP | sample::TID | sample::TIME | sample::CPU | sample::PERIOD;
+/// What every sample has. One event alone needs no id by which it could be told from others.
+const COMMON: u64 = sample::IP | sample::TID | sample::TIME | sample::PERIOD;
 const MIN_RING: usize = 512 << 10;
 const MAX_RING: usize = 16 << 20;
 /// Files that the program needs besides events.
@@ -219,9 +217,19 @@ fn wanted_events(options: &Options, notes: &mut Vec<Note>) -> Result<Vec<Wanted>
         list => list,
     };
     let rate = clamp_rate(options.rate, notes);
+    // All events have the same fields in front of what is their own, see `Fields`.
+    let mut common = COMMON;
+    let is_tracepoint = |spec: &EventSpec| matches!(spec.kind, EventKind::Tracepoint { .. });
+    if options.sample_cpu || list.events.iter().any(is_tracepoint) {
+        common |= sample::CPU;
+    }
+    if list.events.len() > 1 {
+        common |= sample::IDENTIFIER;
+    }
     let mut wanted = Vec::new();
     for (index, spec) in list.events.iter().enumerate() {
         let mut attr = base_attr(options, index == 0);
+        attr.sample_type |= common;
         spec.apply(&mut attr);
         match rate {
             Rate::Period(period) => {
@@ -312,7 +320,6 @@ fn clamp_rate(rate: Rate, notes: &mut Vec<Note>) -> Rate {
 
 fn base_attr(options: &Options, tracks: bool) -> EventAttr {
     let mut attr = EventAttr {
-        sample_type: COMMON,
         read_format: read_format::ID | read_format::LOST,
         flags: flag::DISABLED
             | flag::SAMPLE_ID_ALL

@@ -114,6 +114,8 @@ pub struct Options {
     pub stacks: StackCapture,
     /// Only these CPUs.
     pub cpus: Option<Vec<Cpu>>,
+    /// Whether samples tell on which CPU they were taken.
+    pub sample_cpu: bool,
     /// Whether threads and processes that the target starts are sampled too.
     pub inherit: bool,
     /// Bytes of each CPU's ring; chosen by rate where not given.

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use prof_event::abi::{read_format, record, sample};
-use prof_event::{EventSet, RawRecord, Reader, RecordBuilder, SampleId};
+use prof_event::{EventSet, RawRecord, RecordBuilder, SampleId};
 use prof_model::{Pid, Tid};
 use rustc_hash::FxHashSet;
 
+use crate::bytes::{i32_at, u64_at};
+use crate::fields::Fields;
 use crate::open::{OpenError, Opened, open};
 use crate::options::{Clock, Note, Options, Target};
 use crate::proc;
@@ -50,6 +52,7 @@ pub struct Sampler {
     exits: Vec<OwnedFd>, // readable when a target process has exited
     started_at: u64,
     rounds: Rounds,
+    fields: Fields,
     kept: Option<FxHashSet<i32>>,
     scratch: Vec<Vec<u8>>,
     early: Vec<u8>, // records that came while /proc was being read
@@ -85,6 +88,7 @@ impl Sampler {
         Ok(Self {
             kept: kept.map(|pids| pids.iter().map(|pid| pid.0).collect()),
             scratch: opened.rings.iter().map(|_| Vec::new()).collect(),
+            fields: Fields::of(&opened.events),
             opened,
             options,
             exits,
@@ -327,6 +331,7 @@ impl Sampler {
             opened,
             scratch,
             started_at,
+            fields,
             kept,
             ..
         } = self;
@@ -336,7 +341,7 @@ impl Sampler {
         let mut next = BinaryHeap::new();
         for (index, (cpu_ring, scratch)) in opened.rings.iter().zip(&mut *scratch).enumerate() {
             let ring = &cpu_ring.ring;
-            if let Some(time) = time_at(ring, ring.tail(), heads[index], scratch)? {
+            if let Some(time) = time_at(*fields, ring, ring.tail(), heads[index], scratch)? {
                 next.push(Reverse((time, index)));
             }
         }
@@ -355,13 +360,13 @@ impl Sampler {
                 let at = ring.tail();
                 let raw = ring.record(at, head, scratch).ok_or_else(corrupt)?;
                 let len = raw.bytes.len() as u64;
-                if wanted(raw, time, *started_at, kept) {
+                if wanted(raw, (time, *fields), *started_at, kept) {
                     sink.record(raw)?;
                 } else if has_counters && raw.kind == record::SAMPLE {
                     sink.skipped(raw)?;
                 }
                 ring.release(at + len);
-                match time_at(ring, at + len, head, scratch)? {
+                match time_at(*fields, ring, at + len, head, scratch)? {
                     None => break,
                     Some(later) if later < until => time = later,
                     Some(later) => {
@@ -380,7 +385,7 @@ use crate::open::CpuRing;
 /// Whether a record belongs to the recording: samples from its time, of its processes.
 fn wanted(
     raw: RawRecord<'_>,
-    time: u64,
+    (time, fields): (u64, Fields),
     started_at: u64,
     kept: &mut Option<FxHashSet<i32>>,
 ) -> bool {
@@ -391,7 +396,7 @@ fn wanted(
         return true;
     };
     match raw.kind {
-        record::SAMPLE => kept.contains(&i32_at(raw.bytes, 24)),
+        record::SAMPLE => kept.contains(&fields.pid_of_sample(raw)),
         record::FORK => {
             let (pid, parent) = (i32_at(raw.bytes, 8), i32_at(raw.bytes, 12));
             if kept.contains(&parent) {
@@ -424,9 +429,9 @@ fn corrupt() -> io::Error {
     io::Error::other("the kernel's ring buffer holds bytes that are no record")
 }
 
-/// The time of the record at `position`; `None` at the end of the ring. Every event has the same
-/// fields in front (id, ip, pid and tid, time) and at the end (pid and tid, time, cpu, id).
+/// The time of the record at `position`; `None` at the end of the ring.
 fn time_at(
+    fields: Fields,
     ring: &crate::ring::Ring,
     position: u64,
     head: u64,
@@ -436,20 +441,5 @@ fn time_at(
         return Ok(None);
     }
     let raw = ring.record(position, head, scratch).ok_or_else(corrupt)?;
-    let at = if raw.kind == record::SAMPLE {
-        32
-    } else {
-        raw.bytes.len().saturating_sub(24)
-    };
-    Ok(Some(u64_at(raw.bytes, at)))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let field = bytes.get(at..).map(Reader::new);
-    field.and_then(|mut field| field.u64().ok()).unwrap_or(0)
-}
-
-fn i32_at(bytes: &[u8], at: usize) -> i32 {
-    let field = bytes.get(at..).map(Reader::new);
-    field.and_then(|mut field| field.u32().ok()).unwrap_or(0) as i32
+    Ok(Some(fields.time(raw)))
 }

@@ -30,6 +30,7 @@ fn options(target: Target) -> Options {
         rate: Rate::Frequency(999),
         stacks: StackCapture::Copy(16384),
         cpus: None,
+        sample_cpu: false,
         inherit: true,
         ring_bytes: None,
         clock: Clock::MONOTONIC,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use prof_sampler::Clock;
+use prof_sampler::{Clock, Target};
 
 use crate::args::RecordArgs;
 use crate::error::CliError;
@@ -40,8 +40,13 @@ impl Plan {
     /// # Errors
     /// A wrong value, with one that would be right.
     pub fn new(args: &RecordArgs) -> Result<Self, CliError> {
+        let clock = clock(&args.clockid)?;
+        let mut sampling = Sampling::new(&args.sampling, "record", USUAL_HZ, clock)?;
+        let options = &mut sampling.options;
+        let is_of_cpus = options.target == Target::System || options.cpus.is_some();
+        options.sample_cpu = args.sample_cpu || is_of_cpus;
         Ok(Self {
-            sampling: Sampling::new(&args.sampling, "record", USUAL_HZ, clock(&args.clockid)?)?,
+            sampling,
             duration: args.duration,
             output: output(args),
         })

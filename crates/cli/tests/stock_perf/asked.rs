@@ -85,7 +85,7 @@ fn an_option_means_to_the_kernel_what_it_means_to_perf() {
 #[test]
 fn samples_carry_what_the_options_ask_for() {
     let Some(lab) = Lab::new() else { return };
-    let common = ["IP", "TID", "TIME", "CPU", "PERIOD", "IDENTIFIER"];
+    let common = ["IP", "TID", "TIME", "PERIOD"];
     for (options, more, flags) in [
         (
             "-F 499 -e cpu-clock",
@@ -95,8 +95,19 @@ fn samples_carry_what_the_options_ask_for() {
         ("-F 499 -e cpu-clock --call-graph fp", &["CALLCHAIN"], &[]),
         ("-F 499 -e cpu-clock --call-graph none", &[], &[]),
         (
+            "-F 499 -e cpu-clock --call-graph none --sample-cpu",
+            &["CPU"],
+            &[],
+        ),
+        ("-F 499 -e cpu-clock --call-graph none -C 0", &["CPU"], &[]),
+        (
+            "-F 499 -e cpu-clock,page-faults --call-graph none",
+            &["IDENTIFIER"],
+            &[],
+        ),
+        (
             "-c 1 -e sched:sched_switch",
-            &["CALLCHAIN", "RAW"],
+            &["CALLCHAIN", "CPU", "RAW"],
             &["exclude_callchain_user"],
         ),
     ] {
