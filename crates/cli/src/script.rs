@@ -89,14 +89,14 @@ pub fn run(args: &ScriptArgs) -> Outcome {
     let (comms, pids, tids) = (&args.input.comms, &args.input.pid, &args.input.tid);
     let mut visit =
         |item: Item<'_>, batch: &mut Vec<Printed>| {
-            stage.take_as(item.events, &item.decoded, item.chain_end, Keep::Nothing);
+            stage.take_as(item.events, item.decoded, item.chain_end, Keep::Nothing);
             let Record::Sample(sample) = &item.decoded.record else {
                 let cpu = item.decoded.id.cpu.map(Cpu);
                 let is_on = |cpus: &Vec<Cpu>| cpu.is_some_and(|cpu| cpus.contains(&cpu));
                 if others.wants(&item.raw) && cpus.as_ref().is_none_or(is_on) {
                     batch.push(Printed::Other {
                         event: item.decoded.event as u16,
-                        head: others.head(&item.raw, &item.decoded, &stage, &mut clock),
+                        head: others.head(&item.raw, item.decoded, &stage, &mut clock),
                         text: script_events::text(&item.raw, &item.decoded.record, |addr| {
                             namer.borrow_mut().kernel_function(&stage, addr)
                         }),

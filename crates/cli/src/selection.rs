@@ -110,10 +110,10 @@ impl Selection {
             Record::Sample(sample) if self.wanted.interval.is_some() || self.wanted.text => {
                 let detail = self.detail(item, sample);
                 let keep = Keep::Detailed(detail);
-                stage.take_as(item.events, &item.decoded, item.chain_end, keep);
+                stage.take_as(item.events, item.decoded, item.chain_end, keep);
             }
             Record::Sample(_) if self.wanted.only_frames => {
-                stage.take_as(item.events, &item.decoded, item.chain_end, Keep::Frames);
+                stage.take_as(item.events, item.decoded, item.chain_end, Keep::Frames);
             }
             Record::Read { pid, tid, values } if self.wanted.counters => {
                 let counters = self.counters.entry((*pid, *tid)).or_default();
@@ -127,7 +127,7 @@ impl Selection {
                 }
             }
             _ => {
-                stage.take(item.events, &item.decoded, item.chain_end);
+                stage.take(item.events, item.decoded, item.chain_end);
             }
         }
         if let Record::Sample(sample) = &item.decoded.record

@@ -29,7 +29,7 @@ pub struct Item<'a> {
     /// Its bytes.
     pub raw: RawRecord<'a>,
     /// What they say.
-    pub decoded: Decoded<'a>,
+    pub decoded: &'a Decoded<'a>,
     /// For a sample: how many precede it in the file. Elsewhere 0.
     pub sample: u64,
     /// For a sample: why its callchain ended, where the recorder stored that.
@@ -344,18 +344,18 @@ impl Context<'_> {
             }
         };
         let is_sample = raw.kind == record::SAMPLE;
-        let mut item = Item {
+        let item = Item {
             events: self.events,
             raw,
-            decoded,
+            decoded: &decoded,
             sample,
             chain_end: self.ends.filter(|_| is_sample).map(|ends| ends.get(sample)),
         };
         match &decoded.record {
             Record::Sample(sample) if sample.read.is_some() => {
                 for &(event, period) in counters.advance(self.events, sample) {
-                    item.decoded = decoded.as_member(event, period);
-                    visit(item)?;
+                    let decoded = &decoded.as_member(event, period);
+                    visit(Item { decoded, ..item })?;
                 }
                 Ok(())
             }

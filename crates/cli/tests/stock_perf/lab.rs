@@ -26,6 +26,7 @@ impl Lab {
         }
         let place = Place::new();
         std::fs::copy(program(), place.file("work")).unwrap();
+        set_build_id(&place.file("work"));
         let lab = Self { place };
         if lab.record("probe.data", "-F 99") {
             return Some(lab);
@@ -91,4 +92,21 @@ fn program() -> &'static Path {
         folder
     });
     Box::leak(folder.path().join("work").into_boxed_path())
+}
+
+/// Gives a copy of a program a build-id of its own. Of two paths with one build-id perf knows the first,
+/// and recordings of the whole system see the workloads of other tests.
+fn set_build_id(path: &Path) {
+    const NOTE: &[u8] = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0";
+    let mut program = std::fs::read(path).unwrap();
+    let at = program.windows(NOTE.len()).position(|bytes| bytes == NOTE);
+    let at = at.expect("gcc notes a build-id") + NOTE.len();
+    let own = path.as_os_str().as_encoded_bytes();
+    for (to, from) in program[at..at + 20]
+        .iter_mut()
+        .zip(own.iter().rev().cycle())
+    {
+        *to ^= from;
+    }
+    std::fs::write(path, program).unwrap();
 }
