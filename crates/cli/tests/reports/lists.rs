@@ -122,3 +122,31 @@ fn buildid_list_reads_files_and_the_kernel() {
         .failed(1, &["no build-id", "hint"]);
     place.prof("buildid-list -i absent").failed(1, &["absent"]);
 }
+
+#[test]
+fn build_ids_of_every_length_name_the_file_that_ran_from_perfs_copy() {
+    if !has(&["perf", "gcc"]) {
+        return;
+    }
+    let place = Place::new();
+    for kind in ["md5", "sha1", "uuid"] {
+        let flag = format!("-Wl,--build-id={kind}");
+        place.build("split.c", "split", &["-O2", &flag]);
+        let own = place.prof("buildid-list -i split").ok().out;
+        assert_eq!(
+            own.trim().len(),
+            if kind == "sha1" { 40 } else { 32 },
+            "{kind}"
+        );
+        // perf copies what it has recorded; the program itself goes.
+        place
+            .perf("record -q -F 999 -e cpu-clock:u -o f -- ./split 30")
+            .ok();
+        place.run("rm", &["split"]).ok();
+        let listed = place.prof("buildid-list -i f").ok().out;
+        assert_eq!(listed, place.perf("buildid-list -i f").ok().out, "{kind}");
+        assert!(listed.contains(own.trim()), "{kind}: {listed}");
+        let rows = place.prof("report -i f --stdio -q -s sym").ok().out;
+        assert!(rows.contains("hot_leaf"), "{kind}: {rows}");
+    }
+}
