@@ -19,6 +19,9 @@ pub(crate) enum Action {
     /// Go called from here on the thread's own stack; the frames above are on the goroutine's, to which
     /// only the frame pointer leads.
     StackSwitch,
+    /// Go called the vDSO from here, on the thread's own stack: the frame, to which the frame pointer
+    /// leads, may be there too, or on the goroutine's.
+    VdsoCall,
     /// The return address is at a known distance from the stack pointer.
     AtSp(AtSp),
     /// No table knows: along the frame pointers, with checks.

@@ -61,6 +61,17 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         }
     }
 
+    /// A function of Go's runtime that asks the vDSO for the time. It has set its stack pointer aside;
+    /// the frame pointer leads to its frame if that is on the same stack.
+    pub(crate) fn leave_vdso_call(&mut self, frame: &mut Frame) -> Result<(), Stop> {
+        let sp = frame.regs.sp().ok_or(ChainEnd::BadFrame)?;
+        let fp = frame.regs.fp().ok_or(ChainEnd::NoRule)?;
+        match self.memory.copy.read_u64(VirtAddr(fp.wrapping_add(8))) {
+            Some(_) => self.follow_frame_pointer(frame, sp),
+            None => Err(Stop::Unreadable(0)),
+        }
+    }
+
     pub(crate) fn follow_frame_pointer(&mut self, frame: &mut Frame, sp: u64) -> Result<(), Stop> {
         let fp = frame.regs.fp().ok_or(ChainEnd::NoRule)?;
         let end_of_chain = end_of_frame_pointers(frame.found);

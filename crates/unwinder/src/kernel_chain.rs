@@ -31,7 +31,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
                     let rule = self.unwinder.rules.rule(id);
                     rule.is_frame_pointer_chain() || is_go && rule.is_go_frame()
                 }
-                Action::FramePointer | Action::StackSwitch => true,
+                Action::FramePointer | Action::StackSwitch | Action::VdsoCall => true,
                 _ => false,
             };
             if !has_frame_pointer {

@@ -7,7 +7,9 @@ use crate::flow::Inferred;
 use crate::module::Module;
 use crate::rule::RuleStore;
 use crate::unwinder::{Unwinder, Walk};
-use crate::x86_64::{call_before, frame_at_sp, frame_before_return};
+use crate::x86_64::{
+    AROUND_VDSO_CALL, call_before, frame_at_sp, frame_before_return, is_around_vdso_call,
+};
 use crate::{Arch, StackMemory};
 
 /// Of so many places in generated code is kept what was read there.
@@ -130,6 +132,17 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         let is_after_call = arch.is_after_call(before);
         let special = arch.special_action(place.is_return, module.image.is_go, before, from);
         let is_pretended = module.image.is_go && arch.is_pretended_return(before, from);
+        let special = special.or_else(|| {
+            let is_possible = module.image.is_go && !place.is_return && arch == Arch::X86_64;
+            let around = || {
+                let (before, from) =
+                    module
+                        .image
+                        .around(place.offset, AROUND_VDSO_CALL, AROUND_VDSO_CALL);
+                is_around_vdso_call(before, from)
+            };
+            (is_possible && around()).then_some(Action::VdsoCall)
+        });
         if let Some(action) = special {
             return Some(Known {
                 action,

@@ -284,7 +284,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
     #[cold]
     fn read_on(&mut self, stuck: &Stuck) -> bool {
         let Stuck { frame, addr, .. } = *stuck;
-        if stuck.action == Action::StackSwitch {
+        if matches!(stuck.action, Action::StackSwitch | Action::VdsoCall) {
             return false; // it is on another stack
         }
         let Some(sp) = frame.regs.sp() else {
@@ -343,6 +343,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
             Action::StackStart => Err(ChainEnd::Root.into()),
             Action::NoRule => Err(ChainEnd::NoRule.into()),
             Action::StackSwitch => Err(Stop::Unreadable(0)),
+            Action::VdsoCall => self.leave_vdso_call(frame),
             Action::AtSp(at) => self
                 .leave_at_sp(frame, at)
                 .or_else(|_| self.leave_by_frame_pointer(frame)),
@@ -393,7 +394,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
             .checked_sub(self.memory.end().0)
             .is_some_and(|distance| distance < FURTHEST);
         match stuck.action {
-            Action::StackSwitch => ChainEnd::TruncatedCopy,
+            Action::StackSwitch | Action::VdsoCall => ChainEnd::TruncatedCopy,
             _ if self.is_elsewhere || beyond && self.memory.is_cut() => ChainEnd::TruncatedCopy,
             Action::FramePointer | Action::AtSp(_) | Action::Inferred(_) => ChainEnd::NoRule, // it held something else
             _ => ChainEnd::BadFrame,

@@ -65,6 +65,8 @@ pub(crate) fn special_action(
         Some(Action::StackStart)
     } else if is_go && is_after_stack_switch(before, from) {
         Some(Action::StackSwitch)
+    } else if is_go && is_after_vdso_call(before, from) {
+        Some(Action::VdsoCall)
     } else {
         None
     }
@@ -117,10 +119,66 @@ fn is_after_stack_switch(before: &[u8], from: &[u8]) -> bool {
     match before {
         // systemstack: mov %rdi, %rdx; mov (%rdi), %rdi; call *%rdi
         [.., 0x48, 0x89, 0xfa, 0x48, 0x8b, 0x3f, 0xff, 0xd7] => true,
-        // morestack: mov 0x38(%rbx), %rsp; call newstack
+        // morestack: mov 0x38(%rbx), %rsp; mov $0, %ebp in current versions; call newstack
+        [
+            ..,
+            0x48,
+            0x8b,
+            0x63,
+            0x38,
+            0xbd,
+            0,
+            0,
+            0,
+            0,
+            0xe8,
+            _,
+            _,
+            _,
+            _,
+        ] => true,
         [.., 0x48, 0x8b, 0x63, 0x38, 0xe8, _, _, _, _] => true,
         _ => false,
     }
+}
+
+/// Whether the call before a return address is one with which Go asks the vDSO for the time, on the
+/// thread's own stack, with alignment: the stack pointer to go back to is in `r12`.
+fn is_after_vdso_call(before: &[u8], from: &[u8]) -> bool {
+    // nanotime1: mov (%rsp), %rax; mov 8(%rsp), %rdx; mov %r12, %rsp
+    const FOR_ONE: [u8; 12] = [
+        0x48, 0x8b, 0x04, 0x24, 0x48, 0x8b, 0x54, 0x24, 0x08, 0x4c, 0x89, 0xe4,
+    ];
+    // time.now, between its two calls: mov $1, %edi; lea (%rsp), %rsi; mov vdsoClockgettimeSym, %rax
+    const FOR_FIRST: [u8; 12] = [
+        0xbf, 0x01, 0, 0, 0, 0x48, 0x8d, 0x34, 0x24, 0x48, 0x8b, 0x05,
+    ];
+    // and behind them: mov 16(%rsp), %rax; mov 24(%rsp), %rdi; mov (%rsp), %rcx; imul
+    const FOR_SECOND: [u8; 16] = [
+        0x48, 0x8b, 0x44, 0x24, 0x10, 0x48, 0x8b, 0x7c, 0x24, 0x18, 0x48, 0x8b, 0x0c, 0x24, 0x48,
+        0x69,
+    ];
+    let codes: [&[u8]; 3] = [&FOR_ONE, &FOR_FIRST, &FOR_SECOND];
+    before.ends_with(&[0xff, 0xd0]) && codes.iter().any(|code| from.starts_with(code))
+}
+
+/// How far around an instruction what [`is_around_vdso_call`] looks for may be.
+pub(crate) const AROUND_VDSO_CALL: usize = 128;
+
+/// Whether an instruction of Go's runtime is one of those around its calls of the vDSO: behind
+/// `mov 0x38(%rdx), %rsp`, which enters the thread's own stack, and not behind `mov %r12, %rsp`, which
+/// leaves it.
+pub(crate) fn is_around_vdso_call(before: &[u8], from: &[u8]) -> bool {
+    const ENTERS: [u8; 4] = [0x48, 0x8b, 0x62, 0x38];
+    const LEAVES: [u8; 3] = [0x4c, 0x89, 0xe4];
+    let last = |code: &[u8]| before.windows(code.len()).rposition(|at| at == code);
+    let next = |code: &[u8]| from.windows(code.len()).position(|at| at == code);
+    let is_between = |first: Option<usize>, second: Option<usize>| {
+        first.is_some_and(|first| second.is_none_or(|second| first < second))
+    };
+    last(&ENTERS).is_some()
+        && last(&LEAVES) < last(&ENTERS)
+        && is_between(next(&LEAVES), next(&ENTERS))
 }
 
 /// Whether the call before a return address is the one with which Go's `runtime.mcall` leaves a
@@ -342,9 +400,39 @@ mod tests {
     }
 
     #[test]
+    fn gos_calls_of_the_vdso_are_known_by_both_sides_of_the_call() {
+        let call = [0xff, 0xd0];
+        let from = [
+            0x48, 0x8b, 0x04, 0x24, 0x48, 0x8b, 0x54, 0x24, 0x08, 0x4c, 0x89, 0xe4,
+        ];
+        let action = |is_go| special_action(true, is_go, &call, &from);
+        assert_eq!(
+            (action(true), action(false)),
+            (Some(Action::VdsoCall), None)
+        );
+        assert!(!is_after_vdso_call(&[0xff, 0xd1], &from));
+        assert!(!is_after_vdso_call(&call, &from[..11]));
+    }
+
+    #[test]
+    fn what_is_around_gos_calls_of_the_vdso_is_known() {
+        // jne; mov 0x38(%rdx), %rsp; sub $16, %rsp; call *%rax; mov %r12, %rsp; ret
+        let code = [
+            0x75, 0x07, 0x48, 0x8b, 0x62, 0x38, 0x48, 0x83, 0xec, 0x10, 0xff, 0xd0, 0x4c, 0x89,
+            0xe4, 0xc3,
+        ];
+        let around = |at: &usize| is_around_vdso_call(&code[..*at], &code[*at..]);
+        let known: Vec<usize> = (0..=code.len()).filter(around).collect();
+        assert_eq!(known, (6..=12).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn gos_switches_of_stacks_are_known_by_the_call_before() {
         let systemstack = [0x48, 0x89, 0xfa, 0x48, 0x8b, 0x3f, 0xff, 0xd7];
         let morestack = [0x48, 0x8b, 0x63, 0x38, 0xe8, 0x95, 0x45, 0, 0];
+        let current_morestack = [
+            0x48, 0x8b, 0x63, 0x38, 0xbd, 0, 0, 0, 0, 0xe8, 0xe5, 0x3b, 0, 0,
+        ];
         let mcall = [0x50, 0x4c, 0x8b, 0x22, 0x41, 0xff, 0xd4];
         let asmcgocall = [
             0x48, 0x8b, 0x7c, 0x24, 0x08, 0x48, 0x8b, 0x77, 0x08, 0x48, 0x2b, 0x34, 0x24,
@@ -352,6 +440,7 @@ mod tests {
         let is_after_stack_switch = |before: &[u8]| is_after_stack_switch(before, &[]);
         assert!(super::is_after_stack_switch(&[], &asmcgocall));
         assert!(is_after_stack_switch(&systemstack) && is_after_stack_switch(&morestack));
+        assert!(is_after_stack_switch(&current_morestack));
         assert!(!is_after_stack_switch(&mcall) && !is_after_stack_switch(&morestack[4..]));
         assert!(is_after_goroutine_left(&mcall) && !is_after_goroutine_left(&systemstack));
         let goexit = [0x90, 0xe8, 1, 2, 3, 4, 0x90];
