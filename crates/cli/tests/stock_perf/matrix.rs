@@ -143,7 +143,11 @@ fn what_stock_perf_records_is_reported_as_perf_reports_it() {
             explained: &explained,
         };
         subject.compare_rows();
-        let spoilt = [Rule::MarkerOnStack, Rule::NamelessThread];
+        let spoilt = [
+            Rule::MarkerOnStack,
+            Rule::NamelessThread,
+            Rule::KernelToldLast,
+        ];
         let is_spoilt = spoilt.iter().any(|rule| explained.rules.contains(rule));
         if *children == Same && !is_spoilt {
             subject.compare_children();

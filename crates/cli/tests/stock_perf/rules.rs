@@ -21,6 +21,9 @@ pub(crate) enum Rule {
     /// A word of the user's stack that looks like a context marker makes perf drop the whole
     /// callchain.
     MarkerOnStack,
+    /// perf names kernel addresses only behind the record that tells where the kernel lies, which
+    /// `--tail-synthesize` writes last.
+    KernelToldLast,
     /// A thread that no record named has its process's name; for perf it is `:TID`.
     NamelessThread,
     /// perf learns too late that the tracepoints of a pipe have callchains, and leaves out offsets

@@ -187,6 +187,12 @@ fn chains(
             theirs_left.next();
             continue;
         }
+        let is_nameless = other.name == "[unknown]" && frame.address == other.address;
+        if file.starts_with("tail") && is_nameless && frame.module == "[kernel.kallsyms]" {
+            explained.add(Rule::KernelToldLast, [frame.name, other.name]);
+            theirs_left.next();
+            continue;
+        }
         let rule = frame.explain(other, index > 0, aliases);
         if rule.is_none() && is_dwarf {
             explained.rules.insert(Rule::LongerStack);
