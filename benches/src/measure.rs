@@ -4,7 +4,9 @@ use std::io;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use nix::sys::prctl::set_child_subreaper;
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::wait::wait;
 
 /// The cost of one run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,12 +44,15 @@ pub(crate) fn cost_of(shell: &str) -> Result<Cost, String> {
 
 /// The other end of [`cost_of`]: prints the three numbers.
 pub(crate) fn print_cost(shell: &str) -> io::Result<bool> {
+    set_child_subreaper(true)?;
     let start = Instant::now();
     let status = Command::new("bash")
         .args(["-c", &format!("set -o pipefail; {shell}")])
         .stdout(Stdio::null())
         .status()?;
     let wall = start.elapsed().as_secs_f64();
+    // What the command left behind, as perf does its addr2line, is accounted once it was waited for.
+    while wait().is_ok() {}
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let seconds =
         |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
