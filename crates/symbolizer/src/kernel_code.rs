@@ -1,6 +1,7 @@
 //! The instructions of the kernel's functions: from its memory where it is the one that runs, or from
 //! its file, `vmlinux`.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use object::{Object, ObjectSection};
@@ -179,7 +180,7 @@ impl Recorded<'_> {
             let is_there = symbols.as_ref().is_some_and(|symbols| {
                 let found = symbols.find(start).filter(|found| found.start == start);
                 let has_name = |name: &str| name == &*symbol.raw;
-                found.is_some_and(|found| has_name(found.name))
+                found.is_some_and(|found| has_name(&found.name))
                     || symbols.address(&symbol.raw) == Some(start)
             });
             if moved_by != 0 || !is_there {
@@ -259,14 +260,14 @@ fn name_of(
 ) -> Option<String> {
     let inside = target.checked_sub(start).filter(|&it| it < function.size);
     let (name, offset) = match inside {
-        Some(offset) => (&*function.raw, offset),
+        Some(offset) => (Cow::Borrowed(&*function.raw), offset),
         None => {
             let found = symbols?.find(target)?;
             (found.name, target - found.start)
         }
     };
     Some(match offset {
-        0 => name.to_owned(),
+        0 => name.into_owned(),
         offset => format!("{name}+{offset:#x}"),
     })
 }

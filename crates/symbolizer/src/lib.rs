@@ -21,6 +21,9 @@ mod function_code; // a function's instructions
 mod go_pclntab; // Go's own table
 mod jit_dump; // jit-PID.dump
 mod kallsyms; // the kernel's symbols
+mod kallsyms_copy; // perf's copy of them
+mod kallsyms_line;
+mod kallsyms_table; // all of them
 mod kcore; // the kernel's memory
 mod kernel_code; // the instructions of its functions
 #[allow(unsafe_code)]

@@ -353,24 +353,30 @@ impl Symbolizer {
         if kernel.moved_by != 0 && dso.kind == DsoKind::KernelModule {
             return unresolved(addrs, Reason::OtherKernel); // each module is moved by its own distance
         }
-        let (symbols, names) = (&kernel.symbols, &mut self.names);
-        let resolve = |addr: &DsoAddr| {
-            let now = addr.0.wrapping_add(kernel.moved_by);
-            match symbols.find(now) {
-                Some(symbol) => {
-                    let name = names.plain(symbol.name);
-                    Resolution::Named {
-                        symbol: Symbol {
-                            raw: Arc::clone(&name),
-                            name,
-                            start: symbol.start.wrapping_sub(kernel.moved_by),
-                            size: symbol.size,
-                            source: SymbolSource::Kallsyms,
-                        },
-                        inlined: Vec::new(),
-                        location: None,
-                    }
-                }
+        let names = &mut self.names;
+        let mut find = |addr: u64| {
+            let found = kernel.symbols.find(addr.wrapping_add(kernel.moved_by))?;
+            let name = names.plain(&found.name);
+            Some(Symbol {
+                raw: Arc::clone(&name),
+                name,
+                start: found.start.wrapping_sub(kernel.moved_by),
+                size: found.size,
+                source: SymbolSource::Kallsyms,
+            })
+        };
+        let mut last: Option<Symbol> = None; // addresses that ascend come function by function
+        let resolve = |&DsoAddr(addr)| {
+            let covers = |it: &Symbol| addr.wrapping_sub(it.start) < it.size;
+            if !last.as_ref().is_some_and(covers) {
+                last = find(addr);
+            }
+            match &last {
+                Some(symbol) => Resolution::Named {
+                    symbol: symbol.clone(),
+                    inlined: Vec::new(),
+                    location: None,
+                },
                 None => Resolution::Unresolved(Reason::NoSymbol),
             }
         };
