@@ -4,7 +4,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-use prof_profile::{FrameKey, Profile, Sample};
+use prof_profile::{FrameKey, PartId, Profile, Sample};
 
 use crate::stage::Keep;
 
@@ -19,13 +19,22 @@ pub struct Aggregation {
     full: SyncSender<Batch>,
     empty: Receiver<Batch>,
     thread: JoinHandle<Profile>,
+    parts: Vec<bool>, // by PartId: whether its frames were handed over
 }
 
 /// Samples one after the other.
 #[derive(Default)]
 struct Batch {
-    samples: Vec<(Sample<'static>, usize, Keep)>, // without their frames, and how many these are
+    samples: Vec<Waiting>,
     frames: Vec<FrameKey>,
+}
+
+/// A sample whose frames are elsewhere.
+struct Waiting {
+    sample: Sample<'static>,
+    inner: Option<(PartId, usize)>, // with how many frames: 0 if they were handed over before
+    callers: usize,
+    keep: Keep,
 }
 
 impl Aggregation {
@@ -47,21 +56,40 @@ impl Aggregation {
             full,
             empty,
             thread: thread.ok()?,
+            parts: Vec::new(),
         })
     }
 
     /// Takes in a sample.
     pub fn add(&mut self, sample: &Sample<'_>, keep: Keep) {
+        let inner = sample.inner.map(|(part, frames)| {
+            let frames = if self.is_new(part) { frames } else { &[] };
+            self.batch.frames.extend_from_slice(frames);
+            (part, frames.len())
+        });
         self.batch.frames.extend_from_slice(sample.frames);
-        let count = sample.frames.len();
-        let sample = Sample {
-            frames: &[],
-            ..*sample
-        };
-        self.batch.samples.push((sample, count, keep));
+        self.batch.samples.push(Waiting {
+            inner,
+            callers: sample.frames.len(),
+            sample: Sample {
+                inner: None,
+                frames: &[],
+                ..*sample
+            },
+            keep,
+        });
         if self.batch.samples.len() == BATCH {
             self.hand_over();
         }
+    }
+
+    /// Whether the thread does not know these frames yet; it does from now on.
+    fn is_new(&mut self, PartId(part): PartId) -> bool {
+        let part = part as usize;
+        if self.parts.len() <= part {
+            self.parts.resize(part + 1, false);
+        }
+        !std::mem::replace(&mut self.parts[part], true)
     }
 
     fn hand_over(&mut self) {
@@ -82,10 +110,19 @@ impl Aggregation {
 impl Batch {
     fn add_to(&mut self, profile: &mut Profile) {
         let mut rest = &self.frames[..];
-        for (sample, count, keep) in self.samples.drain(..) {
+        let mut next = |count| {
             let (frames, others) = rest.split_at(count);
             rest = others;
-            keep.add(&Sample { frames, ..sample }, profile);
+            frames
+        };
+        for waiting in self.samples.drain(..) {
+            let inner = waiting.inner.map(|(part, count)| (part, next(count)));
+            let sample = Sample {
+                inner,
+                frames: next(waiting.callers),
+                ..waiting.sample
+            };
+            waiting.keep.add(&sample, profile);
         }
         self.frames.clear();
     }

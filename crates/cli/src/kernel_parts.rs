@@ -15,11 +15,16 @@ pub struct KernelParts {
 }
 
 impl KernelParts {
-    /// The frames of a part, innermost first, if it has been kept.
-    pub fn find(&self, entries: &[u64]) -> Option<(PartId, &[FrameKey])> {
-        let &number = self.numbers.get(entries)?;
-        let end = self.ends[number as usize];
-        Some((PartId(number), &self.frames[end - entries.len()..end]))
+    /// The part of these entries, if it has been kept.
+    pub fn find(&self, entries: &[u64]) -> Option<PartId> {
+        self.numbers.get(entries).copied().map(PartId)
+    }
+
+    /// The frames of a part, innermost first.
+    pub fn frames(&self, PartId(part): PartId) -> &[FrameKey] {
+        let part = part as usize;
+        let start = part.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.frames[start..self.ends[part]]
     }
 
     /// Keeps a part: one frame for each entry. `None` if there are too many.
@@ -58,8 +63,10 @@ mod tests {
         assert_eq!(parts.find(&[1, 2]), None);
         let first = parts.keep(&[1, 2], &frames(&[11, 12])).unwrap();
         let second = parts.keep(&[1], &frames(&[11])).unwrap();
-        assert_eq!(parts.find(&[1, 2]), Some((first, &frames(&[11, 12])[..])));
-        assert_eq!(parts.find(&[1]), Some((second, &frames(&[11])[..])));
+        assert_eq!(parts.find(&[1, 2]), Some(first));
+        assert_eq!(parts.find(&[1]), Some(second));
+        assert_eq!(parts.frames(first), frames(&[11, 12]));
+        assert_eq!(parts.frames(second), frames(&[11]));
     }
 
     #[test]
@@ -69,7 +76,8 @@ mod tests {
         parts.forget();
         assert_eq!(parts.find(&[1]), None);
         let new = parts.keep(&[1], &frames(&[21])).unwrap();
-        assert_ne!(new, old);
-        assert_eq!(parts.find(&[1]), Some((new, &frames(&[21])[..])));
+        assert_eq!(parts.find(&[1]), Some(new));
+        assert_eq!(parts.frames(old), frames(&[11]));
+        assert_eq!(parts.frames(new), frames(&[21]));
     }
 }

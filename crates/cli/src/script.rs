@@ -87,86 +87,84 @@ pub fn run(args: &ScriptArgs) -> Outcome {
     };
     let others = OtherRecords::new(args);
     let (comms, pids, tids) = (&args.input.comms, &args.input.pid, &args.input.tid);
-    let mut visit =
-        |item: Item<'_>, batch: &mut Vec<Printed>| {
-            stage.take_as(item.events, item.decoded, item.chain_end, Keep::Nothing);
-            let Record::Sample(sample) = &item.decoded.record else {
-                let cpu = item.decoded.id.cpu.map(Cpu);
-                let is_on = |cpus: &Vec<Cpu>| cpu.is_some_and(|cpu| cpus.contains(&cpu));
-                if others.wants(&item.raw) && cpus.as_ref().is_none_or(is_on) {
-                    batch.push(Printed::Other {
-                        event: item.decoded.event as u16,
-                        head: others.head(&item.raw, item.decoded, &stage, &mut clock),
-                        text: script_events::text(&item.raw, &item.decoded.record, |addr| {
-                            namer.borrow_mut().kernel_function(&stage, addr)
-                        }),
-                    });
-                }
-                return;
-            };
-            if !selection.has(sample.time) {
-                return;
-            }
-            let comm = stage.tracker.processes.comm_of(sample.pid, sample.tid);
-            let comm_passes = || {
-                let name = comm.map(|comm| stage.tracker.processes.comms.display(comm));
-                name.is_some_and(|name| comms.iter().any(|wanted| *wanted == name))
-            };
-            let passes = (comms.is_empty() || comm_passes())
-                && (pids.is_empty() || pids.contains(&sample.pid.0))
-                && (tids.is_empty() || tids.contains(&sample.tid.0))
-                && cpus
-                    .as_ref()
-                    .is_none_or(|cpus| sample.cpu.is_some_and(|cpu| cpus.contains(&cpu)));
-            if !passes {
-                return;
-            }
-            let event = &item.events.events()[item.decoded.event];
-            let mut frames = Vec::with_capacity(stage.frames().len());
-            frames.extend(stage.frames().iter().zip(stage.addresses()).filter_map(
-                |(key, addr)| {
-                    let frame = profile.frame_id(key)?;
-                    Some(ScriptFrame { addr, frame })
-                },
-            ));
-            let is_in = |frame: &ScriptFrame| match names.get(frame.frame) {
-                Resolution::Named { symbol, .. } => {
-                    let mut wanted = args.symbols.iter();
-                    wanted.any(|name| **name == *symbol.name)
-                }
-                Resolution::Unresolved(_) => false,
-            };
-            if !args.symbols.is_empty() && !frames.first().is_some_and(is_in) {
-                return;
-            }
-            let script = ScriptSample {
-                event: item.decoded.event as u16,
-                pid: sample.pid,
-                tid: sample.tid,
-                comm,
-                cpu: sample.cpu,
-                time: sample.time.map(|time| clock.shown(time)),
-                period: sample.period,
-                ip: sample.ip,
-                addr: sample.addr.map(VirtAddr),
-                data: stage.data(event, sample).and_then(|(addr, key)| {
-                    let frame = profile.frame_id(&key)?;
-                    Some(ScriptFrame { addr, frame })
-                }),
-                frames,
-                trace: (event.attr.kind == event_type::TRACEPOINT).then(|| {
-                    let raw = sample.raw.unwrap_or_default();
-                    tracepoints.print(event.attr.config, raw, &|addr| {
+    let mut visit = |item: Item<'_>, batch: &mut Vec<Printed>| {
+        stage.take_as(item.events, item.decoded, item.chain_end, Keep::Nothing);
+        let Record::Sample(sample) = &item.decoded.record else {
+            let cpu = item.decoded.id.cpu.map(Cpu);
+            let is_on = |cpus: &Vec<Cpu>| cpu.is_some_and(|cpu| cpus.contains(&cpu));
+            if others.wants(&item.raw) && cpus.as_ref().is_none_or(is_on) {
+                batch.push(Printed::Other {
+                    event: item.decoded.event as u16,
+                    head: others.head(&item.raw, item.decoded, &stage, &mut clock),
+                    text: script_events::text(&item.raw, &item.decoded.record, |addr| {
                         namer.borrow_mut().kernel_function(&stage, addr)
-                    })
-                }),
-                extras: match args.fields {
-                    Some(_) => extras(sample, &event.attr, &item.raw, &stage.machine),
-                    None => ScriptExtras::default(),
-                },
-            };
-            batch.push(Printed::Sample(script));
+                    }),
+                });
+            }
+            return;
         };
+        if !selection.has(sample.time) {
+            return;
+        }
+        let comm = stage.tracker.processes.comm_of(sample.pid, sample.tid);
+        let comm_passes = || {
+            let name = comm.map(|comm| stage.tracker.processes.comms.display(comm));
+            name.is_some_and(|name| comms.iter().any(|wanted| *wanted == name))
+        };
+        let passes = (comms.is_empty() || comm_passes())
+            && (pids.is_empty() || pids.contains(&sample.pid.0))
+            && (tids.is_empty() || tids.contains(&sample.tid.0))
+            && cpus
+                .as_ref()
+                .is_none_or(|cpus| sample.cpu.is_some_and(|cpu| cpus.contains(&cpu)));
+        if !passes {
+            return;
+        }
+        let event = &item.events.events()[item.decoded.event];
+        let named = stage.frames().filter_map(|(key, addr)| {
+            let frame = profile.frame_id(key)?;
+            Some(ScriptFrame { addr, frame })
+        });
+        let mut frames = Vec::with_capacity(named.size_hint().1.unwrap_or(0));
+        frames.extend(named);
+        let is_in = |frame: &ScriptFrame| match names.get(frame.frame) {
+            Resolution::Named { symbol, .. } => {
+                let mut wanted = args.symbols.iter();
+                wanted.any(|name| **name == *symbol.name)
+            }
+            Resolution::Unresolved(_) => false,
+        };
+        if !args.symbols.is_empty() && !frames.first().is_some_and(is_in) {
+            return;
+        }
+        let script = ScriptSample {
+            event: item.decoded.event as u16,
+            pid: sample.pid,
+            tid: sample.tid,
+            comm,
+            cpu: sample.cpu,
+            time: sample.time.map(|time| clock.shown(time)),
+            period: sample.period,
+            ip: sample.ip,
+            addr: sample.addr.map(VirtAddr),
+            data: stage.data(event, sample).and_then(|(addr, key)| {
+                let frame = profile.frame_id(&key)?;
+                Some(ScriptFrame { addr, frame })
+            }),
+            frames,
+            trace: (event.attr.kind == event_type::TRACEPOINT).then(|| {
+                let raw = sample.raw.unwrap_or_default();
+                tracepoints.print(event.attr.config, raw, &|addr| {
+                    namer.borrow_mut().kernel_function(&stage, addr)
+                })
+            }),
+            extras: match args.fields {
+                Some(_) => extras(sample, &event.attr, &item.raw, &stage.machine),
+                None => ScriptExtras::default(),
+            },
+        };
+        batch.push(Printed::Sample(script));
+    };
     let printed = thread::scope(|scope| -> Result<io::Result<()>, CliError> {
         let (to_printer, batches) = sync_channel(WAITING);
         let printer = scope.spawn(move || print(&writer, &batches));

@@ -251,9 +251,10 @@ pub struct Stage {
     /// Stacks that are not whole, where the target's memory may not be read.
     pub refused_stacks: u64,
     max_stack: usize,
-    chain: Vec<u64>, // of the last sample, markers included
-    frames: Vec<FrameKey>,
-    addresses: Vec<u64>, // of `frames`
+    chain: Vec<u64>,       // of the last sample, markers included
+    inner: Option<PartId>, // its kernel's part, where that is kept
+    frames: Vec<FrameKey>, // behind that part
+    addresses: Vec<u64>,   // of `frames`
     kernel_parts: KernelParts,
     user: Vec<VirtAddr>,
     kernel_walk: Vec<u64>,
@@ -296,6 +297,7 @@ impl Stage {
             refused_stacks: 0,
             max_stack,
             chain: Vec::new(),
+            inner: None,
             addresses: Vec::new(),
             frames: Vec::new(),
             kernel_parts: KernelParts::default(),
@@ -337,7 +339,7 @@ impl Stage {
                 let event = &events.events()[decoded.event];
                 let found = self.build_chain(event, sample);
                 let end = end.unwrap_or(found);
-                let inner = self.place(event, sample);
+                self.place(event, sample);
                 let mut placed = prof_profile::Sample {
                     event: decoded.event as u16,
                     pid: sample.pid,
@@ -346,8 +348,10 @@ impl Stage {
                     cpu: sample.cpu,
                     time: sample.time,
                     period: sample.period,
+                    inner: self
+                        .inner
+                        .map(|part| (part, self.kernel_parts.frames(part))),
                     frames: &self.frames,
-                    inner,
                     end,
                 };
                 match (&mut self.counters, &mut self.aggregation) {
@@ -361,7 +365,7 @@ impl Stage {
                     (_, Some(aggregation)) => aggregation.add(&placed, keep),
                     (_, None) => keep.add(&placed, &mut self.profile),
                 }
-                self.open_hit_files(sample.pid, inner.map_or(0, |(_, len)| len));
+                self.open_hit_files(sample.pid);
                 return Some(end);
             }
             Record::Lost { lost, .. } => self.profile.losses.lost_records += lost,
@@ -447,14 +451,13 @@ impl Stage {
         }
     }
 
-    /// The frames of the last sample, innermost first.
-    pub fn frames(&self) -> &[FrameKey] {
-        &self.frames
-    }
-
-    /// The recorded addresses of [`Self::frames`].
-    pub fn addresses(&self) -> impl Iterator<Item = VirtAddr> {
-        self.addresses.iter().copied().map(VirtAddr)
+    /// The frames of the last sample, innermost first, each with its recorded address.
+    pub fn frames(&self) -> impl Iterator<Item = (&FrameKey, VirtAddr)> {
+        let kernel = self.inner.map(|part| self.kernel_parts.frames(part));
+        let kernel = kernel.into_iter().flatten().zip(kernel_part(&self.chain));
+        let others = self.frames.iter().zip(&self.addresses);
+        let frames = kernel.chain(others);
+        frames.map(|(frame, &addr)| (frame, VirtAddr(addr)))
     }
 
     /// The place of the data that a page fault was about; `None` of other events, where perf does not
@@ -579,20 +582,14 @@ impl Stage {
         end
     }
 
-    /// Makes `self.frames` of `self.chain`: each address in its DSO. Returns what its first frames are
-    /// known as.
-    fn place(&mut self, event: &Event, sample: &Sample<'_>) -> Option<(PartId, usize)> {
+    /// Makes `self.inner` and `self.frames` of `self.chain`: each address in its DSO.
+    fn place(&mut self, event: &Event, sample: &Sample<'_>) {
         self.frames.clear();
         self.addresses.clear();
         let kernel = kernel_part(&self.chain);
-        let known = self.kernel_parts.find(kernel);
-        let mut inner = known.map(|(part, frames)| {
-            self.frames.extend_from_slice(frames);
-            self.addresses.extend_from_slice(kernel);
-            (part, frames.len())
-        });
-        let rest = match inner {
-            Some((_, len)) => &self.chain[1 + len..],
+        self.inner = self.kernel_parts.find(kernel);
+        let rest = match self.inner {
+            Some(_) => &self.chain[1 + kernel.len()..],
             None => &self.chain[..],
         };
         let unwound = event.attr.sample_type & sample::STACK_USER != 0;
@@ -651,31 +648,29 @@ impl Stage {
             self.frames.push(frame(mode, addr, lookup));
             self.addresses.push(addr);
         }
-        if self.frames.is_empty() {
+        if self.inner.is_none() && self.frames.is_empty() {
             self.frames
                 .push(frame(sample.mode, sample.ip.0, sample.ip.0));
             self.addresses.push(sample.ip.0);
         }
-        if inner.is_none() && !kernel.is_empty() {
-            let frames = &self.frames[..kernel.len()];
-            let kept = self.kernel_parts.keep(kernel, frames);
-            inner = kept.map(|part| (part, kernel.len()));
+        if self.inner.is_none() && !kernel.is_empty() {
+            self.inner = self.kernel_parts.keep(kernel, &self.frames[..kernel.len()]);
+            if self.inner.is_some() {
+                self.frames.drain(..kernel.len());
+                self.addresses.drain(..kernel.len());
+            }
         }
-        inner
     }
 
     /// Opens the files that the last sample hit and that the unwinder did not need: the target may
-    /// be gone when their names are wanted. So many frames are known to be the kernel's.
-    fn open_hit_files(&mut self, pid: Pid, in_kernel: usize) {
+    /// be gone when their names are wanted.
+    fn open_hit_files(&mut self, pid: Pid) {
         if !self.files.live {
             return;
         }
         let processes = &self.tracker.processes;
         let space = processes.space(pid).unwrap_or(&self.nowhere);
-        for dso in self.frames[in_kernel..]
-            .iter()
-            .filter_map(|frame| frame.dso)
-        {
+        for dso in self.frames.iter().filter_map(|frame| frame.dso) {
             let kind = processes.dsos.get(dso).kind;
             if let DsoKind::Jit(owner) = kind {
                 self.generated.hit(owner);

@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::abi::{record, sample};
+use crate::abi::{flag, record, sample};
 use crate::attr::EventAttr;
 use crate::bytes::Short;
 use crate::record::{RawRecord, Record, SampleId, decode};
@@ -35,6 +35,37 @@ pub struct EventSet {
     events: Vec<Event>,
     groups: Vec<EventGroup>,
     by_id: FxHashMap<u64, usize>,
+    common_time: Option<TimeField>, // where the records of all events have their time
+}
+
+/// Where records have their time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct TimeField {
+    in_sample: usize,         // from the start of its body
+    in_others: Option<usize>, // from the end, where other records than samples have it
+}
+
+impl TimeField {
+    fn of(attr: &EventAttr) -> Option<Self> {
+        let has = |bit: u64| attr.sample_type & bit != 0;
+        let size = |fields: u64| (attr.sample_type & fields).count_ones() as usize * 8;
+        let from_end = || SampleId::size(attr.sample_type) - size(sample::TID);
+        has(sample::TIME).then(|| Self {
+            in_sample: size(sample::IDENTIFIER | sample::IP | sample::TID),
+            in_others: attr.has(flag::SAMPLE_ID_ALL).then(from_end),
+        })
+    }
+
+    /// `None` where a record has no such field.
+    fn read(self, raw: RawRecord<'_>) -> Option<u64> {
+        let body = raw.body();
+        let field = match raw.kind {
+            record::SAMPLE => body.get(self.in_sample..),
+            ..record::HEADER_ATTR => body.get(body.len().checked_sub(self.in_others?)?..),
+            _ => None,
+        };
+        Some(u64::from_le_bytes(*field?.first_chunk()?))
+    }
 }
 
 /// A record that could not be decoded.
@@ -66,6 +97,8 @@ impl EventSet {
     /// Adds an event; its index is its position.
     pub fn push(&mut self, event: Event) {
         let index = self.events.len();
+        let time = TimeField::of(&event.attr);
+        self.common_time = time.filter(|_| index == 0 || time == self.common_time);
         self.by_id.extend(event.ids.iter().map(|&id| (id, index)));
         self.events.push(event);
     }
@@ -105,7 +138,7 @@ impl EventSet {
         }
         let body = raw.body();
         if raw.kind != record::SAMPLE {
-            if !attr.has(crate::abi::flag::SAMPLE_ID_ALL) {
+            if !attr.has(flag::SAMPLE_ID_ALL) {
                 return Ok(None);
             }
             return SampleId::split(body, attr.sample_type).map(|(_, id)| id.id);
@@ -152,29 +185,17 @@ impl EventSet {
     /// The time of a record, without decoding the rest; `None` where it has none, or 0.
     #[inline]
     pub fn time_of(&self, raw: RawRecord<'_>) -> Option<u64> {
-        let attr = &self.events[self.event_of(raw).ok()?].attr;
-        if raw.kind >= record::HEADER_ATTR || attr.sample_type & sample::TIME == 0 {
-            return None;
-        }
-        let time = if raw.kind == record::SAMPLE {
-            let before = sample::IDENTIFIER | sample::IP | sample::TID;
-            let at = (attr.sample_type & before).count_ones() as usize * 8;
-            crate::bytes::Reader::new(raw.body().get(at..)?)
-                .u64()
-                .ok()?
-        } else if attr.has(crate::abi::flag::SAMPLE_ID_ALL) {
-            SampleId::split(raw.body(), attr.sample_type).ok()?.1.time?
-        } else {
-            return None;
+        let field = match self.common_time {
+            Some(field) => field,
+            None => TimeField::of(&self.events[self.event_of(raw).ok()?].attr)?,
         };
-        (time != 0).then_some(time)
+        field.read(raw).filter(|&time| time != 0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi::flag;
     use crate::encode::RecordBuilder;
 
     fn event(sample_type: u64, id: u64) -> Event {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::source::SharedBytes;
 
@@ -23,18 +24,19 @@ pub(crate) struct Chunks {
 }
 
 struct Chunk {
-    bytes: Bytes,
+    bytes: ChunkBytes,
     holders: u32,
 }
 
 /// What was read, or a part of what is mapped.
-enum Bytes {
-    Read(Vec<u8>),
+#[derive(Clone)]
+pub(crate) enum ChunkBytes {
+    Read(Arc<Vec<u8>>),
     Mapped(SharedBytes, Range<usize>),
 }
 
-impl Bytes {
-    fn get(&self) -> &[u8] {
+impl ChunkBytes {
+    pub(crate) fn get(&self) -> &[u8] {
         match self {
             Self::Read(bytes) => bytes,
             Self::Mapped(bytes, range) => &(**bytes).as_ref()[range.clone()],
@@ -53,27 +55,22 @@ impl Chunks {
 
     /// Adds a chunk, held once; returns its number.
     pub(crate) fn add(&mut self, bytes: Vec<u8>) -> u64 {
-        self.push(Bytes::Read(bytes))
+        self.push(ChunkBytes::Read(Arc::new(bytes)))
     }
 
     /// Adds a part of what is mapped, as [`Self::add`] does.
     pub(crate) fn add_mapped(&mut self, bytes: SharedBytes, range: Range<usize>) -> u64 {
-        self.push(Bytes::Mapped(bytes, range))
+        self.push(ChunkBytes::Mapped(bytes, range))
     }
 
-    fn push(&mut self, bytes: Bytes) -> u64 {
+    fn push(&mut self, bytes: ChunkBytes) -> u64 {
         self.chunks.push_back(Chunk { bytes, holders: 1 });
         self.first + self.chunks.len() as u64 - 1
     }
 
-    /// The bytes of a chunk that is held.
-    pub(crate) fn bytes(&self, chunk: u64) -> &[u8] {
-        self.chunks[(chunk - self.first) as usize].bytes.get()
-    }
-
-    /// The bytes from a place to the end of its chunk.
-    pub(crate) fn from(&self, place: Place) -> &[u8] {
-        &self.bytes(place.chunk)[place.at as usize..]
+    /// The bytes of a chunk that is held. They can be looked at while chunks come and go.
+    pub(crate) fn bytes(&self, chunk: u64) -> ChunkBytes {
+        self.chunks[(chunk - self.first) as usize].bytes.clone()
     }
 
     /// Keeps a chunk until one more [`Self::release`].
@@ -81,14 +78,15 @@ impl Chunks {
         self.chunks[(chunk - self.first) as usize].holders += 1;
     }
 
-    /// Ends one hold.
-    pub(crate) fn release(&mut self, chunk: u64) {
+    /// Ends so many holds.
+    pub(crate) fn release(&mut self, chunk: u64, holds: u32) {
         let chunk = &mut self.chunks[(chunk - self.first) as usize];
-        chunk.holders -= 1;
+        chunk.holders -= holds;
         if chunk.holders == 0 {
-            let bytes = std::mem::replace(&mut chunk.bytes, Bytes::Read(Vec::new()));
-            if let Bytes::Read(mut bytes) = bytes
+            let bytes = std::mem::replace(&mut chunk.bytes, ChunkBytes::Read(Arc::default()));
+            if let ChunkBytes::Read(bytes) = bytes
                 && self.spare.len() < SPARE
+                && let Ok(mut bytes) = Arc::try_unwrap(bytes)
             {
                 bytes.clear();
                 self.spare.push(bytes);
@@ -111,17 +109,14 @@ mod tests {
         let first = chunks.add(b"first".to_vec());
         let second = chunks.add(b"second".to_vec());
         chunks.hold(first);
-        chunks.release(first);
-        chunks.release(second);
-        let place = Place {
-            chunk: first,
-            at: 2,
-        };
-        assert_eq!(chunks.from(place), b"rst");
-        chunks.release(first);
+        chunks.hold(first);
+        chunks.release(first, 1);
+        chunks.release(second, 1);
+        assert_eq!(chunks.bytes(first).get(), b"first");
+        chunks.release(first, 2);
         assert!(chunks.chunks.is_empty());
         assert_eq!(chunks.spare.len(), 2);
         let third = chunks.add(b"third".to_vec());
-        assert_eq!((third, chunks.bytes(third)), (2, &b"third"[..]));
+        assert_eq!((third, chunks.bytes(third).get()), (2, &b"third"[..]));
     }
 }

@@ -51,10 +51,15 @@ pub(crate) struct Context<'r> {
 
 /// The state of one pass.
 pub(crate) struct Pass<'r, F> {
-    context: Context<'r>,
     chunks: Chunks,
     queue: RoundQueue<Waiting>,
     samples: u64,
+    delivery: Delivery<'r, F>,
+}
+
+/// What becomes of a record at its turn.
+struct Delivery<'r, F> {
+    context: Context<'r>,
     counters: GroupCounters,
     tally: Tally,
     visit: F,
@@ -87,13 +92,15 @@ where
 {
     pub(crate) fn new(context: Context<'r>, visit: F) -> Self {
         Self {
-            context,
             chunks: Chunks::default(),
             queue: RoundQueue::default(),
             samples: 0,
-            counters: GroupCounters::default(),
-            tally: Tally::default(),
-            visit,
+            delivery: Delivery {
+                context,
+                counters: GroupCounters::default(),
+                tally: Tally::default(),
+                visit,
+            },
         }
     }
 
@@ -110,10 +117,10 @@ where
             outside.feed.skip(len as u64)?;
             let chunk = self.chunks.add_mapped(bytes, range);
             let stop = self.scan(chunk, start, Some(&mut outside))?;
-            self.chunks.release(chunk);
+            self.chunks.release(chunk, 1);
             match stop {
                 Stop::Rest(0) => {
-                    self.tally.torn_at = Some(start);
+                    self.delivery.tally.torn_at = Some(start);
                     return Ok(());
                 }
                 Stop::Rest(at) => outside.feed.back((len - at) as u64),
@@ -127,16 +134,16 @@ where
             if outside.feed.fill(&mut bytes, CHUNK)? == 0 {
                 let inner = outside.inflater.map_or(0, |inflater| inflater.carry.len());
                 if !bytes.is_empty() || inner != 0 {
-                    self.tally.torn_at = Some(start);
+                    self.delivery.tally.torn_at = Some(start);
                 }
                 return Ok(());
             }
             let chunk = self.chunks.add(bytes);
             let stop = self.scan(chunk, start, Some(&mut outside))?;
             if let Stop::Rest(at) = stop {
-                carry.extend_from_slice(&self.chunks.bytes(chunk)[at..]);
+                carry.extend_from_slice(&self.chunks.bytes(chunk).get()[at..]);
             }
-            self.chunks.release(chunk);
+            self.chunks.release(chunk, 1);
             if let Stop::Torn = stop {
                 return Ok(());
             }
@@ -145,14 +152,9 @@ where
 
     /// Delivers what still waits. Returns what a reader should be told.
     pub(crate) fn finish(mut self) -> Result<Vec<String>, E> {
-        for waiting in self.queue.finish() {
-            let bytes = self.chunks.from(waiting.place);
-            let told = (&mut self.tally, &mut self.counters);
-            self.context
-                .deliver(bytes, waiting.sample, told, &mut self.visit)?;
-            self.chunks.release(waiting.place.chunk);
-        }
-        Ok(self.tally.into_warnings())
+        let waiting = self.queue.finish();
+        self.delivery.deliver_all(waiting, &mut self.chunks)?;
+        Ok(self.delivery.tally.into_warnings())
     }
 
     /// Takes in all records of a chunk that starts at `start` of the file. The records in a
@@ -164,14 +166,16 @@ where
         mut outside: Option<&mut Outside<'_>>,
     ) -> Result<Stop, E> {
         let inside = outside.is_none();
+        let held = self.chunks.bytes(chunk);
+        let bytes = held.get();
         let mut at = 0;
         loop {
             let offset = if inside { start } else { start + at as u64 };
-            let raw = match cut(&self.chunks.bytes(chunk)[at..]) {
+            let raw = match cut(&bytes[at..]) {
                 Cut::Record(raw) => raw,
                 Cut::Partial => return Ok(Stop::Rest(at)),
-                Cut::Nonsense(_) if self.context.unfinished => {
-                    self.tally.torn_at = Some(offset);
+                Cut::Nonsense(_) if self.delivery.context.unfinished => {
+                    self.delivery.tally.torn_at = Some(offset);
                     return Ok(Stop::Torn);
                 }
                 Cut::Nonsense(size) => {
@@ -179,18 +183,17 @@ where
                     return Err(Error::corrupt(SECTION, offset, what).into());
                 }
             };
-            let (kind, len) = (raw.kind, raw.bytes.len());
             let place = Place {
                 chunk,
                 at: at as u32,
             };
-            at += len;
-            match (kind, outside.as_deref_mut()) {
+            at += raw.bytes.len();
+            match (raw.kind, outside.as_deref_mut()) {
                 (record::COMPRESSED | record::COMPRESSED2, Some(outside)) => {
-                    self.inflate(place, offset, outside)?;
+                    self.inflate(raw, offset, outside)?;
                 }
                 (record::AUXTRACE | record::HEADER_TRACING_DATA, Some(outside)) => {
-                    at = self.pass_over(place, at, offset, outside)?;
+                    at += self.pass_over(raw, &bytes[at..], offset, outside)?;
                 }
                 (
                     record::COMPRESSED
@@ -199,81 +202,77 @@ where
                     | record::HEADER_TRACING_DATA,
                     None,
                 ) => {
-                    let what = format!("a record of type {kind} inside a compressed one");
+                    let what = format!("a record of type {} inside a compressed one", raw.kind);
                     return Err(Error::corrupt(SECTION, offset, what).into());
                 }
-                _ => self.record(place, offset)?,
+                _ => self.record(raw, place, offset)?,
             }
         }
     }
 
     /// Takes in the records of a compressed one.
-    fn inflate(&mut self, place: Place, offset: u64, outside: &mut Outside<'_>) -> Result<(), E> {
+    fn inflate(
+        &mut self,
+        raw: RawRecord<'_>,
+        offset: u64,
+        outside: &mut Outside<'_>,
+    ) -> Result<(), E> {
         let inflater = match &mut outside.inflater {
             Some(inflater) => inflater,
             none => none.insert(Inflater::new()?),
         };
         let mut plain = self.chunks.buffer();
-        if let Cut::Record(raw) = cut(self.chunks.from(place)) {
-            inflater.inflate(raw, offset, &mut plain)?;
-        }
+        inflater.inflate(raw, offset, &mut plain)?;
         let chunk = self.chunks.add(plain);
         if let Stop::Rest(at) = self.scan(chunk, offset, None)? {
             inflater
                 .carry
-                .extend_from_slice(&self.chunks.bytes(chunk)[at..]);
+                .extend_from_slice(&self.chunks.bytes(chunk).get()[at..]);
         }
-        self.chunks.release(chunk);
+        self.chunks.release(chunk, 1);
         Ok(())
     }
 
-    /// Handles the bytes behind a record that are not part of it, and start at `at` of the chunk.
-    /// Returns where the next record starts in the chunk.
+    /// Handles the bytes that follow a record, are not part of it, and start with `behind`. Returns how
+    /// many of these they are.
     fn pass_over(
         &mut self,
-        place: Place,
-        at: usize,
+        raw: RawRecord<'_>,
+        behind: &[u8],
         offset: u64,
         outside: &mut Outside<'_>,
     ) -> Result<usize, E> {
-        let bytes = self.chunks.bytes(place.chunk);
-        let Cut::Record(raw) = cut(&bytes[place.at as usize..]) else {
-            return Ok(at);
-        };
         let size = pipe::bytes_behind(raw)
             .map_err(|short| Error::corrupt(SECTION, offset, short.to_string()))?;
-        let here = &bytes[at..];
-        let here = &here[..usize::try_from(size).unwrap_or(here.len()).min(here.len())];
-        let next = at + here.len();
+        let len = behind.len();
+        let here = &behind[..usize::try_from(size).unwrap_or(len).min(len)];
         let left = size - here.len() as u64;
         let wanted = raw.kind == record::HEADER_TRACING_DATA && size <= TRACING_DATA_LIMIT;
         if wanted {
             let mut data = here.to_vec();
             outside.feed.take(&mut data, left)?;
-            self.context.features.tracing_data = Some(data);
+            self.delivery.context.features.tracing_data = Some(data);
         } else {
             outside.feed.skip(left)?;
         }
-        Ok(next)
+        Ok(here.len())
     }
 
     /// Takes in a record that is no container.
-    fn record(&mut self, place: Place, offset: u64) -> Result<(), E> {
-        let Cut::Record(raw) = cut(self.chunks.from(place)) else {
-            return Ok(());
-        };
+    fn record(&mut self, raw: RawRecord<'_>, place: Place, offset: u64) -> Result<(), E> {
+        let Delivery { context, tally, .. } = &mut self.delivery;
         match raw.kind {
-            record::FINISHED_ROUND => return self.finish_round(place),
+            record::FINISHED_ROUND => return self.finish_round(raw),
             record::HEADER_ATTR
             | record::HEADER_FEATURE
             | record::HEADER_BUILD_ID
             | record::HEADER_EVENT_TYPE => {
-                self.context.learn(raw, offset, &mut self.tally);
+                context.learn(raw, offset, tally);
                 return Ok(());
             }
-            record::EVENT_UPDATE => self.context.learn(raw, offset, &mut self.tally),
+            record::EVENT_UPDATE => context.learn(raw, offset, tally),
             kind if !is_known(kind) => {
-                self.tally.unknown(kind);
+                tally.unknown(kind);
                 return Ok(());
             }
             _ => {}
@@ -283,33 +282,91 @@ where
             sample = self.samples;
             self.samples += 1;
         }
-        if let Some(time) = self.context.events.time_of(raw) {
+        if let Some(time) = context.events.time_of(raw) {
             self.chunks.hold(place.chunk);
             self.queue.push(time, Waiting { place, sample });
             return Ok(());
         }
-        let told = (&mut self.tally, &mut self.counters);
-        self.context
-            .deliver(raw.bytes, sample, told, &mut self.visit)
+        self.delivery.deliver(raw, sample)
     }
 
-    /// Delivers what a round lets out, and then the record that ends it, at `place`.
-    fn finish_round(&mut self, place: Place) -> Result<(), E> {
-        for waiting in self.queue.finish_round() {
-            let bytes = self.chunks.from(waiting.place);
-            let told = (&mut self.tally, &mut self.counters);
-            self.context
-                .deliver(bytes, waiting.sample, told, &mut self.visit)?;
-            self.chunks.release(waiting.place.chunk);
-        }
-        if self.context.events.events().is_empty() {
+    /// Delivers what a round lets out, and then the record that ends it.
+    fn finish_round(&mut self, end: RawRecord<'_>) -> Result<(), E> {
+        let waiting = self.queue.finish_round();
+        self.delivery.deliver_all(waiting, &mut self.chunks)?;
+        if self.delivery.context.events.events().is_empty() {
             return Ok(());
         }
-        let (bytes, told) = (
-            self.chunks.from(place),
-            (&mut self.tally, &mut self.counters),
-        );
-        self.context.deliver(bytes, 0, told, &mut self.visit)
+        self.delivery.deliver(end, 0)
+    }
+}
+
+impl<F, E> Delivery<'_, F>
+where
+    F: FnMut(Item<'_>) -> Result<(), E>,
+{
+    /// Delivers records that have waited, and releases them.
+    fn deliver_all(
+        &mut self,
+        waiting: impl Iterator<Item = Waiting>,
+        chunks: &mut Chunks,
+    ) -> Result<(), E> {
+        let mut waiting = waiting.peekable();
+        while let Some(&Waiting { place, .. }) = waiting.peek() {
+            let chunk = chunks.bytes(place.chunk);
+            let bytes = chunk.get();
+            let mut count = 0;
+            let is_here = |waiting: &Waiting| waiting.place.chunk == place.chunk;
+            while let Some(Waiting { place, sample }) = waiting.next_if(is_here) {
+                if let Cut::Record(raw) = cut(&bytes[place.at as usize..]) {
+                    self.deliver(raw, sample)?;
+                }
+                count += 1;
+            }
+            drop(chunk); // so that its buffer can be used again
+            chunks.release(place.chunk, count);
+        }
+        Ok(())
+    }
+
+    /// Hands a record over.
+    fn deliver(&mut self, raw: RawRecord<'_>, sample: u64) -> Result<(), E> {
+        let Self {
+            context,
+            counters,
+            tally,
+            visit,
+        } = self;
+        let decoded = match context.events.decode(raw) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                tally.undecodable(raw, &error.to_string());
+                return Ok(());
+            }
+        };
+        let is_sample = raw.kind == record::SAMPLE;
+        let ends = context.ends.filter(|_| is_sample);
+        let item = Item {
+            events: context.events,
+            raw,
+            decoded: &decoded,
+            sample,
+            chain_end: ends.map(|ends| ends.get(sample)),
+        };
+        match &decoded.record {
+            Record::Sample(sample) if sample.read.is_some() => {
+                for &(event, period) in counters.advance(context.events, sample) {
+                    let decoded = &decoded.as_member(event, period);
+                    visit(Item { decoded, ..item })?;
+                }
+                Ok(())
+            }
+            Record::Fork(task) => {
+                counters.forget(task.tid);
+                visit(item)
+            }
+            _ => visit(item),
+        }
     }
 }
 
@@ -322,48 +379,6 @@ impl Context<'_> {
         }
         if let Err(error) = pipe::apply(raw, self.events, self.features) {
             tally.undecodable(raw, &error.to_string());
-        }
-    }
-
-    /// Hands the record at the start of `bytes` to `visit`.
-    fn deliver<E>(
-        &self,
-        bytes: &[u8],
-        sample: u64,
-        (tally, counters): (&mut Tally, &mut GroupCounters),
-        visit: &mut impl FnMut(Item<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let Cut::Record(raw) = cut(bytes) else {
-            return Ok(());
-        };
-        let decoded = match self.events.decode(raw) {
-            Ok(decoded) => decoded,
-            Err(error) => {
-                tally.undecodable(raw, &error.to_string());
-                return Ok(());
-            }
-        };
-        let is_sample = raw.kind == record::SAMPLE;
-        let item = Item {
-            events: self.events,
-            raw,
-            decoded: &decoded,
-            sample,
-            chain_end: self.ends.filter(|_| is_sample).map(|ends| ends.get(sample)),
-        };
-        match &decoded.record {
-            Record::Sample(sample) if sample.read.is_some() => {
-                for &(event, period) in counters.advance(self.events, sample) {
-                    let decoded = &decoded.as_member(event, period);
-                    visit(Item { decoded, ..item })?;
-                }
-                Ok(())
-            }
-            Record::Fork(task) => {
-                counters.forget(task.tid);
-                visit(item)
-            }
-            _ => visit(item),
         }
     }
 }

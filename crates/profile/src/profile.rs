@@ -55,10 +55,12 @@ pub struct Sample<'a> {
     pub time: Option<u64>,
     /// How many events it stands for.
     pub period: u64,
-    /// Innermost first, as a callchain is recorded. The first one is the interrupted instruction.
+    /// Inner frames that come again and again, and what they are known as. The frames themselves are
+    /// looked at where the profile does not know them yet.
+    pub inner: Option<(PartId, &'a [FrameKey])>,
+    /// The callers of the inner frames, or all, innermost first, as a callchain is recorded. The first
+    /// one of the stack is the interrupted instruction.
     pub frames: &'a [FrameKey],
-    /// What the first so many frames are known as.
-    pub inner: Option<(PartId, usize)>,
     /// Why there is no further frame.
     pub end: ChainEnd,
 }
@@ -195,9 +197,9 @@ impl Profile {
             shown: 0,
             lookup: 0,
         }];
-        let frames = match sample.frames {
-            [] => NOWHERE,
-            frames => frames,
+        let frames = match (sample.inner, sample.frames) {
+            (None, []) => NOWHERE,
+            (_, frames) => frames,
         };
         let context = self.contexts.intern(SampleKey {
             event: sample.event,
@@ -209,7 +211,11 @@ impl Profile {
             stack: StackId::ROOT,
         });
         let stack = match sample.inner {
-            Some(inner) => self.intern_on(inner, frames),
+            Some(inner) => {
+                let inner = self.intern_part(inner);
+                let callers = self.intern_user(frames);
+                self.stacks.join(callers, inner)
+            }
             None => self.intern(frames),
         };
         let entry = self.entries.intern((context, stack));
@@ -231,14 +237,7 @@ impl Profile {
         self.stacks.join(user, kernel)
     }
 
-    fn intern_on(&mut self, (part, len): (PartId, usize), frames: &[FrameKey]) -> StackId {
-        let (inner, callers) = frames.split_at(len);
-        let inner = self.intern_part(part, inner);
-        let callers = self.intern_user(callers);
-        self.stacks.join(callers, inner)
-    }
-
-    fn intern_part(&mut self, PartId(part): PartId, frames: &[FrameKey]) -> StackId {
+    fn intern_part(&mut self, (PartId(part), frames): (PartId, &[FrameKey])) -> StackId {
         let part = part as usize;
         if let Some(&Some(known)) = self.parts.get(part) {
             return known;
@@ -263,12 +262,10 @@ impl Profile {
 
     /// Takes in the frames, to be named, of a sample that is not counted.
     pub fn add_frames(&mut self, sample: &Sample<'_>) {
-        let mut frames = sample.frames;
-        if let Some((part, len)) = sample.inner {
-            self.intern_part(part, &frames[..len]);
-            frames = &frames[len..];
+        if let Some(inner) = sample.inner {
+            self.intern_part(inner);
         }
-        for &frame in frames {
+        for &frame in sample.frames {
             self.frames.intern(frame);
         }
     }
