@@ -27,11 +27,10 @@ pub(crate) fn stubs<'data>(object: &object::File<'data>) -> Vec<Stub<'data>> {
     };
     let Targets { by_slot, in_order } = Targets::new(object);
     let mut stubs = Vec::new();
-    for section in object.sections() {
+    for section in sections(object) {
         let default_size = match section.name_bytes() {
-            Ok(b".plt" | b".plt.sec" | b".iplt") => 16,
             Ok(b".plt.got") => 8,
-            _ => continue,
+            _ => 16,
         };
         let Ok(code) = section.data() else { continue };
         let mut at = 0;
@@ -54,6 +53,17 @@ pub(crate) fn stubs<'data>(object: &object::File<'data>) -> Vec<Stub<'data>> {
         }
     }
     stubs
+}
+
+/// The sections that have stubs.
+pub(crate) fn sections<'data, 'file>(
+    object: &'file object::File<'data>,
+) -> impl Iterator<Item = object::Section<'data, 'file>> {
+    let names: [&[u8]; 4] = [b".plt", b".plt.sec", b".iplt", b".plt.got"];
+    let is_one = move |section: &object::Section<'_, '_>| {
+        section.name_bytes().is_ok_and(|name| names.contains(&name))
+    };
+    object.sections().filter(is_one)
 }
 
 /// Names by the slots that the dynamic linker fills with them.
