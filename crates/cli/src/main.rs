@@ -32,6 +32,9 @@ mod screens; // what top and report share on a terminal
 mod script;
 mod script_events; // the records beside the samples
 mod script_extras; // what few samples have
+mod script_filter; // which samples are printed
+mod script_log; // printing what the first pass kept
+mod script_pass; // printing in a second one
 mod selection; // which samples are read
 mod signals; // Ctrl-C
 mod stage; // from a record to a place in the profile

@@ -86,6 +86,7 @@ fn wanted(args: &ReportArgs, options: &ReportOptions) -> Wanted {
         lines: options.needs_lines(),
         data: false,
         only_frames: false,
+        log: false,
     }
 }
 

@@ -8,7 +8,7 @@ use prof_model::{CpuMode, Pid, Tid};
 use prof_profile::ScriptHead;
 
 use crate::args::ScriptArgs;
-use crate::script::Clock;
+use crate::script_pass::Clock;
 use crate::stage::Stage;
 
 /// Which of the records beside the samples are printed.
@@ -41,6 +41,11 @@ impl OtherRecords {
         Self {
             kinds: asked.flat_map(|(_, kinds)| kinds).copied().collect(),
         }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.kinds.is_empty()
     }
 
     /// Whether this one is.

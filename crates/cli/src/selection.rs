@@ -37,6 +37,8 @@ pub struct Wanted {
     pub data: bool,
     /// Names only: the samples are read once more, one by one.
     pub only_frames: bool,
+    /// The samples one by one, unless the recording has tracepoints.
+    pub log: bool,
 }
 
 /// The length of a slice, in nanoseconds, where only the last sample tells how long the recording is.
@@ -75,6 +77,7 @@ impl Selection {
         });
         let wanted = Wanted {
             text: wanted.text || wanted.usual_text && has_tracepoints,
+            log: wanted.log && !has_tracepoints,
             interval: wanted.interval.or(slice),
             ..wanted
         };
@@ -110,6 +113,10 @@ impl Selection {
             Record::Sample(sample) if self.wanted.interval.is_some() || self.wanted.text => {
                 let detail = self.detail(item, sample);
                 let keep = Keep::Detailed(detail);
+                stage.take_as(item.events, item.decoded, item.chain_end, keep);
+            }
+            Record::Sample(_) if self.wanted.log => {
+                let keep = Keep::Logged(Vec::new());
                 stage.take_as(item.events, item.decoded, item.chain_end, keep);
             }
             Record::Sample(_) if self.wanted.only_frames => {

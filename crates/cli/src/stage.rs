@@ -209,6 +209,8 @@ pub enum Keep {
     Sample,
     /// It is counted, and reports may tell it from others by a detail.
     Detailed(Detail),
+    /// It is kept by itself, with the addresses that [`Stage::own_addresses`] tells.
+    Logged(Vec<VirtAddr>),
     /// Its frames become part of the profile, because names are wanted for them.
     Frames,
     /// Only its callchain and frames are looked at.
@@ -221,6 +223,7 @@ impl Keep {
         match self {
             Self::Sample => profile.add(sample),
             Self::Detailed(detail) => profile.add_detailed(sample, detail),
+            Self::Logged(addresses) => profile.add_to_log(sample, &addresses),
             Self::Frames => profile.add_frames(sample),
             Self::Nothing => {}
         }
@@ -330,7 +333,7 @@ impl Stage {
         events: &EventSet,
         decoded: &Decoded<'_>,
         end: Option<ChainEnd>,
-        keep: Keep,
+        mut keep: Keep,
     ) -> Option<ChainEnd> {
         let time = decoded.id.time.unwrap_or(0);
         self.last_time = self.last_time.max(time);
@@ -340,6 +343,9 @@ impl Stage {
                 let found = self.build_chain(event, sample);
                 let end = end.unwrap_or(found);
                 self.place(event, sample);
+                if let Keep::Logged(addresses) = &mut keep {
+                    *addresses = self.own_addresses(event);
+                }
                 let mut placed = prof_profile::Sample {
                     event: decoded.event as u16,
                     pid: sample.pid,
@@ -458,6 +464,21 @@ impl Stage {
         let others = self.frames.iter().zip(&self.addresses);
         let frames = kernel.chain(others);
         frames.map(|(frame, &addr)| (frame, VirtAddr(addr)))
+    }
+
+    /// The recorded addresses of [`Self::frames`]; none if each of a callchain lies in a file or has the
+    /// address that its frame has.
+    pub fn own_addresses(&self, event: &Event) -> Vec<VirtAddr> {
+        let dsos = &self.tracker.processes.dsos;
+        let is_in_file = |dso| dsos.get(dso).kind.is_file_relative();
+        let is_told = |(frame, addr): (&FrameKey, VirtAddr)| {
+            frame.shown == addr.0 || frame.dso.is_some_and(is_in_file)
+        };
+        let is_chain = event.attr.sample_type & sample::CALLCHAIN != 0;
+        if is_chain && self.frames().all(is_told) {
+            return Vec::new();
+        }
+        self.frames().map(|(_, addr)| addr).collect()
     }
 
     /// The place of the data that a page fault was about; `None` of other events, where perf does not

@@ -11,6 +11,7 @@ mod frame; // one place of one DSO
 mod interner; // values by number
 mod names; // what each frame is called
 mod profile; // samples, weights, losses
+mod sample_log; // samples one by one
 mod script; // one sample by itself, for `script`
 mod self_samples; // a function's samples by instruction
 mod stack; // stacks as paths in a tree
@@ -19,6 +20,7 @@ pub use detail::{Detail, DetailId};
 pub use frame::{FrameId, FrameKey};
 pub use names::Names;
 pub use profile::{EventInfo, Losses, PartId, Profile, Sample, SampleKey, Weight};
-pub use script::{ScriptBranch, ScriptExtras, ScriptFrame, ScriptHead, ScriptRegs, ScriptSample};
+pub use sample_log::{LogReader, LoggedSample};
+pub use script::{ScriptBranch, ScriptExtras, ScriptHead, ScriptRegs, ScriptSample};
 pub use self_samples::SelfSamples;
 pub use stack::{StackFrames, StackId, StackTable};

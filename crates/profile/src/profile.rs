@@ -1,7 +1,10 @@
-use prof_model::{ChainEnd, CommId, CommTable, Cpu, CpuMode, DsoAddr, DsoId, DsoTable, Pid, Tid};
+use prof_model::{
+    ChainEnd, CommId, CommTable, Cpu, CpuMode, DsoAddr, DsoId, DsoTable, Pid, Tid, VirtAddr,
+};
 
 use crate::interner::Interner;
-use crate::{Detail, DetailId, FrameId, FrameKey, StackId, StackTable};
+use crate::sample_log::SampleLog;
+use crate::{Detail, DetailId, FrameId, FrameKey, LogReader, StackId, StackTable};
 
 /// What is known about an event that was sampled.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -139,6 +142,7 @@ pub struct Profile {
     parts: Vec<Option<StackId>>, // by PartId
     last_user: LastStack,
     last_kernel: LastStack,
+    log: SampleLog,
 }
 
 /// A sample's stack, which the next one's often resembles, outermost first.
@@ -201,23 +205,8 @@ impl Profile {
             (None, []) => NOWHERE,
             (_, frames) => frames,
         };
-        let context = self.contexts.intern(SampleKey {
-            event: sample.event,
-            pid: sample.pid,
-            tid: sample.tid,
-            comm: sample.comm,
-            cpu: sample.cpu,
-            end: sample.end,
-            stack: StackId::ROOT,
-        });
-        let stack = match sample.inner {
-            Some(inner) => {
-                let inner = self.intern_part(inner);
-                let callers = self.intern_user(frames);
-                self.stacks.join(callers, inner)
-            }
-            None => self.intern(frames),
-        };
+        let context = self.intern_context(sample);
+        let stack = self.intern_stack(sample, frames);
         let entry = self.entries.intern((context, stack));
         add_to(&mut self.weights, entry, sample.period);
         self.ends[sample.end as usize] += 1;
@@ -226,6 +215,29 @@ impl Profile {
             self.times = Some((first.min(time), last.max(time)));
         }
         entry
+    }
+
+    fn intern_context(&mut self, sample: &Sample<'_>) -> u32 {
+        self.contexts.intern(SampleKey {
+            event: sample.event,
+            pid: sample.pid,
+            tid: sample.tid,
+            comm: sample.comm,
+            cpu: sample.cpu,
+            end: sample.end,
+            stack: StackId::ROOT,
+        })
+    }
+
+    fn intern_stack(&mut self, sample: &Sample<'_>, frames: &[FrameKey]) -> StackId {
+        match sample.inner {
+            Some(inner) => {
+                let inner = self.intern_part(inner);
+                let callers = self.intern_user(frames);
+                self.stacks.join(callers, inner)
+            }
+            None => self.intern(frames),
+        }
     }
 
     /// The stack of these frames, which come innermost first.
@@ -260,8 +272,33 @@ impl Profile {
         self.last_user.advance(frames, tables)
     }
 
+    /// Takes in a sample by itself, with addresses that its frames do not tell: it is not counted. Where
+    /// that would take too much memory all of them are forgotten again, except for their frames.
+    pub fn add_to_log(&mut self, sample: &Sample<'_>, addresses: &[VirtAddr]) {
+        if self.log.is_lost() {
+            return self.add_frames(sample);
+        }
+        let context = self.intern_context(sample);
+        let stack = self.intern_stack(sample, sample.frames);
+        let when = (sample.time, sample.period);
+        self.log.push((context, stack), when, addresses);
+        if self.log.is_too_large(self.stacks.len()) {
+            self.log.give_up();
+        }
+    }
+
+    /// The samples one by one, if they came for that and were few enough.
+    pub fn log(&self) -> Option<LogReader<'_>> {
+        (!self.log.is_empty()).then(|| LogReader {
+            log: &self.log,
+            contexts: self.contexts.values(),
+            stacks: &self.stacks,
+        })
+    }
+
     /// Takes in the frames, to be named, of a sample that is not counted.
     pub fn add_frames(&mut self, sample: &Sample<'_>) {
+        self.intern_context(sample);
         if let Some(inner) = sample.inner {
             self.intern_part(inner);
         }
@@ -379,6 +416,12 @@ impl Profile {
     pub fn total(&self, event: u16) -> Weight {
         let samples = self.samples().filter(|(key, _)| key.event == event);
         samples.map(|(_, weight)| weight).sum()
+    }
+
+    /// Whether there are samples of an event, counted or not.
+    pub fn has_samples(&self, event: u16) -> bool {
+        let mut contexts = self.contexts.values().iter();
+        contexts.any(|context| context.event == event)
     }
 
     /// The stacks.

@@ -26,9 +26,12 @@ pub struct ScriptSample {
     /// The data address, if recorded.
     pub addr: Option<VirtAddr>,
     /// The place of that data, if it is to be named.
-    pub data: Option<ScriptFrame>,
+    pub data: Option<FrameId>,
     /// The callchain, innermost first. For an event without callchains the frame of `ip`.
-    pub frames: Vec<ScriptFrame>,
+    pub frames: Vec<FrameId>,
+    /// The recorded addresses of `frames`; empty if each lies in a file or has the address that its
+    /// [`crate::FrameKey`] has.
+    pub addresses: Vec<VirtAddr>,
     /// A tracepoint's fields, as `key=value` text.
     pub trace: Option<String>,
     /// What few samples have.
@@ -95,13 +98,4 @@ pub struct ScriptHead {
     pub time: Option<u64>,
     /// As in [`ScriptExtras::misc`].
     pub misc: &'static str,
-}
-
-/// A frame of one sample, which unlike an aggregated one still has its place in the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ScriptFrame {
-    /// The address as recorded.
-    pub addr: VirtAddr,
-    /// Which frame of the profile it is.
-    pub frame: FrameId,
 }

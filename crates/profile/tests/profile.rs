@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use prof_model::{
     ChainEnd, Cpu, CpuMode, DsoAddr, DsoId, Pid, Reason, Resolution, Symbol, SymbolSource, Tid,
+    VirtAddr,
 };
 use prof_profile::{EventInfo, FrameKey, Names, PartId, Profile, Sample, StackId, Weight};
 
@@ -254,4 +255,66 @@ fn clearing_samples_keeps_the_ids_of_frames_and_stacks() {
     assert!(profile.is_empty());
     profile.add(&sample(&stack));
     assert_eq!(profile.sorted_samples(0)[0].0, before);
+}
+
+#[test]
+fn a_log_has_each_sample_as_it_came() {
+    let (inner, outer) = (frame(0, 10), caller(1, 20));
+    let mut profile = Profile::new(vec![EventInfo::default(); 2]);
+    let stack = [inner, outer];
+    let first = Sample {
+        cpu: Some(Cpu(1)),
+        time: Some(0),
+        ..sample(&stack)
+    };
+    let second = Sample {
+        event: 1,
+        period: 7,
+        ..sample(&stack[1..])
+    };
+    let address = [VirtAddr(5)];
+    for _ in 0..300 {
+        profile.add_to_log(&first, &[]);
+        profile.add_to_log(&second, &address);
+    }
+    assert!(profile.is_empty()); // nothing is counted
+    assert!(profile.has_samples(1));
+    let log = profile.log().unwrap();
+    let samples = (0..log.len()).flat_map(|block| log.block(block));
+    let ids = |frames: &[FrameKey]| -> Vec<_> {
+        let ids = frames.iter().map(|key| profile.frame_id(key).unwrap());
+        ids.collect()
+    };
+    let mut count = 0;
+    for (number, logged) in samples.enumerate() {
+        let (sample, addresses) = match number % 2 {
+            0 => (&first, &[][..]),
+            _ => (&second, &address[..]),
+        };
+        assert_eq!(logged.event, sample.event);
+        assert_eq!((logged.pid, logged.tid), (sample.pid, sample.tid));
+        assert_eq!((logged.cpu, logged.time), (sample.cpu, sample.time));
+        assert_eq!(logged.period, sample.period);
+        assert_eq!(logged.frames.collect::<Vec<_>>(), ids(sample.frames));
+        assert_eq!(logged.addresses, addresses);
+        count += 1;
+    }
+    assert_eq!(count, 600);
+}
+
+#[test]
+fn a_log_that_would_be_too_large_leaves_frames_only() {
+    let mut profile = Profile::new(vec![EventInfo::default()]);
+    let many = vec![VirtAddr(0); 1 << 20];
+    let (before, behind) = ([frame(0, 10)], [frame(0, 20), caller(0, 30)]);
+    profile.add_to_log(&sample(&before), &many);
+    assert!(profile.log().is_some());
+    for _ in 0..4 {
+        profile.add_to_log(&sample(&before), &many);
+    }
+    profile.add_to_log(&sample(&behind), &[]);
+    assert!(profile.log().is_none());
+    assert!(profile.has_samples(0));
+    let frames: Vec<u64> = profile.frames().map(|(_, key)| key.shown).collect();
+    assert_eq!(frames, [10, 20, 30]);
 }

@@ -14,6 +14,7 @@ mod column; // what a report can show and sort by
 mod diff; // two recordings, row by row
 mod diff_json;
 mod diff_text;
+mod digits; // numbers as text
 mod draw; // call trees as text
 mod filter; // which samples a report is about
 mod flame_graph; // SVG
@@ -27,6 +28,8 @@ mod place; // frames with inlined functions, symbols in the order of their names
 mod rows; // which row counts a sample
 mod script; // one sample at a time
 mod script_extras; // what few samples have
+mod script_fields; // what is printed of them
+mod script_frames; // their callchains
 mod statistics; // what is more than chance
 mod stdio; // the whole report as text
 mod summary; // the hottest functions and how far to trust them
@@ -50,6 +53,7 @@ pub use options::{
     Pattern, PatternError, ReportOptions,
 };
 pub use place::{Place, PlaceId, Places, SymbolId, SymbolInfo, SymbolKind};
-pub use script::{ScriptField, ScriptFields, ScriptOptions, ScriptWriter, UnknownField};
+pub use script::{ScriptOptions, ScriptWriter};
+pub use script_fields::{ScriptField, ScriptFields, UnknownField};
 pub use stdio::write_report;
 pub use summary::{HotSymbol, Summary, UnnamedModule, summarize, write_summary};

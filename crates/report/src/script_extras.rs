@@ -1,40 +1,40 @@
 //! The fields of `script` that few samples have: registers, branches, memory accesses.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 
 use prof_profile::{ScriptBranch, ScriptExtras, ScriptRegs};
 
 use crate::{ScriptField, ScriptFields};
 
 /// Appends what stands in front of the instruction or the callchain.
-pub(crate) fn before_code(line: &mut String, extras: &ScriptExtras, fields: ScriptFields) {
+pub(crate) fn before_code(text: &mut Vec<u8>, extras: &ScriptExtras, fields: ScriptFields) {
     if fields.has(ScriptField::Weight)
         && let Some(weight) = extras.weight
     {
-        let _ = write!(line, "{weight:>16}");
+        let _ = write!(text, "{weight:>16}");
     }
     if fields.has(ScriptField::Latency)
         && let Some(latency) = extras.latency
     {
-        let _ = write!(line, "{latency:>16}");
+        let _ = write!(text, "{latency:>16}");
     }
 }
 
 /// Appends what stands behind it.
-pub(crate) fn behind_code(line: &mut String, extras: &ScriptExtras, fields: ScriptFields) {
+pub(crate) fn behind_code(text: &mut Vec<u8>, extras: &ScriptExtras, fields: ScriptFields) {
     if fields.has(ScriptField::IntrRegs) {
-        registers(line, extras.intr_regs.as_ref());
+        registers(text, extras.intr_regs.as_ref());
     }
     if fields.has(ScriptField::UserRegs) {
-        registers(line, extras.user_regs.as_ref());
+        registers(text, extras.user_regs.as_ref());
     }
     if fields.has(ScriptField::Branches) {
-        extras.branches.iter().for_each(|it| branch(line, it));
+        extras.branches.iter().for_each(|it| branch(text, it));
     }
     if fields.has(ScriptField::PhysAddr)
         && let Some(addr) = extras.phys_addr
     {
-        let _ = write!(line, "{addr:>16x}");
+        let _ = write!(text, "{addr:>16x}");
     }
     let pages = [
         (ScriptField::DataPageSize, extras.data_page_size),
@@ -44,22 +44,22 @@ pub(crate) fn behind_code(line: &mut String, extras: &ScriptExtras, fields: Scri
         if fields.has(field)
             && let Some(size) = size
         {
-            let _ = write!(line, " {}", page_size(size));
+            let _ = write!(text, " {}", page_size(size));
         }
     }
 }
 
 /// ` ABI:2    AX:0x1 `; nothing where there was no user code.
-fn registers(line: &mut String, regs: Option<&ScriptRegs>) {
+fn registers(text: &mut Vec<u8>, regs: Option<&ScriptRegs>) {
     let Some(regs) = regs else { return };
-    let _ = write!(line, " ABI:{} ", regs.abi);
+    let _ = write!(text, " ABI:{} ", regs.abi);
     for (name, value) in &regs.values {
-        let _ = write!(line, "{name:>5}:{value:#x} ");
+        let _ = write!(text, "{name:>5}:{value:#x} ");
     }
 }
 
 /// ` FROM/TO/HOW/IN A TRANSACTION/ABORT/CYCLES/KIND`, a dash for what is unknown or not so.
-fn branch(line: &mut String, branch: &ScriptBranch) {
+fn branch(text: &mut Vec<u8>, branch: &ScriptBranch) {
     let has = |bit: u32| branch.flags >> bit & 1 != 0;
     let prediction = match (has(0), has(1)) {
         (_, true) => 'P',
@@ -67,7 +67,7 @@ fn branch(line: &mut String, branch: &ScriptBranch) {
         (false, false) => '-',
     };
     let _ = write!(
-        line,
+        text,
         " {:#x}/{:#x}/{prediction}/{}/{}/{}/{} ",
         branch.from,
         branch.to,

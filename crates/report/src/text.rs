@@ -57,21 +57,6 @@ pub(crate) fn push_number(text: &mut String, mut number: u64, width: usize, padd
     push_padded(text, &digits, at, width);
 }
 
-/// As [`push_number`], in hexadecimal digits behind blanks.
-pub(crate) fn push_hex(text: &mut String, mut number: u64, width: usize) {
-    let mut digits = [b' '; 32];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b"0123456789abcdef"[(number % 16) as usize];
-        number /= 16;
-        if number == 0 {
-            break;
-        }
-    }
-    push_padded(text, &digits, at, width);
-}
-
 /// Appends the digits from `at` on, and what stands before them up to `width`.
 fn push_padded(text: &mut String, digits: &[u8; 32], at: usize, width: usize) {
     let start = at.min(digits.len() - width.min(digits.len()));
@@ -152,8 +137,7 @@ mod tests {
                 let mut text = String::new();
                 push_number(&mut text, number, width, b' ');
                 push_number(&mut text, number, width, b'0');
-                push_hex(&mut text, number, width);
-                let expected = format!("{number:width$}{number:0width$}{number:width$x}");
+                let expected = format!("{number:width$}{number:0width$}");
                 assert_eq!(text, expected);
             }
         }

@@ -4,7 +4,7 @@ mod common;
 
 use common::{MAIN, Maker, Recording, Who};
 use prof_model::{ChainEnd, Cpu, Pid, Reason, Tid, VirtAddr};
-use prof_profile::{EventInfo, ScriptExtras, ScriptFrame, ScriptSample};
+use prof_profile::{EventInfo, FrameKey, ScriptExtras, ScriptSample};
 use prof_report::{
     Filter, FlameGraphOptions, FoldedOptions, ScriptFields, ScriptOptions, ScriptWriter,
     StackWeight, fold, summarize, write_flame_graph, write_summary,
@@ -153,13 +153,9 @@ fn script_sample(maker: Maker) -> (Recording, ScriptSample) {
     maker = maker.add(MAIN, &stack.join(";"), 1);
     let comm = maker.recording.profile.comms.intern(b"cg");
     let recording = maker.done();
-    let frames = keys
-        .iter()
-        .map(|key| ScriptFrame {
-            addr: VirtAddr(0x5500_0000_0000 + key.shown),
-            frame: recording.profile.frame_id(key).unwrap(),
-        })
-        .collect();
+    let frame = |key: &FrameKey| recording.profile.frame_id(key).unwrap();
+    let address = |key: &FrameKey| VirtAddr(0x5500_0000_0000 + key.shown);
+    let (frames, addresses) = keys.iter().map(|key| (frame(key), address(key))).unzip();
     let sample = ScriptSample {
         event: 0,
         pid: Pid(7),
@@ -172,6 +168,7 @@ fn script_sample(maker: Maker) -> (Recording, ScriptSample) {
         addr: None,
         data: None,
         frames,
+        addresses,
         extras: ScriptExtras::default(),
         trace: None,
     };
@@ -180,9 +177,7 @@ fn script_sample(maker: Maker) -> (Recording, ScriptSample) {
 
 fn script(recording: &Recording, sample: &ScriptSample, options: ScriptOptions) -> String {
     let mut out = Vec::new();
-    ScriptWriter::new(&recording.profile, &recording.names, options)
-        .write(&mut out, sample)
-        .unwrap();
+    ScriptWriter::new(&recording.profile, &recording.names, options).write(&mut out, sample);
     String::from_utf8(out).unwrap()
 }
 

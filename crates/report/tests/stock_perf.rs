@@ -210,7 +210,7 @@ fn callchains_are_scripted_as_perf_does() {
     let writer = ScriptWriter::new(&recording.profile, &recording.names, options);
     let mut out = Vec::new();
     for sample in &recording.samples {
-        writer.write(&mut out, sample).unwrap();
+        writer.write(&mut out, sample);
     }
     let ours = String::from_utf8(out).unwrap();
     assert!(ours == text, "{}", first_difference(&ours, &text));
@@ -231,7 +231,7 @@ fn single_addresses_are_scripted_as_perf_does() {
     let writer = ScriptWriter::new(&recording.profile, &recording.names, options);
     let mut out = Vec::new();
     for sample in &recording.samples {
-        writer.write(&mut out, sample).unwrap();
+        writer.write(&mut out, sample);
     }
     let ours = String::from_utf8(out).unwrap();
     assert!(ours == text, "{}", first_difference(&ours, &text));

@@ -8,9 +8,7 @@ use prof_model::{
     ChainEnd, Cpu, CpuMode, Dso, DsoId, DsoKind, InlineFrame, Pid, Reason, Resolution, Symbol,
     SymbolSource, Tid, VirtAddr,
 };
-use prof_profile::{
-    EventInfo, FrameKey, Names, Profile, Sample, ScriptExtras, ScriptFrame, ScriptSample,
-};
+use prof_profile::{EventInfo, FrameKey, Names, Profile, Sample, ScriptExtras, ScriptSample};
 
 /// A profile, and the names of its frames by where they are looked up.
 pub struct Recording {
@@ -104,10 +102,7 @@ pub fn parse_script(text: &str) -> Recording {
             inner: None,
             end: ChainEnd::Unknown,
         });
-        let frame = |key: &FrameKey| ScriptFrame {
-            addr: VirtAddr(key.shown),
-            frame: profile.frame_id(key).unwrap(),
-        };
+        let frame = |key: &FrameKey| profile.frame_id(key).unwrap();
         samples.push(ScriptSample {
             event: event as u16,
             pid: head.pid,
@@ -120,6 +115,7 @@ pub fn parse_script(text: &str) -> Recording {
             addr: None,
             data: None,
             frames: frames.iter().map(frame).collect(),
+            addresses: Vec::new(),
             trace: None,
             extras: ScriptExtras::default(),
         });
