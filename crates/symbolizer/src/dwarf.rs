@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use addr2line::{Context, LookupContinuation, LookupResult};
+use object::Object as _;
 use prof_model::SourceLine;
 
 use crate::code_place::{PlaceFrame, PlaceFunction};
@@ -264,9 +265,9 @@ fn finish<L: LookupContinuation<Buf = Reader>>(
 
 fn sections(image: &Arc<MappedFile>) -> Option<Sections> {
     let object = object::File::parse((**image).as_ref()).ok()?;
+    object.section_by_name(gimli::SectionId::DebugInfo.name())?;
     let empty = elf::empty_section(&object);
     let section = |id: gimli::SectionId| elf::section(image, &object, id.name());
-    section(gimli::SectionId::DebugInfo)?;
     let load = |id| match id {
         // where variables are and what macros say: large, and no function's name is in them
         gimli::SectionId::DebugLoc
@@ -275,7 +276,18 @@ fn sections(image: &Arc<MappedFile>) -> Option<Sections> {
         | gimli::SectionId::DebugMacro => empty.clone(),
         id => section(id).unwrap_or_else(|| empty.clone()),
     };
-    Sections::load(|id| Ok::<_, gimli::Error>(load(id))).ok()
+    // Unpacking the largest takes longer than all others together.
+    let (info, sections) = std::thread::scope(|scope| {
+        let info = scope.spawn(|| section(gimli::SectionId::DebugInfo));
+        let sections = Sections::load(|id| match id {
+            gimli::SectionId::DebugInfo => Ok::<_, gimli::Error>(empty.clone()),
+            id => Ok(load(id)),
+        });
+        (info.join(), sections)
+    });
+    let mut sections = sections.ok()?;
+    sections.debug_info = info.ok()??.into();
+    Some(sections)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use gimli::constants;
 use gimli::{
     Abbreviations, AbbreviationsCache, DebugAbbrev, DebugAbbrevOffset, DebugInfoOffset, DwAt,
-    LittleEndian, Reader as _, Section as _, UnitHeader, UnitType,
+    EndianSlice, LittleEndian, Reader as _, Section as _, UnitHeader, UnitType,
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -339,17 +339,17 @@ impl Roots {
         if let Some(root) = self.by_place.get(&(offset, code)) {
             return Some(Arc::clone(root));
         }
-        let mut declarations = dwarf.debug_abbrev.reader().clone();
-        declarations.skip(offset).ok()?;
-        loop {
-            let (found, bytes) = declaration(&mut declarations)?;
-            if found == code {
-                let known = self.by_declaration.entry(bytes);
-                let root = known.or_insert_with_key(|bytes| parsed(bytes));
-                self.by_place.insert((offset, code), Arc::clone(root));
-                return Some(Arc::clone(root));
-            }
+        let section = dwarf.debug_abbrev.reader().to_slice().ok()?;
+        let mut declarations = EndianSlice::new(section.get(offset..)?, LittleEndian);
+        let mut wanted = declarations;
+        while skip_declaration(&mut declarations)? != code {
+            wanted = declarations;
         }
+        let bytes = place_only(wanted)?;
+        let known = self.by_declaration.entry(bytes);
+        let root = known.or_insert_with_key(|bytes| parsed(bytes));
+        self.by_place.insert((offset, code), Arc::clone(root));
+        Some(Arc::clone(root))
     }
 }
 
@@ -359,12 +359,26 @@ const LINES: DwAt = DwAt(constants::DW_AT_hi_user.0 - 1);
 /// This one for all that is not needed.
 const UNKNOWN: DwAt = constants::DW_AT_hi_user;
 
-/// One declaration of `.debug_abbrev`: its code, and the same with all attributes but [`PLACE`] made
-/// unknown ones. `None` at the end.
-fn declaration(input: &mut Reader) -> Option<(u64, Vec<u8>)> {
+/// Leaves one declaration of `.debug_abbrev` behind. Returns its code; `None` at the end.
+fn skip_declaration(input: &mut EndianSlice<'_, LittleEndian>) -> Option<u64> {
     let code = input.read_uleb128().ok().filter(|&code| code != 0)?;
+    input.read_uleb128().ok()?; // the tag
+    input.read_u8().ok()?;
+    loop {
+        let (name, form) = (input.read_uleb128().ok()?, input.read_uleb128().ok()?);
+        if name == 0 && form == 0 {
+            return Some(code);
+        }
+        if form == u64::from(constants::DW_FORM_implicit_const.0) {
+            input.skip_leb128().ok()?;
+        }
+    }
+}
+
+/// The first declaration with all attributes but [`PLACE`] made unknown ones.
+fn place_only(mut input: EndianSlice<'_, LittleEndian>) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    push(&mut bytes, code);
+    push(&mut bytes, input.read_uleb128().ok()?);
     push(&mut bytes, input.read_uleb128().ok()?);
     bytes.push(input.read_u8().ok()?);
     loop {
@@ -381,10 +395,10 @@ fn declaration(input: &mut Reader) -> Option<(u64, Vec<u8>)> {
         push(&mut bytes, form);
         if is_end {
             bytes.push(0); // no other declaration
-            return Some((code, bytes));
+            return Some(bytes);
         }
         if form == u64::from(constants::DW_FORM_implicit_const.0) {
-            copy_leb128(input, &mut bytes)?;
+            copy_leb128(&mut input, &mut bytes)?;
         }
     }
 }
@@ -475,7 +489,7 @@ fn push(bytes: &mut Vec<u8>, mut value: u64) {
     bytes.push(value as u8);
 }
 
-fn copy_leb128(input: &mut Reader, bytes: &mut Vec<u8>) -> Option<()> {
+fn copy_leb128(input: &mut EndianSlice<'_, LittleEndian>, bytes: &mut Vec<u8>) -> Option<()> {
     loop {
         let byte = input.read_u8().ok()?;
         bytes.push(byte);
