@@ -441,6 +441,7 @@ fn decode_mmap<'a>(raw: RawRecord<'_>, mut reader: Reader<'a>) -> Result<Mmap<'a
 ///
 /// # Errors
 /// [`Short`] where a field is missing.
+#[inline]
 pub fn decode<'a>(raw: RawRecord<'a>, attr: &EventAttr) -> Result<(Record<'a>, SampleId), Short> {
     if raw.kind == record::SAMPLE {
         let sample = Sample::decode(raw, attr)?;

@@ -8,6 +8,7 @@
 
 mod detail; // what samples of one entry may still differ by
 mod frame; // one place of one DSO
+mod hits; // where names are wanted
 mod interner; // values by number
 mod names; // what each frame is called
 mod profile; // samples, weights, losses

@@ -1,8 +1,7 @@
 use prof_model::{DsoAddr, DsoId, Reason, Resolution};
-use rustc_hash::FxHashMap;
 
-use crate::profile::hit_addresses;
-use crate::{FrameId, FrameKey, Profile};
+use crate::hits::Hits;
+use crate::{FrameId, Profile};
 
 const NO_MAPPING: Resolution = Resolution::Unresolved(Reason::NoMapping);
 const NOT_ASKED: Resolution = Resolution::Unresolved(Reason::NoSymbol);
@@ -67,23 +66,24 @@ impl Names {
         profile: &Profile,
         resolver: impl FnOnce(&[(DsoId, Vec<DsoAddr>)]) -> Vec<Vec<Resolution>>,
     ) {
-        let new: Vec<FrameKey> = profile
-            .frames()
-            .skip(self.by_frame.len())
-            .map(|(_, key)| *key)
-            .collect();
-        let mut indices: FxHashMap<(DsoId, u64), u32> = FxHashMap::default();
-        let requests = hit_addresses(&new);
-        for ((dso, addrs), answers) in requests.iter().zip(resolver(&requests)) {
-            for (answer, addr) in answers.into_iter().zip(addrs) {
-                indices.insert((*dso, addr.0), self.answers.len() as u32);
-                self.answers.push(answer);
+        let new = profile.frames().skip(self.by_frame.len());
+        let hits = Hits::of(new.map(|(id, key)| (id, *key)));
+        self.by_frame.resize(profile.frames().len(), 0);
+        let requests = hits.requests();
+        let answers = resolver(&requests);
+        self.answers.reserve(answers.iter().map(Vec::len).sum());
+        for (hits, answers) in hits.by_dso().zip(answers) {
+            let mut answers = answers.into_iter();
+            for same in hits.chunk_by(|left, right| left.addr == right.addr) {
+                let answer = answers.next().map_or(1, |answer| {
+                    self.answers.push(answer);
+                    self.answers.len() as u32 - 1
+                });
+                for hit in same {
+                    self.by_frame[hit.frame.index()] = answer;
+                }
             }
         }
-        self.by_frame.extend(new.iter().map(|key| match key.dso {
-            None => 0,
-            Some(dso) => indices.get(&(dso, key.lookup)).copied().unwrap_or(1),
-        }));
     }
 
     /// The answer for a frame; [`Reason::NoSymbol`] for one that came after the last look-up.

@@ -1,6 +1,4 @@
-use prof_model::{
-    ChainEnd, CommId, CommTable, Cpu, CpuMode, DsoAddr, DsoId, DsoTable, Pid, Tid, VirtAddr,
-};
+use prof_model::{ChainEnd, CommId, CommTable, Cpu, CpuMode, DsoTable, Pid, Tid, VirtAddr};
 
 use crate::interner::Interner;
 use crate::sample_log::SampleLog;
@@ -457,11 +455,6 @@ impl Profile {
     pub fn times(&self) -> Option<(u64, u64)> {
         self.times
     }
-
-    /// Where names are wanted: for each DSO that was hit its addresses, ascending, each once.
-    pub fn hit_addresses(&self) -> Vec<(DsoId, Vec<DsoAddr>)> {
-        hit_addresses(self.frames.values())
-    }
 }
 
 /// Counts one sample for the entry with that number, which is at most the next one.
@@ -471,17 +464,4 @@ fn add_to(weights: &mut Vec<Weight>, entry: u32, period: u64) {
         weights.push(Weight::default());
     }
     weights[entry] += Weight { samples: 1, period };
-}
-
-/// The look-up addresses of `frames`, by DSO and ascending, each once.
-pub(crate) fn hit_addresses(frames: &[FrameKey]) -> Vec<(DsoId, Vec<DsoAddr>)> {
-    let mut hits: Vec<(DsoId, DsoAddr)> = frames
-        .iter()
-        .filter_map(|key| Some((key.dso?, DsoAddr(key.lookup))))
-        .collect();
-    hits.sort_unstable();
-    hits.dedup();
-    hits.chunk_by(|left, right| left.0 == right.0)
-        .map(|hits| (hits[0].0, hits.iter().map(|&(_, addr)| addr).collect()))
-        .collect()
 }

@@ -204,8 +204,13 @@ fn each_address_is_looked_up_once_and_calls_before_their_return_address() {
         }],
     ]);
     let addrs = |addrs: &[u64]| addrs.iter().map(|&addr| DsoAddr(addr)).collect::<Vec<_>>();
+    let mut asked = Vec::new();
+    Names::build_at_once(&profile, |requests| {
+        asked = requests.to_vec();
+        Vec::new()
+    });
     assert_eq!(
-        profile.hit_addresses(),
+        asked,
         [(DsoId(0), addrs(&[0x1f])), (DsoId(1), addrs(&[0x10, 0x30]))]
     );
 }
