@@ -175,7 +175,7 @@ impl EventSet {
     ///
     /// # Errors
     /// [`DecodeError`].
-    #[inline]
+    #[inline(always)] // so that a sample is made in its place: it is larger than what is read of it
     pub fn decode<'a>(&self, raw: RawRecord<'a>) -> Result<Decoded<'a>, DecodeError> {
         let event = self.event_of(raw)?;
         let (record, id) = decode(raw, &self.events[event].attr)?;

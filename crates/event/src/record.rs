@@ -441,7 +441,7 @@ fn decode_mmap<'a>(raw: RawRecord<'_>, mut reader: Reader<'a>) -> Result<Mmap<'a
 ///
 /// # Errors
 /// [`Short`] where a field is missing.
-#[inline]
+#[inline(always)] // so that a sample is made in its place: it is larger than what is read of it
 pub fn decode<'a>(raw: RawRecord<'a>, attr: &EventAttr) -> Result<(Record<'a>, SampleId), Short> {
     if raw.kind == record::SAMPLE {
         let sample = Sample::decode(raw, attr)?;
