@@ -20,7 +20,7 @@ mod stack; // stacks as paths in a tree
 pub use detail::{Detail, DetailId};
 pub use frame::{FrameId, FrameKey};
 pub use names::Names;
-pub use profile::{EventInfo, Losses, PartId, Profile, Sample, SampleKey, Weight};
+pub use profile::{ContextId, EventInfo, Losses, PartId, Profile, Sample, SampleKey, Weight};
 pub use sample_log::{LogReader, LoggedSample};
 pub use script::{ScriptBranch, ScriptExtras, ScriptHead, ScriptRegs, ScriptSample};
 pub use self_samples::SelfSamples;

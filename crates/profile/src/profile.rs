@@ -85,6 +85,10 @@ pub struct SampleKey {
     pub stack: StackId,
 }
 
+/// What entries have in common that differ by nothing but their stacks: a [`SampleKey`] by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ContextId(u32);
+
 /// An entry: its context's number and its stack.
 type EntryKey = (u32, StackId);
 
@@ -335,13 +339,37 @@ impl Profile {
         entries.map(|(&entry, &weight)| (self.key(entry), weight))
     }
 
+    /// The entries of one event: their contexts in the order of their keys, those of one context in
+    /// no order that says anything.
+    pub fn entries(
+        &self,
+        event: u16,
+    ) -> impl ExactSizeIterator<Item = (ContextId, StackId, Weight)> + '_ {
+        self.by_context(event).into_iter().map(|number| {
+            let number = number as usize;
+            let (context, stack) = self.entries.values()[number];
+            (ContextId(context), stack, self.weights[number])
+        })
+    }
+
     /// The entries of one event in the order of their keys.
     pub fn sorted_samples(&self, event: u16) -> Vec<(SampleKey, Weight)> {
+        let mut numbers = self.by_context(event);
+        let entry = |number: u32| self.entries.values()[number as usize];
+        let contexts = numbers.chunk_by_mut(|&left, &right| entry(left).0 == entry(right).0);
+        for numbers in contexts {
+            numbers.sort_unstable_by_key(|&number| entry(number).1);
+        }
+        let weighed = |number| (self.key(entry(number)), self.weights[number as usize]);
+        numbers.into_iter().map(weighed).collect()
+    }
+
+    /// The numbers of an event's entries, by the places of their contexts in the order of keys.
+    fn by_context(&self, event: u16) -> Vec<u32> {
         let entries = self.entries.values();
         let place = self.order(event);
         let place_of = |&(context, _): &EntryKey| place[context as usize];
         let contexts = self.contexts.values().len();
-        // First by context, of which there are few, then the stacks of each.
         let mut ends = vec![0; contexts + 1];
         for place in entries.iter().filter_map(place_of) {
             ends[place as usize + 1] += 1;
@@ -349,37 +377,51 @@ impl Profile {
         for place in 0..contexts {
             ends[place + 1] += ends[place];
         }
-        let mut sorted = vec![(StackId::ROOT, 0); ends[contexts]];
+        let mut numbers = vec![0; ends[contexts]];
         for (number, entry) in (0_u32..).zip(entries) {
             if let Some(place) = place_of(entry) {
                 let next = &mut ends[place as usize];
-                sorted[*next] = (entry.1, number);
+                numbers[*next] = number;
                 *next += 1;
             }
         }
-        let mut start = 0;
-        for &end in &ends[..contexts] {
-            sorted[start..end].sort_unstable();
-            start = end;
-        }
-        let weighed = |(_, number): (StackId, u32)| {
-            let number = number as usize;
-            (self.key(entries[number]), self.weights[number])
-        };
-        sorted.into_iter().map(weighed).collect()
+        numbers
     }
 
     /// The entries of one event, apart where their samples have different details; in the order of
     /// their keys. Only samples that came with a detail.
-    pub fn detailed_samples(&self, event: u16) -> Vec<(SampleKey, DetailId, Weight)> {
+    pub fn detailed_entries(&self, event: u16) -> Vec<(ContextId, StackId, DetailId, Weight)> {
         let weighed = self.detailed.values().iter().zip(&self.detailed_weights);
-        let samples = weighed.map(|(&(entry, detail), &weight)| {
-            let key = self.key(self.entries.values()[entry as usize]);
-            (key, detail, weight)
+        let entries = weighed.map(|(&(entry, detail), &weight)| {
+            let (context, stack) = self.entries.values()[entry as usize];
+            (ContextId(context), stack, detail, weight)
         });
-        let mut samples: Vec<_> = samples.filter(|(key, ..)| key.event == event).collect();
-        samples.sort_unstable_by_key(|&(key, detail, _)| (key, detail));
-        samples
+        let of_event = |&(context, ..): &(ContextId, _, _, _)| self.context(context).event == event;
+        let mut entries: Vec<_> = entries.filter(of_event).collect();
+        entries.sort_unstable_by_key(|&(context, stack, detail, _)| {
+            (self.sample_key(context, stack), detail)
+        });
+        entries
+    }
+
+    /// As [`Profile::detailed_entries`], by their keys.
+    pub fn detailed_samples(&self, event: u16) -> Vec<(SampleKey, DetailId, Weight)> {
+        let entries = self.detailed_entries(event).into_iter();
+        entries
+            .map(|(context, stack, detail, weight)| {
+                (self.sample_key(context, stack), detail, weight)
+            })
+            .collect()
+    }
+
+    /// What entries of a context have in common; its stack is [`StackId::ROOT`].
+    pub fn context(&self, id: ContextId) -> &SampleKey {
+        &self.contexts.values()[id.0 as usize]
+    }
+
+    /// The key of a context's entry.
+    pub fn sample_key(&self, context: ContextId, stack: StackId) -> SampleKey {
+        self.key((context.0, stack))
     }
 
     /// The place of each context of an event in the order of keys.

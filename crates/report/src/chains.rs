@@ -7,7 +7,8 @@ use prof_profile::{FrameId, Profile, StackId};
 use rustc_hash::{FxHashMap, FxHasher};
 
 use crate::layout::Layout;
-use crate::{ChainKey, ChainOrder, Pattern, PlaceId, Places, ReportOptions, SymbolId};
+use crate::order::{Value, sort_by_values};
+use crate::{ChainKey, ChainOrder, Pattern, PlaceId, Places, ReportOptions, SymbolId, SymbolInfo};
 
 /// The callchains of all stacks of a table, each once, one after the other in the order of traversal.
 /// Stacks whose frames differ by nothing that the table tells apart share one.
@@ -85,6 +86,11 @@ impl Chains {
         (index != NONE).then_some(ChainId(index))
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.chains.len()
+    }
+
     /// A chain.
     pub(crate) fn get(&self, id: ChainId) -> &StackChain {
         &self.chains[id.0 as usize]
@@ -150,14 +156,13 @@ impl Builder<'_> {
         frames.truncate(self.options.max_stack);
         let places = &mut self.chains.places;
         let start = places.len();
+        let is_shown =
+            |place| !self.options.hide_unresolved || self.places.symbol_at(place).is_named();
         for &frame in &*frames {
-            let of_frame = self.places.of_frame(frame);
-            let at = places.len();
-            places.extend(of_frame.filter(|&place| {
-                !self.options.hide_unresolved || self.places.symbol_at(place).is_named()
-            }));
-            if self.callers_first {
-                places[at..].reverse();
+            let of_frame = self.places.of_frame(frame).filter(|&it| is_shown(it));
+            match self.callers_first {
+                true => places.extend(of_frame.rev()),
+                false => places.extend(of_frame),
             }
         }
         let labels = places[start..].iter().map(|it| self.labels[it.index()]);
@@ -231,17 +236,20 @@ fn names(places: &Places, matching: &[bool]) -> Vec<Arc<str>> {
 /// For each place a number that equal nodes share. Numbers ascend as branches of equal weight are
 /// drawn: by descending address, as perf's are within a module.
 fn labels(profile: &Profile, places: &Places, chain_key: ChainKey) -> Vec<u32> {
+    if chain_key == ChainKey::Function {
+        let labels = labels_of_functions(places);
+        let functions = places.all().iter().map(|place| place.symbol.0 as usize);
+        return functions.map(|function| labels[function]).collect();
+    }
     let key = |id: usize| {
         let place = &places.all()[id];
         let symbol = places.symbol(place.symbol);
-        let by_function = (symbol.dso, symbol.start, place.symbol.0);
         match chain_key {
-            ChainKey::Function => (by_function, 0),
             ChainKey::Address => {
                 let shown = profile.frame(place.frame).shown;
-                ((symbol.dso, shown, place.symbol.0), 0)
+                (symbol.dso, shown, place.symbol.0, 0)
             }
-            ChainKey::SourceLine => (by_function, place.line),
+            _ => (symbol.dso, symbol.start, place.symbol.0, place.line),
         }
     };
     let all = 0..places.all().len();
@@ -249,10 +257,27 @@ fn labels(profile: &Profile, places: &Places, chain_key: ChainKey) -> Vec<u32> {
     order.sort_unstable_by(|left, right| right.cmp(left));
     let mut labels = vec![0; order.len()];
     let groups = order.chunk_by(|left, right| left.0 == right.0);
-    for (label, group) in groups.enumerate() {
+    for (label, group) in (0..).zip(groups) {
         for &(_, place) in group {
-            labels[place as usize] = label as u32;
+            labels[place as usize] = label;
         }
+    }
+    labels
+}
+
+/// The label of each function.
+fn labels_of_functions(places: &Places) -> Vec<u32> {
+    let descending: [Value<'_, (usize, &SymbolInfo)>; 3] = [
+        Box::new(|(_, symbol)| !symbol.dso.map_or(0, |dso| u64::from(dso.0) + 1)),
+        Box::new(|(_, symbol)| !symbol.start),
+        Box::new(|&(id, _)| !(id as u64)),
+    ];
+    let symbols: Vec<_> = places.symbols().iter().enumerate().collect();
+    let mut order: Vec<u32> = (0..symbols.len() as u32).collect();
+    sort_by_values(&mut order, &symbols, &descending);
+    let mut labels = vec![0; order.len()];
+    for (label, symbol) in (0..).zip(order) {
+        labels[symbol as usize] = label;
     }
     labels
 }

@@ -1,5 +1,3 @@
-use std::io::{self, Write};
-
 use crate::hist::{Row, Table};
 use crate::text::push_percent;
 use crate::{
@@ -8,11 +6,14 @@ use crate::{
 
 const MARGIN: &str = "            "; // 12 columns, as perf has them
 
-/// Writes the callchains of `row` below it: nothing if none is heavy enough.
-pub(crate) fn write_call_tree(out: &mut dyn Write, table: &Table<'_>, row: &Row) -> io::Result<()> {
+/// Appends the callchains of `row`, which stand below it: nothing if none is heavy enough.
+pub(crate) fn push_call_tree(text: &mut String, table: &Table<'_>, row: &Row) {
+    if !table.has_call_tree(row) {
+        return;
+    }
     let tree = table.call_tree(row);
     if tree.roots.is_empty() {
-        return Ok(());
+        return;
     }
     let drawing = Drawing {
         table,
@@ -21,10 +22,10 @@ pub(crate) fn write_call_tree(out: &mut dyn Write, table: &Table<'_>, row: &Row)
         row_samples: table.main_weight(row).samples,
     };
     match table.options().call_graph.mode {
-        ChainMode::Graph | ChainMode::Fractal => drawing.graph(out),
-        ChainMode::Flat => drawing.flat(out),
-        ChainMode::Folded => drawing.folded(out),
-        ChainMode::None => Ok(()),
+        ChainMode::Graph | ChainMode::Fractal => drawing.graph(text),
+        ChainMode::Flat => drawing.flat(text),
+        ChainMode::Folded => drawing.folded(text),
+        ChainMode::None => {}
     }
 }
 
@@ -46,6 +47,11 @@ pub(crate) fn push_colored(
     if !start.is_empty() {
         text.push_str("\x1b[m");
     }
+}
+
+fn push_line(text: &mut String, parts: &[&str]) {
+    parts.iter().for_each(|part| text.push_str(part));
+    text.push('\n');
 }
 
 struct Drawing<'a> {
@@ -111,8 +117,8 @@ impl Drawing<'_> {
         !only && first == Some(&Column::Symbol)
     }
 
-    fn graph(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut text = String::new();
+    fn graph(&self, text: &mut String) {
+        let start = text.len();
         let is_fractal = self.table.options().call_graph.mode == ChainMode::Fractal;
         let mut margin = MARGIN.to_owned();
         let mut whole = Whole {
@@ -131,20 +137,20 @@ impl Drawing<'_> {
             let run = self.tree.run(root).iter().skip(known).take(self.limit());
             for (index, &place) in run.enumerate() {
                 if index == 0 {
-                    text.push_str(&format!("{margin}|\n{margin}---{}\n", self.name(place)));
+                    push_line(text, &[&margin, "|"]);
+                    push_line(text, &[&margin, "---", &self.name(place)]);
                     margin.push_str("   ");
                 } else {
-                    text.push_str(&format!("{margin}{}\n", self.name(place)));
+                    push_line(text, &[&margin, &self.name(place)]);
                 }
             }
             branches = &root.children;
             whole.samples = root.total.samples - root.own.samples;
         }
-        self.branches(&mut text, branches, &whole, &margin);
-        if !text.is_empty() {
+        self.branches(text, branches, &whole, &margin);
+        if text.len() > start {
             text.push('\n');
         }
-        out.write_all(text.as_bytes())
     }
 
     /// Draws siblings below each other. `margin` is what stands left of them.
@@ -156,15 +162,15 @@ impl Drawing<'_> {
         for (index, node) in shown.iter().enumerate() {
             left = left.saturating_sub(node.total.period);
             let is_last = index + 1 == nodes.len() && !(is_fractal && left > 0);
-            text.push_str(&format!("{margin}|          \n"));
-            let bar = if is_last { ' ' } else { '|' };
+            push_line(text, &[margin, "|          "]);
+            let bar = if is_last { " " } else { "|" };
             let value = self.value(node.total.period, node.total.samples, whole.period);
             for (index, &place) in self.tree.run(node).iter().enumerate() {
                 let name = self.name(place);
                 if index == 0 {
-                    text.push_str(&format!("{margin}{bar}--{value}--{name}\n"));
+                    push_line(text, &[margin, bar, "--", &value, "--", &name]);
                 } else {
-                    text.push_str(&format!("{margin}{bar}          {name}\n"));
+                    push_line(text, &[margin, bar, "          ", &name]);
                 }
             }
             let inside = Whole {
@@ -184,28 +190,27 @@ impl Drawing<'_> {
             let counts = self.table.options().call_graph.value == ChainValue::Count;
             if samples > 0 || !counts {
                 let value = self.value(left, samples, whole.period);
-                text.push_str(&format!("{margin} --{value}--[...]\n"));
+                push_line(text, &[margin, " --", &value, "--[...]"]);
             }
         }
     }
 
-    fn flat(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn flat(&self, text: &mut String) {
         let paths = self.tree.paths(self.table.min_chain_period());
         for path in paths.iter().take(self.limit()) {
             if let Some(node) = path.last() {
                 let whole = self.table.counted().period;
                 let value = self.value(node.total.period, node.total.samples, whole);
-                writeln!(out, "           {value}")?;
+                push_line(text, &["           ", &value]);
             }
             for &place in path.iter().flat_map(|node| self.tree.run(node)) {
-                writeln!(out, "                {}", self.name(place))?;
+                push_line(text, &["                ", &self.name(place)]);
             }
-            writeln!(out)?;
+            text.push('\n');
         }
-        Ok(())
     }
 
-    fn folded(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn folded(&self, text: &mut String) {
         let separator = self.table.options().separator.as_deref().unwrap_or(";");
         let paths = self.tree.paths(self.table.min_chain_period());
         for path in paths.iter().take(self.limit()) {
@@ -214,9 +219,8 @@ impl Drawing<'_> {
                 let value = self.value(node.own.period, node.own.samples, whole);
                 let names = path.iter().flat_map(|node| self.tree.run(node));
                 let names: Vec<String> = names.map(|&place| self.name(place)).collect();
-                writeln!(out, "{value} {}", names.join(separator))?;
+                push_line(text, &[&value, " ", &names.join(separator)]);
             }
         }
-        Ok(())
     }
 }

@@ -3,7 +3,7 @@ use std::io::{self, Write};
 
 use smallvec::SmallVec;
 
-use crate::draw::write_call_tree;
+use crate::draw::push_call_tree;
 use crate::hist::{Counts, Row, Table};
 use crate::stdio::{natural_width, push_weights, weight_width, write_events};
 use crate::{Column, EventGroup};
@@ -119,7 +119,9 @@ impl<'t, 'a> HierarchyText<'t, 'a> {
             any = true;
             self.write_node(out, node, depth)?;
             if depth + 1 == self.keys.len() {
-                write_call_tree(out, self.table, node.row)?;
+                let mut text = String::new();
+                push_call_tree(&mut text, self.table, node.row);
+                out.write_all(text.as_bytes())?;
             } else {
                 self.write_nodes(out, &node.children, depth + 1)?;
             }

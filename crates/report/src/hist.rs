@@ -1,10 +1,9 @@
 use std::borrow::Cow;
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::{panic, thread};
 
 use prof_model::{CommId, Cpu, Pid, Tid};
-use prof_profile::{DetailId, EventInfo, Profile, SampleKey, Weight};
+use prof_profile::{ContextId, DetailId, EventInfo, Profile, SampleKey, StackId, Weight};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
@@ -12,6 +11,7 @@ use crate::callgraph::{Chain, Limit};
 use crate::chains::{ChainId, Chains};
 use crate::filter::comm_label;
 use crate::layout::Layout;
+use crate::order::{Value, arrange, sort_by_values};
 use crate::place::file_of;
 use crate::rows::{Keys, Occurrences, RowBuilder};
 use crate::{CallTree, ChainOrder, Column, Places, ReportOptions, SymbolId};
@@ -19,16 +19,19 @@ use crate::{CallTree, ChainOrder, Column, Places, ReportOptions, SymbolId};
 /// Samples of one thread and stack; apart by their detail where rows can differ by it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
-    pub(crate) sample: SampleKey,
+    pub(crate) context: ContextId,
+    pub(crate) stack: StackId,
     pub(crate) detail: Option<DetailId>,
     pub(crate) weight: Weight,
 }
+
+const _: () = assert!(size_of::<Entry>() == 32); // one per entry of the profile
 
 /// Samples that agree in everything that a row can differ by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Group {
     /// Which event of the table.
-    pub(crate) member: usize,
+    pub(crate) member: u32,
     /// Its callchain.
     pub(crate) chain: ChainId,
     /// The first one; what is no key of the table is not to be looked at.
@@ -64,9 +67,9 @@ impl Counts {
 pub struct Row {
     pub(crate) counts: SmallVec<[Counts; 1]>,
     pub(crate) keys: Keys,
-    pub(crate) thread: (Pid, Tid),
-    pub(crate) depth: usize, // of the deepest callchain
-    pub(crate) index: u32,   // before sorting
+    pub(crate) thread: u32, // equal where the first sample is of one thread
+    pub(crate) depth: u32,  // of the deepest callchain
+    pub(crate) index: u32,  // before sorting
 }
 
 impl Row {
@@ -162,9 +165,9 @@ impl<'a> Table<'a> {
         }
         table.name_threads(entries.iter().flatten());
         table.rank_texts(entries.iter().flatten());
-        let stacks = entries.iter().flatten().map(|entry| entry.sample.stack);
+        let stacks = entries.iter().flatten().map(|entry| entry.stack);
         table.chains = Chains::lay_out(profile, places, options, &table.layout, stacks);
-        for (member, entries) in entries.into_iter().enumerate() {
+        for (member, entries) in (0..).zip(entries) {
             table.group(member, entries);
         }
         table.fill_rows();
@@ -184,16 +187,19 @@ impl<'a> Table<'a> {
         let (profile, places, options) = (self.profile, self.places, self.options);
         let mut entries = self.entries(event);
         if options.hide_unresolved {
-            let frames = |key: &SampleKey| profile.stacks().frames(key.stack).next();
-            entries.retain(|entry| match frames(&entry.sample) {
+            let frames = |stack| profile.stacks().frames(stack).next();
+            entries.retain(|entry| match frames(entry.stack) {
                 Some(frame) => places.symbol_at(places.physical(frame)).is_named(),
                 None => false,
             });
         }
         let weigh = |entries: &[Entry]| entries.iter().map(|entry| entry.weight).sum();
         let all: Weight = weigh(&entries);
-        let filter = options.filter.compile(profile, places);
-        entries.retain(|entry| filter.passes(profile, &entry.sample));
+        if !options.filter.is_empty() {
+            let filter = options.filter.compile(profile, places);
+            let key = |entry: &Entry| profile.sample_key(entry.context, entry.stack);
+            entries.retain(|entry| filter.passes(profile, &key(entry)));
+        }
         self.members.push(Member {
             event: info,
             counted: match options.relative_percent {
@@ -209,21 +215,23 @@ impl<'a> Table<'a> {
             .iter()
             .any(|column| self.layout.keys.contains(column));
         if needs_details {
-            let samples = self.profile.detailed_samples(event).into_iter();
-            let samples = samples.map(|(sample, detail, weight)| Entry {
-                sample,
+            let entries = self.profile.detailed_entries(event).into_iter();
+            let entries = entries.map(|(context, stack, detail, weight)| Entry {
+                context,
+                stack,
                 detail: Some(detail),
                 weight,
             });
-            return samples.collect();
+            return entries.collect();
         }
-        let samples = self.profile.sorted_samples(event).into_iter();
-        let samples = samples.map(|(sample, weight)| Entry {
-            sample,
+        let entries = self.profile.entries(event);
+        let entries = entries.map(|(context, stack, weight)| Entry {
+            context,
+            stack,
             detail: None,
             weight,
         });
-        samples.collect()
+        entries.collect()
     }
 
     /// The event that the table is about; the first one of several.
@@ -356,10 +364,11 @@ impl<'a> Table<'a> {
     fn name_threads<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
         let mut names: FxHashMap<(Option<CommId>, Tid), String> = FxHashMap::default();
         let mut last = None;
-        for Entry { sample: key, .. } in entries {
-            if last.replace((key.pid, key.tid, key.comm)) == Some((key.pid, key.tid, key.comm)) {
-                continue; // entries come by thread
+        for &Entry { context, .. } in entries {
+            if last.replace(context) == Some(context) {
+                continue; // entries come by context
             }
+            let key = self.profile.context(context);
             let name = names
                 .entry(comm_key(key))
                 .or_insert_with(|| comm_label(self.profile, key));
@@ -393,7 +402,7 @@ impl<'a> Table<'a> {
 
     /// Merges samples that no key tells apart: a callchain is then walked once, however many threads
     /// and CPUs it was seen on, and at however many addresses of the same functions.
-    fn group(&mut self, member: usize, entries: Vec<Entry>) {
+    fn group(&mut self, member: u32, entries: Vec<Entry>) {
         let has = |column| self.layout.keys.contains(&column);
         let (pid, tid) = (has(Column::Pid), has(Column::Tid));
         let (comm, cpu) = (has(Column::Comm), has(Column::Cpu) || has(Column::Socket));
@@ -405,31 +414,33 @@ impl<'a> Table<'a> {
             Option<DetailId>,
         );
         let mut numbers: FxHashMap<Shared, u32> = FxHashMap::default();
-        let mut last: Option<(Shared, u32)> = None;
+        let mut last: Option<((ContextId, Option<DetailId>), u32)> = None;
         let mut index: FxHashMap<(u32, ChainId), u32> = FxHashMap::default();
+        index.reserve(self.chains.len());
+        self.groups.reserve(self.chains.len());
         for entry in entries {
-            let sample = &entry.sample;
-            let Some(chain) = self.chains.of(sample.stack) else {
+            let Some(chain) = self.chains.of(entry.stack) else {
                 continue; // Profile::add never makes such a stack
             };
             if self.options.exclude_other && self.chains.get(chain).parent.is_none() {
                 continue;
             }
-            let shared = (
-                comm.then(|| self.comm_rank(sample)),
-                pid.then_some(sample.pid),
-                tid.then_some(sample.tid),
-                sample.cpu.filter(|_| cpu),
-                entry.detail,
-            );
             let number = match last {
-                Some((last, number)) if last == shared => number,
+                Some((last, number)) if last == (entry.context, entry.detail) => number,
                 _ => {
+                    let sample = self.profile.context(entry.context);
+                    let shared = (
+                        comm.then(|| self.comm_rank(sample)),
+                        pid.then_some(sample.pid),
+                        tid.then_some(sample.tid),
+                        sample.cpu.filter(|_| cpu),
+                        entry.detail,
+                    );
                     let next = numbers.len() as u32;
                     *numbers.entry(shared).or_insert(next)
                 }
             };
-            last = Some((shared, number));
+            last = Some(((entry.context, entry.detail), number));
             let next = self.groups.len() as u32;
             let at = *index.entry((number, chain)).or_insert(next);
             if at == next {
@@ -479,85 +490,71 @@ impl<'a> Table<'a> {
     }
 
     /// Which row comes at which place.
-    fn order(&self, rows: &[Row]) -> Vec<usize> {
-        let callers = self.callers_first(rows);
-        // All that decides, as numbers one after the other: the smaller ones come first.
-        let mut numbers: Vec<u64> = Vec::new();
-        for (row, callers) in rows.iter().zip(&callers) {
-            for &column in &self.layout.order {
-                let value: fn(&Counts) -> u64 = match column {
-                    Column::Children => |it| it.total.period,
-                    Column::Overhead | Column::Period => |it| it.own.period,
-                    Column::OverheadSys => |it| it.own_kernel,
-                    Column::OverheadUser => |it| it.own_user,
-                    Column::Samples => |it| it.own.samples,
-                    key => {
-                        numbers.extend(self.key(row, key));
-                        continue;
-                    }
-                };
-                numbers.extend(row.counts.iter().map(|counts| !value(counts))); // descending
-                if column == Column::Children {
-                    numbers.extend(callers);
-                }
+    fn order(&self, rows: &[Row]) -> Vec<u32> {
+        let mut values: Vec<Value<'_, Row>> = Vec::new();
+        for &column in &self.layout.order {
+            let Some(value) = order_of(column) else {
+                values.extend(self.key_value(column));
+                continue;
+            };
+            for member in 0..self.members.len() {
+                values.push(Box::new(move |row| !value(&row.counts[member]))); // descending
             }
-            numbers.extend_from_slice(&row.keys);
+            if column == Column::Children && self.layout.chains {
+                values.extend(self.callers_first(rows));
+            }
         }
-        let each = numbers.len() / rows.len().max(1);
-        let numbers_of = |row: u32| &numbers[row as usize * each..][..each];
-        let all = 0..rows.len() as u32;
-        let mut order: Vec<(Option<u64>, u32)> =
-            all // the first number, which often decides
-                .map(|row| (numbers_of(row).first().copied(), row))
-                .collect();
-        order.sort_unstable_by(|&(left_first, left), &(right_first, right)| {
-            let by_first = left_first.cmp(&right_first);
-            by_first.then_with(|| numbers_of(left).cmp(numbers_of(right)))
-        });
-        order.into_iter().map(|(_, row)| row as usize).collect()
+        let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+        sort_by_values(&mut order, rows, &values);
+        order
+    }
+
+    fn key_value<'v>(&self, column: Column) -> Option<Value<'v, Row>> {
+        let index = self.layout.keys.iter().position(|&key| key == column)?;
+        Some(Box::new(move |row| row.keys[index]))
     }
 
     /// Of rows with the same total in one thread the callers come first. Those of another thread
     /// come before or after all of these, so that the order has no circles: perf compares rows of
     /// two threads by other columns, and what then comes first depends on the order of insertion.
     ///
-    /// Returns for each row what such rows are compared by; all the same if the table has no
-    /// callchains.
-    fn callers_first(&self, rows: &[Row]) -> Vec<[u64; 2]> {
-        if !self.layout.chains {
-            return vec![[0, 0]; rows.len()];
-        }
-        // What nearly always decides lies side by side: total and thread, then the row's own.
-        type Lead = ((u64, (Pid, Tid)), Reverse<u64>, usize);
-        let leads = rows.iter().enumerate().map(|(at, row)| {
-            let counts = row.first();
-            let key = (counts.total.period, row.thread);
-            (key, Reverse(counts.own.period), at)
-        });
-        let by_keys = |left: &Lead, right: &Lead| rows[left.2].keys.cmp(&rows[right.2].keys);
-        let mut order: Vec<Lead> = leads.collect();
-        order.sort_unstable_by(|left, right| {
-            let by_lead = (left.0, left.1).cmp(&(right.0, right.1));
-            by_lead.then_with(|| by_keys(left, right))
-        });
-        // The first row of each total and thread stands for it.
-        let groups = order.chunk_by(|left, right| left.0 == right.0);
-        let mut groups: Vec<&[Lead]> = groups.collect();
-        groups.sort_unstable_by(|left, right| {
-            let (left, right) = (&left[0], &right[0]);
-            let by_lead = left.1.cmp(&right.1);
-            by_lead.then_with(|| by_keys(left, right))
-        });
-        let callers_first = self.layout.chain_order == ChainOrder::Caller;
-        let mut ranks = vec![[0, 0]; rows.len()];
-        for (rank, group) in groups.into_iter().enumerate() {
-            for row in group.iter().map(|lead| &rows[lead.2]) {
-                let depth = row.depth as u64;
-                let depth = if callers_first { !depth } else { depth };
-                ranks[row.index as usize] = [rank as u64, depth];
+    /// Returns what such rows are compared by.
+    fn callers_first<'v>(&self, rows: &[Row]) -> [Value<'v, Row>; 2] {
+        let kin: [Value<'_, Row>; 2] = [
+            Box::new(|row| row.first().total.period),
+            Box::new(|row| u64::from(row.thread)),
+        ];
+        let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+        sort_by_values(&mut order, rows, &kin);
+        // The first row of each total and thread, by what it counts itself, stands for it.
+        let row = |index: u32| &rows[index as usize];
+        let kin_of = |index| (row(index).first().total.period, row(index).thread);
+        let own = |row: &Row| !row.first().own.period; // descending
+        let mut leaders = Vec::new();
+        let mut leader_of = vec![0; rows.len()];
+        for kin in order.chunk_by(|&left, &right| kin_of(left) == kin_of(right)) {
+            let by_own = |&index: &u32| (own(row(index)), &row(index).keys);
+            let leader = kin.iter().copied().min_by_key(by_own).unwrap_or_default();
+            leaders.push(leader);
+            for &index in kin {
+                leader_of[index as usize] = leader;
             }
         }
-        ranks
+        let keys = self.layout.keys.iter();
+        let keys = keys.filter_map(|&column| self.key_value(column));
+        let mut by_own: Vec<Value<'_, Row>> = vec![Box::new(own)];
+        by_own.extend(keys);
+        sort_by_values(&mut leaders, rows, &by_own);
+        let mut ranks = vec![0; rows.len()]; // of leaders only
+        for (rank, leader) in (0_u64..).zip(leaders) {
+            ranks[leader as usize] = rank;
+        }
+        let callers_first = self.layout.chain_order == ChainOrder::Caller;
+        let flip = if callers_first { u64::MAX } else { 0 };
+        [
+            Box::new(move |row| ranks[leader_of[row.index as usize] as usize]),
+            Box::new(move |row| u64::from(row.depth) ^ flip),
+        ]
     }
 
     /// Which branches of a call tree are kept.
@@ -578,9 +575,14 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Whether callchains of a row are wanted and it is heavy enough for any.
+    pub(crate) fn has_call_tree(&self, row: &Row) -> bool {
+        self.layout.chains && self.main_weight(row).period >= self.min_chain_period()
+    }
+
     /// The callchains of a row of this table; empty if they are not wanted or too light.
     pub fn call_tree(&self, row: &Row) -> CallTree {
-        if !self.layout.chains || self.main_weight(row).period < self.min_chain_period() {
+        if !self.has_call_tree(row) {
             return CallTree::default();
         }
         let occurrences = self.occurrences.of(row.index).iter();
@@ -597,17 +599,16 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Puts items in order: `order[i]` is where the one is now that belongs to place `i`.
-fn arrange<T>(items: &mut [T], mut order: Vec<usize>) {
-    for first in 0..order.len() {
-        let mut at = first;
-        while order[at] != first {
-            let from = std::mem::replace(&mut order[at], at);
-            items.swap(at, from);
-            at = from;
-        }
-        order[at] = at;
-    }
+/// What rows are put in descending order by in a column that is no key.
+fn order_of(column: Column) -> Option<fn(&Counts) -> u64> {
+    Some(match column {
+        Column::Children => |it| it.total.period,
+        Column::Overhead | Column::Period => |it| it.own.period,
+        Column::OverheadSys => |it| it.own_kernel,
+        Column::OverheadUser => |it| it.own_user,
+        Column::Samples => |it| it.own.samples,
+        _ => return None,
+    })
 }
 
 /// A thread without a name is named after its id, one with a name only by that.
@@ -615,19 +616,5 @@ fn comm_key(key: &SampleKey) -> (Option<CommId>, Tid) {
     match key.comm {
         Some(comm) => (Some(comm), Tid(0)),
         None => (None, key.tid),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn items_go_where_the_order_says() {
-        let mut items = ['a', 'b', 'c', 'd', 'e'];
-        arrange(&mut items, vec![2, 0, 1, 3, 4]);
-        assert_eq!(items, ['c', 'a', 'b', 'd', 'e']);
-        arrange(&mut items, vec![4, 3, 2, 1, 0]);
-        assert_eq!(items, ['e', 'd', 'b', 'a', 'c']);
     }
 }

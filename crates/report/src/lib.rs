@@ -24,6 +24,7 @@ mod hist; // samples to sorted rows
 mod json; // rows for other programs
 mod layout; // which columns, which order
 mod options; // what a report can be asked
+mod order; // items by several numbers
 mod place; // frames with inlined functions, symbols in the order of their names
 mod rows; // which row counts a sample
 mod script; // one sample at a time

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use prof_model::{CpuMode, DsoId, InlineFrame, Reason, Resolution, SourceLine};
@@ -6,7 +7,8 @@ use prof_profile::{FrameId, FrameKey, Names, Profile};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use crate::text::{base_name, printable};
+use crate::order::arrange;
+use crate::text::{base_name, printable, push_number};
 
 /// Index of a function in [`Places`]. Ids ascend as rows of equal weight do: functions by name, then
 /// addresses without one.
@@ -76,23 +78,27 @@ impl SymbolInfo {
 
     /// As the `Symbol` column prints it.
     pub fn in_column(&self) -> String {
+        let mut text = String::with_capacity("[k]  (inlined)".len() + self.name.len());
+        self.push_in_column(&mut text);
+        text
+    }
+
+    /// Appends what the `Symbol` column prints.
+    pub(crate) fn push_in_column(&self, text: &mut String) {
+        text.push('[');
+        text.push(self.level());
+        text.push_str("] ");
         match self.kind {
-            SymbolKind::Function => {
-                let mut text = String::with_capacity("[k] ".len() + self.name.len());
-                text.push('[');
-                text.push(self.level());
-                text.push_str("] ");
+            SymbolKind::Function => text.push_str(&self.name),
+            SymbolKind::Inlined => {
                 text.push_str(&self.name);
-                text
+                text.push_str(" (inlined)");
             }
-            SymbolKind::Inlined => format!("[{}] {} (inlined)", self.level(), self.name),
-            SymbolKind::Unresolved(Reason::KernelRestricted) => {
-                format!("[{}] {HIDDEN}", self.level())
+            SymbolKind::Unresolved(Reason::KernelRestricted) => text.push_str(HIDDEN),
+            SymbolKind::Unresolved(_) if self.start == 0 => push_number(text, 0, 16, b'0'),
+            SymbolKind::Unresolved(_) => {
+                let _ = write!(text, "{:#018x}", self.start);
             }
-            SymbolKind::Unresolved(_) if self.start == 0 => {
-                format!("[{}] {:016}", self.level(), 0)
-            }
-            SymbolKind::Unresolved(_) => format!("[{}] {:#018x}", self.level(), self.start),
         }
     }
 }
@@ -203,22 +209,33 @@ impl Places {
                 symbol.kind,
             )
         }
+        // What nearly always decides, as a number: the first letters, or else the address, behind
+        // them since no letter begins with 0xff.
+        let lead = |symbol: &SymbolInfo| {
+            if !symbol.is_named() {
+                return u128::MAX << 64 | u128::from(symbol.start);
+            }
+            let mut letters = [0; 16];
+            let len = symbol.name.len().min(letters.len());
+            letters[..len].copy_from_slice(&symbol.name.as_bytes()[..len]);
+            u128::from_be_bytes(letters)
+        };
         let symbols = &self.symbols;
-        let mut order: Vec<u32> = (0..symbols.len() as u32).collect();
-        order.sort_by(|&left, &right| {
-            key(&symbols[left as usize]).cmp(&key(&symbols[right as usize]))
+        let mut order: Vec<(u128, u32)> = symbols.iter().map(lead).zip(0..).collect();
+        let whole = |id: u32| (key(&symbols[id as usize]), id);
+        order.sort_unstable_by(|left, right| {
+            let by_lead = left.0.cmp(&right.0);
+            by_lead.then_with(|| whole(left.1).cmp(&whole(right.1)))
         });
+        let order: Vec<u32> = order.into_iter().map(|(_, symbol)| symbol).collect();
         let mut rank = vec![0; order.len()];
-        for (new, &old) in order.iter().enumerate() {
-            rank[old as usize] = new as u32;
+        for (new, &old) in (0..).zip(&order) {
+            rank[old as usize] = new;
         }
         for place in &mut self.places {
             place.symbol.0 = rank[place.symbol.0 as usize];
         }
-        self.symbols = order
-            .iter()
-            .map(|&old| self.symbols[old as usize].clone())
-            .collect();
+        arrange(&mut self.symbols, order);
     }
 
     fn sort_lines(&mut self, lines: FxHashMap<String, u32>) {
@@ -288,6 +305,10 @@ impl Places {
     /// The first line that lies in the same file: it stands for the file.
     pub(crate) fn first_line_of_file(&self, rank: u32) -> u64 {
         u64::from(self.file_of_line.get(rank as usize).copied().unwrap_or(0))
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = PlaceId> + use<> {
+        (0..self.places.len() as u32).map(PlaceId)
     }
 
     pub(crate) fn all(&self) -> &[Place] {

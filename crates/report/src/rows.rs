@@ -1,14 +1,11 @@
-use std::hash::BuildHasher;
-
-use hashbrown::{HashTable, hash_table};
-use prof_model::CpuMode;
-use prof_profile::Weight;
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use prof_model::{CpuMode, Pid, Tid};
+use prof_profile::{ContextId, DetailId, SampleKey, Weight};
+use rustc_hash::FxHashMap;
 use smallvec::{SmallVec, smallvec};
 
 use crate::chains::StackChain;
 use crate::hist::{Counts, Entry, Group, Row, Table};
-use crate::{Column, PlaceId};
+use crate::{Column, PlaceId, Places, SymbolId};
 
 /// The ranks of a row's keys: they compare as what they stand for.
 pub(crate) type Keys = SmallVec<[u64; 3]>;
@@ -45,28 +42,40 @@ pub(crate) struct RowBuilder<'t, 'a> {
     table: &'t Table<'a>,
     rows: Vec<Row>,
     last_group: Vec<u32>, // by row: a recursive function counts once per sample
-    ids: HashTable<u32>,  // rows by their keys
-    /// Rows by what is the same for all frames of a group, and by frame: the short way to `ids`.
-    known: FxHashMap<(u32, PlaceId), u32>,
+    kinds: Vec<u32>,      // by place: equal where rows differ by the stem only
+    known: FxHashMap<(u32, u32), u32>, // rows by stem and kind
     stems: FxHashMap<Keys, u32>,
-    last_stem: (Keys, u32),
+    threads: FxHashMap<(Pid, Tid), u32>,
+    common: Common,
     /// For each group the row of its own function, and of each frame of its chain.
     passed: Vec<u32>,
+}
+
+/// What the rows of all frames of a group have in common.
+#[derive(Default)]
+struct Common {
+    of: Option<(ContextId, Option<DetailId>, Option<SymbolId>)>, // what decides it
+    keys: Keys,                                                  // 0 for those of frames
+    stem: u32,                                                   // stands for `keys`
+    thread: u32,
 }
 
 impl<'t, 'a> RowBuilder<'t, 'a> {
     /// With the rows that the table's groups fill.
     pub(crate) fn of(table: &'t Table<'a>) -> Self {
+        let rows = table.groups.len() + table.places.symbols().len(); // an estimate
         let mut this = Self {
             table,
-            rows: Vec::with_capacity(table.places.symbols().len()),
-            last_group: Vec::new(),
-            ids: HashTable::new(),
+            rows: Vec::with_capacity(rows),
+            last_group: Vec::with_capacity(rows),
+            kinds: kinds(table),
             known: FxHashMap::default(),
             stems: FxHashMap::default(),
-            last_stem: (Keys::new(), 0),
+            threads: FxHashMap::default(),
+            common: Common::default(),
             passed: Vec::new(),
         };
+        this.known.reserve(rows);
         for group in 0..table.groups.len() {
             this.add_group(group);
         }
@@ -90,11 +99,12 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
             chain,
             entry,
         } = table.groups[index];
+        let member = member as usize;
         let chain = table.chains.get(chain);
         let group = index as u32;
-        let depth = chain.depth();
-        let stem = self.stem(&entry, chain);
-        let own = self.row(stem, chain.own, &entry);
+        let depth = chain.depth() as u32;
+        self.enter(&entry, chain);
+        let own = self.row(chain.own);
         self.last_group[own as usize] = group;
         let counts = self.counts(own, member, depth);
         counts.own += entry.weight;
@@ -112,8 +122,8 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
         if !table.layout.children {
             return;
         }
-        for (start, &place) in table.chains.places(chain).iter().enumerate() {
-            let row = self.row(stem, place, &entry);
+        for (start, &place) in (0..).zip(table.chains.places(chain)) {
+            let row = self.row(place);
             let is_counted = self.last_group[row as usize] == group;
             if !is_counted {
                 self.last_group[row as usize] = group;
@@ -126,67 +136,73 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
     }
 
     /// What a row counts of an event; it lies on a callchain of that depth.
-    fn counts(&mut self, row: u32, member: usize, depth: usize) -> &mut Counts {
+    fn counts(&mut self, row: u32, member: usize, depth: u32) -> &mut Counts {
         let row = &mut self.rows[row as usize];
         row.depth = row.depth.max(depth);
         &mut row.counts[member]
     }
 
-    /// A number for what all frames of a group have in common.
-    fn stem(&mut self, entry: &Entry, chain: &StackChain) -> u32 {
-        let keys = self.table.layout.keys.iter();
-        let stem: Keys = keys
-            .map(|&column| self.common_rank(column, entry, chain))
-            .collect();
-        if self.last_stem.0 == stem {
-            return self.last_stem.1;
+    /// Turns to the group of an entry and a chain.
+    fn enter(&mut self, entry: &Entry, chain: &StackChain) {
+        let of = Some((entry.context, entry.detail, chain.parent));
+        if self.common.of == of {
+            return;
         }
+        let sample = self.table.profile.context(entry.context);
+        let keys = self.table.layout.keys.iter();
+        let keys: Keys = keys
+            .map(|&column| self.common_rank(column, sample, entry.detail, chain))
+            .collect();
         let next = self.stems.len() as u32;
-        let number = *self.stems.entry(stem.clone()).or_insert(next);
-        self.last_stem = (stem, number);
-        number
+        let stem = *self.stems.entry(keys.clone()).or_insert(next);
+        let next = self.threads.len() as u32;
+        let thread = self.threads.entry((sample.pid, sample.tid));
+        self.common = Common {
+            of,
+            keys,
+            stem,
+            thread: *thread.or_insert(next),
+        };
     }
 
-    /// The row of a frame of a group; `self.last_stem` is the group's.
-    fn row(&mut self, stem: u32, place: PlaceId, entry: &Entry) -> u32 {
-        if let Some(&row) = self.known.get(&(stem, place)) {
-            return row;
+    /// The row of a frame of the group that was entered.
+    fn row(&mut self, place: PlaceId) -> u32 {
+        let next = self.rows.len() as u32;
+        let key = (self.common.stem, self.kinds[place.index()]);
+        let row = *self.known.entry(key).or_insert(next);
+        if row == next {
+            self.add_row(place);
         }
-        let mut keys = self.last_stem.0.clone();
-        for (key, &column) in keys.iter_mut().zip(&self.table.layout.keys) {
-            if let Some(rank) = self.place_rank(column, place) {
-                *key = rank;
-            }
-        }
-        let rows = &mut self.rows;
-        let is_same = |&row: &u32| rows[row as usize].keys == keys;
-        let hash = |&row: &u32| FxBuildHasher.hash_one(&rows[row as usize].keys);
-        let known = self.ids.entry(FxBuildHasher.hash_one(&keys), is_same, hash);
-        let row = match known {
-            hash_table::Entry::Occupied(known) => *known.get(),
-            hash_table::Entry::Vacant(vacant) => {
-                let next = rows.len() as u32;
-                vacant.insert(next);
-                self.last_group.push(u32::MAX);
-                rows.push(Row {
-                    counts: smallvec![Counts::default(); self.table.members().len()],
-                    keys,
-                    thread: (entry.sample.pid, entry.sample.tid),
-                    depth: 0,
-                    index: next,
-                });
-                next
-            }
-        };
-        self.known.insert((stem, place), row);
         row
     }
 
+    fn add_row(&mut self, place: PlaceId) {
+        let mut keys = self.common.keys.clone();
+        for (key, &column) in keys.iter_mut().zip(&self.table.layout.keys) {
+            if let Some(rank) = place_rank(self.table.places, column, place) {
+                *key = rank;
+            }
+        }
+        self.last_group.push(u32::MAX);
+        self.rows.push(Row {
+            counts: smallvec![Counts::default(); self.table.members().len()],
+            keys,
+            thread: self.common.thread,
+            depth: 0,
+            index: self.rows.len() as u32,
+        });
+    }
+
     /// A key's value as a number that compares as the value does; 0 if it is the frame's.
-    fn common_rank(&self, column: Column, entry: &Entry, chain: &StackChain) -> u64 {
+    fn common_rank(
+        &self,
+        column: Column,
+        sample: &SampleKey,
+        detail: Option<DetailId>,
+        chain: &StackChain,
+    ) -> u64 {
         let table = self.table;
         let id_rank = |id: i32| (i64::from(id) - i64::from(i32::MIN)) as u64;
-        let sample = &entry.sample;
         match column {
             Column::Pid => id_rank(sample.pid.0),
             Column::Tid => id_rank(sample.tid.0),
@@ -199,27 +215,12 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
             }
             Column::Parent => table.parent_rank(chain.parent),
             Column::Time => {
-                let detail = entry.detail.map(|detail| table.profile.detail(detail));
+                let detail = detail.map(|detail| table.profile.detail(detail));
                 detail.map_or(0, |detail| detail.interval)
             }
-            Column::Trace => entry.detail.map_or(0, |detail| table.text_rank(detail)),
+            Column::Trace => detail.map_or(0, |detail| table.text_rank(detail)),
             _ => 0,
         }
-    }
-
-    /// The value of a key that a frame decides; `None` for the others.
-    fn place_rank(&self, column: Column, place: PlaceId) -> Option<u64> {
-        let places = self.table.places;
-        let place = places.get(place);
-        let symbol = || places.symbol(place.symbol);
-        Some(match column {
-            Column::Symbol => u64::from(place.symbol.0),
-            Column::Dso => u64::from(symbol().dso_name),
-            Column::SymbolSize => symbol().size,
-            Column::SourceLine => u64::from(place.line),
-            Column::SourceFile => places.first_line_of_file(place.line),
-            _ => return None,
-        })
     }
 
     /// Where in callchains the rows stand; only those that are heavy enough for a call tree.
@@ -271,6 +272,37 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
         }
         Occurrences { all, first }
     }
+}
+
+/// For each place a number that those share which only a group's own keys can tell apart.
+fn kinds(table: &Table<'_>) -> Vec<u32> {
+    let (places, layout) = (table.places, &table.layout);
+    if layout.keys.contains(&Column::Symbol) && !layout.has_lines() {
+        let symbols = places.all().iter().map(|place| place.symbol.0);
+        return symbols.collect(); // it decides the module and the size
+    }
+    let mut numbers: FxHashMap<Keys, u32> = FxHashMap::default();
+    let kinds = places.ids().map(|place| {
+        let keys = layout.keys.iter();
+        let keys = keys.filter_map(|&column| place_rank(places, column, place));
+        let next = numbers.len() as u32;
+        *numbers.entry(keys.collect()).or_insert(next)
+    });
+    kinds.collect()
+}
+
+/// The value of a key that a frame decides; `None` for the others.
+fn place_rank(places: &Places, column: Column, place: PlaceId) -> Option<u64> {
+    let place = places.get(place);
+    let symbol = || places.symbol(place.symbol);
+    Some(match column {
+        Column::Symbol => u64::from(place.symbol.0),
+        Column::Dso => u64::from(symbol().dso_name),
+        Column::SymbolSize => symbol().size,
+        Column::SourceLine => u64::from(place.line),
+        Column::SourceFile => places.first_line_of_file(place.line),
+        _ => return None,
+    })
 }
 
 fn add(period: &mut u64, weight: Weight) {

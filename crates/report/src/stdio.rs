@@ -5,17 +5,21 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use prof_profile::{Names, Profile, Weight};
+use rustc_hash::FxHashSet;
 
-use crate::draw::{push_colored, write_call_tree};
+use crate::draw::{push_call_tree, push_colored};
 use crate::hierarchy::HierarchyText;
 use crate::hist::{Row, Table};
 use crate::text::{push_blanks, push_number, push_percent, width};
 use crate::{Column, EventGroup, ReportOptions};
 
-/// So many rows are made into text at once.
-const BLOCK: usize = 128;
+/// So many rows are made into text at once; each with a call tree counts as many.
+const BLOCK: usize = 256;
+const CALL_TREE: usize = 32;
 /// So many blocks may wait to be written.
-const WAITING: usize = 2;
+const WAITING: usize = 4;
+/// What the usual row needs, in bytes.
+const ROW_TEXT: usize = 112;
 const WIDTH_OF_UNRESOLVED: usize = 16; // the digits of an address
 
 /// Writes what `perf report --stdio` prints, one table per event that has samples.
@@ -173,37 +177,52 @@ impl<'t, 'a> TableText<'t, 'a> {
 
     /// Writes rows with their call trees. A second thread makes the text of every other block.
     fn write_rows(&self, out: &mut dyn Write, rows: &[&Row]) -> io::Result<()> {
-        let blocks = rows.chunks(BLOCK);
-        let odd = blocks.clone().skip(1).step_by(2);
+        let blocks = &self.blocks(rows);
         thread::scope(|scope| {
             let (to_writer, texts) = sync_channel(WAITING);
-            if odd.len() > 0 {
+            if blocks.len() > 1 {
+                let odd = blocks.iter().skip(1).step_by(2);
                 scope.spawn(move || {
                     let mut texts = odd.map(|rows| self.text_of(rows));
                     let _ = texts.try_for_each(|text| to_writer.send(text)); // nobody reads on
                 });
             }
-            for (index, rows) in blocks.enumerate() {
+            for (index, rows) in blocks.iter().enumerate() {
                 let text = match index % 2 {
                     0 => self.text_of(rows),
                     _ => texts.recv().unwrap_or_else(|_| self.text_of(rows)),
                 };
-                out.write_all(&text?)?;
+                out.write_all(text.as_bytes())?;
             }
             Ok(())
         })
     }
 
-    fn text_of(&self, rows: &[&Row]) -> io::Result<Vec<u8>> {
-        let mut text = Vec::new();
-        let mut line = String::new();
-        for row in rows {
-            self.push_row(&mut line, row);
-            text.write_all(line.as_bytes())?;
-            line.clear();
-            write_call_tree(&mut text, self.table, row)?;
+    /// Rows in blocks of about the same work.
+    fn blocks<'r>(&self, rows: &'r [&'r Row]) -> Vec<&'r [&'r Row]> {
+        let mut blocks = Vec::with_capacity(rows.len() / BLOCK + 1);
+        let (mut start, mut work) = (0, 0);
+        for (index, row) in rows.iter().enumerate() {
+            work += if self.table.has_call_tree(row) {
+                CALL_TREE
+            } else {
+                1
+            };
+            if work >= BLOCK || index + 1 == rows.len() {
+                blocks.push(&rows[start..=index]);
+                (start, work) = (index + 1, 0);
+            }
         }
-        Ok(text)
+        blocks
+    }
+
+    fn text_of(&self, rows: &[&Row]) -> String {
+        let mut text = String::with_capacity(rows.len() * ROW_TEXT);
+        for row in rows {
+            self.push_row(&mut text, row);
+            push_call_tree(&mut text, self.table, row);
+        }
+        text
     }
 
     fn write_header(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -247,20 +266,31 @@ impl<'t, 'a> TableText<'t, 'a> {
         text.push('\n');
     }
 
+    /// Whether a given width cuts the last column, too: all but addresses.
+    fn is_cut(&self, row: &Row) -> bool {
+        let symbol = self.table.symbol(row);
+        let is_named = |id| self.table.places().symbol(id).is_named();
+        !self.table.options().widths.is_empty() && symbol.is_none_or(is_named)
+    }
+
     fn push_key(&self, text: &mut String, row: &Row, column: Column, width: usize, is_last: bool) {
+        let symbol = self.table.symbol(row).filter(|_| column == Column::Symbol);
+        let symbol = symbol.map(|id| self.table.places().symbol(id));
+        let separator = self.separator.filter(|it| !it.is_empty());
+        if let (Some(symbol), true, None) = (symbol, is_last && !self.is_cut(row), separator) {
+            symbol.push_in_column(text);
+            return;
+        }
         let label = self.table.label(row, column);
-        let label = match self.separator.filter(|it| !it.is_empty()) {
+        let label = match separator {
             Some(separator) => Cow::Owned(label.replace(separator, ".")),
             None => label,
         };
-        let is_cut = !self.table.options().widths.is_empty()
-            && self
-                .table
-                .symbol(row)
-                .is_none_or(|id| self.table.places().symbol(id).is_named());
         let _ = match column {
             Column::SymbolSize | Column::Cpu | Column::Socket => write!(text, "{label:>width$}"),
-            Column::Symbol | Column::Trace if is_last && !is_cut => text.write_str(&label),
+            Column::Symbol | Column::Trace if is_last && !self.is_cut(row) => {
+                text.write_str(&label)
+            }
             Column::Symbol | Column::Trace if is_last => write!(text, "{label:.width$}"),
             _ if label.is_ascii() => {
                 let label = &label[..label.len().min(width)];
@@ -324,9 +354,7 @@ pub(crate) fn natural_width(table: &Table<'_>, column: Column, is_last: bool) ->
         _ if !column.is_key() => weight_width(table, column),
         Column::Symbol if is_last => rows.map(|row| symbol_width(table, row)).max().unwrap_or(0),
         _ => {
-            let mut ranks: Vec<u64> = rows.filter_map(|row| table.key(row, column)).collect();
-            ranks.sort_unstable();
-            ranks.dedup();
+            let ranks: FxHashSet<u64> = rows.filter_map(|row| table.key(row, column)).collect();
             let widths = ranks
                 .into_iter()
                 .map(|it| width(&table.label_of(column, it)));

@@ -68,32 +68,29 @@ fn push_padded(text: &mut String, digits: &[u8; 32], at: usize, width: usize) {
 /// Appends a share in percent with two decimals, as `{percent:width$.2}%`.
 pub(crate) fn push_percent(text: &mut String, percent: f64, width: usize) {
     let hundredths = percent * 100.0;
-    let down = hundredths.floor();
-    let rest = hundredths - down;
+    let down = hundredths as u32;
+    let rest = hundredths - f64::from(down);
     // Where the product's own error could decide the last digit, the long way is taken.
     let is_certain = (0.0..1e9).contains(&hundredths) && (rest - 0.5).abs() > 1e-5;
     if !is_certain {
         let _ = write!(text, "{percent:width$.2}%");
         return;
     }
-    let mut number = down as u32 + u32::from(rest > 0.5);
-    let mut digits = [b' '; 12];
-    let mut at = digits.len();
-    let mut count = 0;
-    while number > 0 || count < 3 {
-        if count == 2 {
-            at -= 1;
-            digits[at] = b'.';
-        }
+    let number = down + u32::from(rest > 0.5);
+    let mut digits = [b' '; 24];
+    let mut at = digits.len() - "0.00%".len();
+    let (mut whole, cents) = (number / 100, (number % 100) as u8);
+    digits[at..].copy_from_slice(&[b'0', b'.', b'0' + cents / 10, b'0' + cents % 10, b'%']);
+    digits[at] += (whole % 10) as u8;
+    while whole >= 10 {
+        whole /= 10;
         at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        count += 1;
+        digits[at] = b'0' + (whole % 10) as u8;
     }
-    let missing = width.saturating_sub(digits.len() - at);
-    push_blanks(text, missing);
-    text.push_str(std::str::from_utf8(&digits[at..]).unwrap_or_default());
-    text.push('%');
+    let wide = width + "%".len();
+    push_blanks(text, wide.saturating_sub(digits.len()));
+    let start = at.min(digits.len() - wide.min(digits.len()));
+    text.push_str(std::str::from_utf8(&digits[start..]).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -122,7 +119,7 @@ mod tests {
             -1.0,
         ];
         for share in shares.chain(special) {
-            for width in [0, 6, 9] {
+            for width in [0, 6, 9, 40] {
                 let mut text = String::new();
                 push_percent(&mut text, share, width);
                 assert_eq!(text, format!("{share:width$.2}%"));
