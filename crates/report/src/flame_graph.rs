@@ -1,10 +1,9 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use inferno::flamegraph::color::{Color, PaletteMap};
 use inferno::flamegraph::{Direction, Options, TextTruncateDirection, from_lines};
 
-use crate::folded::{CodeKind, blank_of_number};
+use crate::boxes::Boxes;
 use crate::{FoldedStacks, StackWeight};
 
 /// How a flame graph looks.
@@ -54,37 +53,69 @@ pub fn write_flame_graph(
     stacks: &FoldedStacks,
     options: &FlameGraphOptions,
 ) -> io::Result<usize> {
-    let stacks = Drawn::new(stacks, options);
-    if stacks.total == 0 {
+    let reversed = options.reverse.then(|| stacks.reversed());
+    let stacks = reversed.as_ref().unwrap_or(stacks);
+    let shift = shift(stacks, options);
+    let graph = Boxes::new(
+        stacks,
+        |weight| options.weight.of(weight) >> shift,
+        options.min_width,
+    );
+    if graph.total == 0 {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "there are no samples to draw",
         ));
     }
-    let (wide, narrow) = stacks.split(options.min_width);
-    let mut palette = wide.palette();
-    let mut drawing = Options::default();
-    drawing.title = options.title.clone();
-    drawing.subtitle = Some(match options.subtitle.as_str() {
+    let subtitle = match options.subtitle.as_str() {
         "" => LEGEND.to_owned(),
         subtitle => format!("{subtitle} ({LEGEND})"),
-    });
+    };
+    let (before, after) = page(drawing(options, subtitle), &graph)?;
+    out.write_all(before.as_bytes())?;
+    graph.write(out, options)?;
+    out.write_all(after.as_bytes())?;
+    Ok(graph.narrow)
+}
+
+/// What stands before and behind the boxes of a page: inferno draws one with a box of the whole width at
+/// every depth, for the height.
+fn page(mut drawing: Options<'_>, graph: &Boxes<'_>) -> io::Result<(String, String)> {
+    let frames = vec!["frame"; graph.deepest.max(1)].join(";");
+    let line = format!("{frames} {}", graph.total);
+    drawing.min_width = match graph.deepest {
+        0 => f64::INFINITY, // there is no frame
+        _ => 0.0,
+    };
+    let mut page = Vec::new();
+    from_lines(&mut drawing, [line.as_str()], &mut page)?;
+    let page = String::from_utf8(page).map_err(io::Error::other)?;
+    let parts = || {
+        let tag = page.find("<svg id=\"frames\"")?;
+        let start = tag + page[tag..].find('>')? + 1;
+        let end = page.rfind("</svg></svg>")?;
+        Some((page[..start].to_owned(), page[end..].to_owned()))
+    };
+    parts().ok_or_else(|| io::Error::other("inferno's page has no place for frames"))
+}
+
+/// How inferno is to draw.
+fn drawing(options: &FlameGraphOptions, subtitle: String) -> Options<'static> {
+    let mut drawing = Options::default();
+    drawing.title = options.title.clone();
+    drawing.subtitle = Some(subtitle);
     drawing.count_name = options.count_name.clone();
     drawing.min_width = options.min_width;
-    drawing.direction = if options.inverted {
-        Direction::Inverted
-    } else {
-        Direction::Straight
+    drawing.direction = match options.inverted {
+        true => Direction::Inverted,
+        false => Direction::Straight,
     };
     drawing.text_truncate_direction = TextTruncateDirection::Left; // functions end in their own name
-    drawing.palette_map = Some(&mut palette);
     drawing.deterministic = true;
     // Our order is by frame, in which equal frames are neighbours. An order by line is not: in it
     // `a b;x` stands between `a 1` and `a;x`. Only a chart takes lines as they come, last one first.
     drawing.flame_chart = true;
-    let lines: Vec<String> = wide.lines();
-    from_lines(&mut drawing, lines.iter().rev().map(String::as_str), out)?;
-    Ok(narrow)
+    drawing
 }
 
 const DIFFERENTIAL_LEGEND: &str = "width: now, red: grew, blue: shrank";
@@ -127,27 +158,26 @@ pub fn write_differential(
     // a difference of its own but without samples of its own has no width to speak of.
     let parts = 1 << (after.total.leading_zeros().saturating_sub(4)).min(40);
     let lines = tree.lines(parts, (before.total, after.total));
-    let mut drawing = Options::default();
-    drawing.title = options.title.clone();
     let subtitle = format!("{DIFFERENTIAL_LEGEND}; gone and not drawn: {gone:.2}%");
-    drawing.subtitle = Some(match options.subtitle.as_str() {
+    let subtitle = match options.subtitle.as_str() {
         "" => subtitle,
         own => format!("{own} ({subtitle})"),
-    });
-    drawing.count_name = options.count_name.clone();
-    drawing.min_width = options.min_width;
-    drawing.direction = match options.inverted {
-        true => Direction::Inverted,
-        false => Direction::Straight,
     };
-    drawing.text_truncate_direction = TextTruncateDirection::Left;
-    drawing.deterministic = true;
-    drawing.flame_chart = true; // for the order, as above
+    let mut drawing = drawing(options, subtitle);
     drawing.factor = 1.0 / parts as f64;
     from_lines(&mut drawing, lines.iter().rev().map(String::as_str), out)
 }
 
-/// The stacks as they are drawn: in the order of their frames, from the bottom up.
+/// By how many bits weights are shortened: inferno adds up in 64 bits, signed ones in places.
+fn shift(stacks: &FoldedStacks, options: &FlameGraphOptions) -> u32 {
+    let weights = stacks.ends.iter();
+    let sum: u128 = weights
+        .map(|(_, weight)| u128::from(options.weight.of(*weight)))
+        .sum();
+    (u128::BITS - sum.leading_zeros()).saturating_sub(62)
+}
+
+/// The stacks of one side of a comparison, in the order of their frames, from the bottom up.
 struct Drawn<'a> {
     folded: &'a FoldedStacks,
     stacks: Vec<(Vec<u32>, u64)>,
@@ -156,21 +186,14 @@ struct Drawn<'a> {
 
 impl<'a> Drawn<'a> {
     fn new(folded: &'a FoldedStacks, options: &FlameGraphOptions) -> Self {
-        let weights = folded.stacks.iter();
-        let sum: u128 = weights
-            .map(|(_, weight)| u128::from(options.weight.of(*weight)))
-            .sum();
-        // inferno adds up in 64 bits, signed ones in places
-        let shift = (u128::BITS - sum.leading_zeros()).saturating_sub(62);
-        let mut stacks: Vec<(Vec<u32>, u64)> = folded
-            .stacks
-            .iter()
-            .map(|(stack, weight)| (stack.clone(), options.weight.of(*weight) >> shift))
-            .filter(|&(_, weight)| weight > 0)
-            .collect();
+        let shift = shift(folded, options);
+        let mut stacks: Vec<(Vec<u32>, u64)> = Vec::with_capacity(folded.len());
+        folded.for_each(|stack, weight| {
+            stacks.push((stack.to_vec(), options.weight.of(weight) >> shift));
+        });
+        stacks.retain(|&(_, weight)| weight > 0);
         if options.reverse {
             stacks.iter_mut().for_each(|(stack, _)| stack.reverse());
-            stacks.sort_unstable();
         }
         Self {
             folded,
@@ -179,115 +202,12 @@ impl<'a> Drawn<'a> {
         }
     }
 
-    fn lines(&self) -> Vec<String> {
-        let lines = self.stacks.iter();
-        lines
-            .map(|(stack, weight)| format!("{} {weight}", line(&self.names(stack))))
-            .collect()
-    }
-
     fn names(&self, stack: &[u32]) -> Vec<&str> {
         let names = stack.iter();
         names
             .map(|&name| self.folded.names[name as usize].0.as_str())
             .collect()
     }
-
-    /// A colour for every name: the hue says what sort of code it is, the shade tells neighbours
-    /// apart and depends on nothing but the name.
-    fn palette(&self) -> PaletteMap {
-        let mut palette = PaletteMap::default();
-        palette.insert("", shade("all", CodeKind::User));
-        let mut is_drawn = vec![false; self.folded.names.len()];
-        for &name in self.stacks.iter().flat_map(|(stack, _)| stack) {
-            is_drawn[name as usize] = true;
-        }
-        let names = self.folded.names.iter().zip(is_drawn);
-        for ((name, kind), _) in names.filter(|(_, is_drawn)| *is_drawn) {
-            palette.insert(name, shade(name, *kind));
-        }
-        // what lines() changes in a name changes its colour's key as well
-        for (stack, _) in &self.stacks {
-            let Some((name, kind)) = stack.last().map(|&leaf| &self.folded.names[leaf as usize])
-            else {
-                continue;
-            };
-            if blank_of_number(name).is_some() {
-                let name = crate::folded::line(&[name]);
-                palette.insert(&name, shade(&name, *kind));
-            }
-        }
-        palette
-    }
-
-    /// The stacks without their frames that are narrower than `min_width` percent of the whole,
-    /// neighbours with equal callers being one frame; and the number of these. What is left is as
-    /// wide as before, and at its place.
-    fn split(&self, min_width: f64) -> (Self, usize) {
-        let narrow = min_width / (100.0 / self.total as f64);
-        let mut count = 0;
-        let mut depths = vec![0; self.stacks.len()]; // of the wide frames
-        let mut open: Vec<Open> = Vec::new(); // the frames of the last stack
-        let mut close = |open: &mut Vec<Open>, depth: usize, end: usize| {
-            for frame in open.drain(depth.min(open.len())..) {
-                if (frame.width as f64) < narrow {
-                    count += 1;
-                } else {
-                    let depths = depths[frame.first..end].iter_mut();
-                    depths.for_each(|depth| *depth = frame.depth.max(*depth));
-                }
-            }
-        };
-        for (index, (stack, weight)) in self.stacks.iter().enumerate() {
-            let common = open
-                .iter()
-                .zip(stack)
-                .take_while(|(frame, other)| frame.name == **other)
-                .count();
-            close(&mut open, common, index);
-            let frames = stack.iter().enumerate().skip(common);
-            open.extend(frames.map(|(at, &name)| Open {
-                name,
-                depth: at + 1,
-                first: index,
-                width: 0,
-            }));
-            open.iter_mut().for_each(|frame| frame.width += weight);
-        }
-        close(&mut open, 0, self.stacks.len());
-
-        let mut stacks: Vec<(Vec<u32>, u64)> = Vec::new();
-        for ((stack, weight), mut depth) in self.stacks.iter().zip(depths) {
-            // a number at the end of a line is not a part of a name
-            let is_number = |at: usize| {
-                let name = &self.folded.names[stack[at] as usize].0;
-                blank_of_number(name).is_some()
-            };
-            while depth < stack.len() && (depth == 0 || is_number(depth - 1)) {
-                depth += 1;
-            }
-            match stacks.last_mut() {
-                Some((last, sum)) if depth < stack.len() && *last == stack[..depth] => {
-                    *sum += weight;
-                }
-                _ => stacks.push((stack[..depth].to_vec(), *weight)),
-            }
-        }
-        let wide = Self {
-            folded: self.folded,
-            total: self.total,
-            stacks,
-        };
-        (wide, count)
-    }
-}
-
-/// A frame on the way through stacks in their order.
-struct Open {
-    name: u32,
-    depth: usize,
-    first: usize, // of the stacks that have it
-    width: u64,
 }
 
 /// The frames of two sets of stacks, each before those that it calls.
@@ -364,43 +284,38 @@ fn line(names: &[&str]) -> String {
     line
 }
 
-/// One of 32 shades of a kind's hue.
-fn shade(name: &str, kind: CodeKind) -> Color {
-    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193) // FNV-1a
-    });
-    let step = ((hash >> 16) % 32) as u8;
-    let (r, g, b) = match kind {
-        CodeKind::User => (222 + step, 90 + step, 70 + step),
-        CodeKind::Kernel => (224 + step, 150 + step, 20 + step),
-        CodeKind::Jit => (90 + step, 190 + step, 80 + step),
-        CodeKind::Inlined => (110 + step, 165 + step, 220 + step),
-        CodeKind::Thread => (200 + step, 195 + step, 180 + step),
-        CodeKind::Unknown => (170 + step, 170 + step, 170 + step),
-    };
-    Color { r, g, b }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use inferno::flamegraph::color::{Color, PaletteMap};
     use prof_profile::Weight;
 
-    fn stacks(lines: &[(&[u32], u64)]) -> FoldedStacks {
+    use super::*;
+    use crate::CodeKind;
+    use crate::boxes::shade;
+
+    fn folded(lines: &[(&[u32], Weight)]) -> FoldedStacks {
         let name = |name: &str, kind| (name.to_owned(), kind);
+        let names = vec![
+            name("a", CodeKind::Thread),
+            name("a b", CodeKind::Thread),
+            name("f", CodeKind::User),
+            name("g_[k]", CodeKind::Kernel),
+        ];
+        let lines = lines.iter();
+        FoldedStacks::of_named(
+            names,
+            lines.map(|&(stack, weight)| (stack.to_vec(), weight)),
+        )
+    }
+
+    fn stacks(lines: &[(&[u32], u64)]) -> FoldedStacks {
         let weight = |samples| Weight { samples, period: 0 };
-        FoldedStacks {
-            names: vec![
-                name("a", CodeKind::Thread),
-                name("a b", CodeKind::Thread),
-                name("f", CodeKind::User),
-                name("g_[k]", CodeKind::Kernel),
-            ],
-            stacks: lines
-                .iter()
-                .map(|&(stack, samples)| (stack.to_vec(), weight(samples)))
-                .collect(),
-        }
+        let lines = lines.iter();
+        folded(
+            &lines
+                .map(|&(stack, samples)| (stack, weight(samples)))
+                .collect::<Vec<_>>(),
+        )
     }
 
     fn draw(stacks: &FoldedStacks, options: &FlameGraphOptions) -> (String, usize) {
@@ -431,6 +346,71 @@ mod tests {
         ];
         assert_eq!(titles, expected);
         assert_eq!(narrow, 0);
+    }
+
+    /// The whole picture as inferno makes it of lines.
+    fn drawn_by_inferno(stacks: &FoldedStacks, options: &FlameGraphOptions) -> String {
+        let mut palette = PaletteMap::default();
+        palette.insert("", shade("all", CodeKind::User));
+        for (name, kind) in &stacks.names {
+            palette.insert(name, shade(name, *kind));
+        }
+        let mut lines = Vec::new();
+        stacks.for_each(|stack, weight| {
+            if weight.samples == 0 {
+                return;
+            }
+            let names = stack.iter().map(|&name| &*stacks.names[name as usize].0);
+            lines.push(format!(
+                "{} {}",
+                names.collect::<Vec<_>>().join(";"),
+                weight.samples
+            ));
+        });
+        let mut drawing = drawing(options, LEGEND.to_owned());
+        drawing.palette_map = Some(&mut palette);
+        let mut svg = Vec::new();
+        from_lines(
+            &mut drawing,
+            lines.iter().rev().map(String::as_str),
+            &mut svg,
+        )
+        .unwrap();
+        String::from_utf8(svg).unwrap()
+    }
+
+    #[test]
+    fn boxes_are_drawn_as_inferno_draws_them() {
+        let frame = |name: &str| (name.to_owned(), CodeKind::User);
+        let stack = |names: &str, samples| {
+            let weight = Weight { samples, period: 0 };
+            (names.split(' ').map(frame).collect::<Vec<_>>(), weight)
+        };
+        let stacks = FoldedStacks::new([
+            stack("a", 1_234_567),
+            stack("a b<c&'d'> \"e\"", 70_000),
+            stack("a b c_[k] d_[i]", 7_919),
+            stack(
+                "a b c_[k] größer_als_der_Platz_reicht_für_Buchstaben",
+                31_337,
+            ),
+            stack("a z", 3),
+            stack("b gone", 0),
+            stack("c x y z", 17),
+            stack("d a_name_that_is_far_too_long_for_its_box a b", 65_432),
+        ]);
+        for min_width in [0.0, 0.01, 3.0, 99.0, 101.0] {
+            for inverted in [false, true] {
+                let options = FlameGraphOptions {
+                    min_width,
+                    inverted,
+                    count_name: "<samples>".to_owned(),
+                    ..FlameGraphOptions::default()
+                };
+                let (svg, _) = draw(&stacks, &options);
+                assert_eq!(svg, drawn_by_inferno(&stacks, &options));
+            }
+        }
     }
 
     #[test]
@@ -471,9 +451,11 @@ mod tests {
 
     #[test]
     fn sums_that_64_bits_do_not_hold_are_drawn_to_scale() {
-        let mut stacks = stacks(&[(&[0, 2], 0), (&[1, 2], 0)]);
-        stacks.stacks[0].1.period = u64::MAX;
-        stacks.stacks[1].1.period = u64::MAX;
+        let most = Weight {
+            samples: 0,
+            period: u64::MAX,
+        };
+        let stacks = folded(&[(&[0, 2], most), (&[1, 2], most)]);
         let options = FlameGraphOptions {
             weight: StackWeight::Period,
             ..FlameGraphOptions::default()

@@ -1,11 +1,15 @@
+use std::hash::BuildHasher;
 use std::io::{self, Write};
 
-use prof_model::{CommId, CpuMode, DsoKind, Tid};
-use prof_profile::{Names, Profile, StackId, Weight};
-use rustc_hash::FxHashMap;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use prof_model::{CpuMode, DsoKind};
+use prof_profile::{FrameId, Names, Profile, StackId, StackTable, Weight};
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::filter::comm_label;
-use crate::{Filter, PlaceId, Places, SymbolInfo, SymbolKind};
+use crate::text::first_letters;
+use crate::{Filter, Places, SymbolInfo, SymbolKind};
 
 const TRUNCATED: &str = "[truncated]";
 
@@ -69,20 +73,34 @@ pub enum CodeKind {
 /// Stacks by the names of their frames, from the thread's name inwards.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct FoldedStacks {
-    pub(crate) names: Vec<(String, CodeKind)>,  // ascending
-    pub(crate) stacks: Vec<(Vec<u32>, Weight)>, // indices of names; ascending, each once
+    pub(crate) names: Vec<(String, CodeKind)>, // ascending
+    /// The frames as a tree: each before those that it calls, which come by name.
+    pub(crate) frames: Vec<FoldedFrame>,
+    /// Which of them are the innermost one of a stack, ascending, and its weight.
+    pub(crate) ends: Vec<(u32, Weight)>,
+}
+
+/// A frame that stacks have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FoldedFrame {
+    pub(crate) name: u32,
+    /// How many callers it has.
+    pub(crate) depth: u32,
 }
 
 impl FoldedStacks {
     /// Folds stacks whose frames have their names already, outermost first.
     pub fn new(stacks: impl IntoIterator<Item = (Vec<(String, CodeKind)>, Weight)>) -> Self {
         let mut table = NameTable::default();
+        let mut known: FxHashMap<(String, CodeKind), u32> = FxHashMap::default();
         let stacks: Vec<(Vec<u32>, Weight)> = stacks
             .into_iter()
             .map(|(frames, weight)| {
-                let frames = frames.into_iter();
-                let ids = frames.map(|(name, kind)| table.id(frame_name(&name), kind));
-                (ids.collect(), weight)
+                let id = |(name, kind)| {
+                    let id = known.entry((name, kind));
+                    *id.or_insert_with_key(|(name, kind)| table.add(frame_name(name), *kind))
+                };
+                (frames.into_iter().map(id).collect(), weight)
             })
             .collect();
         let ranks = table.sort();
@@ -91,25 +109,64 @@ impl FoldedStacks {
             frames.iter_mut().for_each(rank);
             (frames, weight)
         });
-        Self {
-            stacks: merged(ranked.collect()),
-            names: table.names,
+        Self::of_named(table.names, ranked)
+    }
+
+    /// Folds stacks of indices of `names`.
+    pub(crate) fn of_named(
+        names: Vec<(String, CodeKind)>,
+        stacks: impl IntoIterator<Item = (Vec<u32>, Weight)>,
+    ) -> Self {
+        let mut tree = FrameTree::default();
+        for (stack, weight) in stacks {
+            let mut node = FrameTree::ROOT;
+            for name in stack {
+                node = tree.child(node, name);
+            }
+            tree.add(node, weight);
+        }
+        tree.fold(names)
+    }
+
+    /// The same stacks, from the innermost frame outwards.
+    pub(crate) fn reversed(&self) -> Self {
+        let mut tree = FrameTree::default();
+        self.for_each(|stack, weight| {
+            let mut node = FrameTree::ROOT;
+            for &name in stack.iter().rev() {
+                node = tree.child(node, name);
+            }
+            tree.add(node, weight);
+        });
+        tree.fold(self.names.clone())
+    }
+
+    /// Shows `visit` every stack, ascending, as indices of names.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&[u32], Weight)) {
+        let mut stack: Vec<u32> = Vec::new();
+        let mut ends = self.ends.iter().peekable();
+        for (index, frame) in (0..).zip(&self.frames) {
+            stack.truncate(frame.depth as usize);
+            stack.push(frame.name);
+            if let Some((_, weight)) = ends.next_if(|(end, _)| *end == index) {
+                visit(&stack, *weight);
+            }
         }
     }
 
     /// How many stacks there are.
     pub fn len(&self) -> usize {
-        self.stacks.len()
+        self.ends.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.stacks.is_empty()
+        self.ends.is_empty()
     }
 
     /// The weight of all stacks.
     pub fn total(&self) -> Weight {
-        self.stacks.iter().map(|&(_, weight)| weight).sum()
+        self.ends.iter().map(|&(_, weight)| weight).sum()
     }
 
     /// Writes `thread;root;...;leaf WEIGHT` lines in the order of their bytes.
@@ -117,11 +174,10 @@ impl FoldedStacks {
     /// # Errors
     /// Those of `out`.
     pub fn write(&self, out: &mut dyn Write, weight: StackWeight) -> io::Result<()> {
-        let mut lines: Vec<String> = self
-            .stacks
-            .iter()
-            .map(|(stack, each)| format!("{} {}", self.line(stack), weight.of(*each)))
-            .collect();
+        let mut lines: Vec<String> = Vec::with_capacity(self.len());
+        self.for_each(|stack, each| {
+            lines.push(format!("{} {}", self.line(stack), weight.of(each)));
+        });
         lines.sort_unstable();
         lines.iter().try_for_each(|line| writeln!(out, "{line}"))
     }
@@ -149,7 +205,7 @@ pub(crate) fn line(names: &[&str]) -> String {
 }
 
 /// Where the last blank is, if nothing but a number follows it.
-pub(crate) fn blank_of_number(line: &str) -> Option<usize> {
+fn blank_of_number(line: &str) -> Option<usize> {
     let blank = line.rfind(' ')?;
     let mut rest = line[blank + 1..].bytes();
     rest.all(|byte| byte.is_ascii_digit() || byte == b'.')
@@ -162,95 +218,250 @@ pub(crate) fn blank_of_number(line: &str) -> Option<usize> {
 /// frame, so that they do not look as if the thread had started there.
 pub fn fold(profile: &Profile, names: &Names, event: u16, options: &FoldedOptions) -> FoldedStacks {
     let places = Places::new(profile, names, options.inline);
-    let filter = options.filter.compile(profile, &places);
     let mut table = NameTable::default();
-    let labels = Labels::new(profile, &places, options.annotate, &mut table);
-    let truncated = table.id(TRUNCATED.to_owned(), CodeKind::Unknown);
-    let mut threads: FxHashMap<(Option<CommId>, Tid), u32> = FxHashMap::default();
-
-    let mut by_id: FxHashMap<(u32, bool, StackId), Weight> = FxHashMap::default();
-    for (key, weight) in profile.samples() {
-        if key.event != event || !filter.passes(profile, &key) {
-            continue;
-        }
-        let nameless = key.comm.map_or(key.tid, |_| Tid(0));
-        let thread = *threads
-            .entry((key.comm, nameless))
-            .or_insert_with(|| table.id(frame_name(&comm_label(profile, &key)), CodeKind::Thread));
-        *by_id
-            .entry((thread, key.end.is_cut(), key.stack))
-            .or_default() += weight;
+    let labels = labels(profile, &places, options.annotate, &mut table);
+    let truncated = table.add(TRUNCATED.to_owned(), CodeKind::Unknown);
+    let mut entries: Vec<_> = profile.entries(event).collect();
+    if !options.filter.is_empty() {
+        let filter = options.filter.compile(profile, &places);
+        let key = |context, stack| profile.sample_key(context, stack);
+        entries.retain(|&(context, stack, _)| filter.passes(profile, &key(context, stack)));
     }
+    let contexts = || entries.chunk_by(|left, right| left.0 == right.0);
+    let threads = contexts().map(|entries| {
+        let name = comm_label(profile, profile.context(entries[0].0));
+        table.add(frame_name(&name), CodeKind::Thread)
+    });
+    let threads: Vec<u32> = threads.collect();
 
     let ranks = table.sort();
-    let mut by_name: FxHashMap<Vec<u32>, Weight> = FxHashMap::default();
-    let mut frames = Vec::new(); // of one stack
-    for ((thread, is_cut, stack), weight) in by_id {
-        let stack = profile.stacks().frames(stack);
-        let names = stack.flat_map(|frame| places.of_frame(frame));
-        let names = names.map(|place| labels.of(place));
-        let outside = is_cut.then_some(truncated).into_iter().chain([thread]);
-        frames.clear();
-        frames.extend(names.chain(outside).map(|name| ranks[name as usize]));
-        frames.reverse();
-        match by_name.get_mut(&frames[..]) {
-            Some(sum) => *sum += weight,
-            None => {
-                by_name.insert(frames.clone(), weight);
+    let rank = |name: u32| ranks[name as usize];
+    let places_of = |frame| places.of_frame(frame).rev(); // outermost first
+    let mut stacks = StackTree {
+        table: profile.stacks(),
+        names_of: |frame| places_of(frame).map(|place| rank(labels[place.index()])),
+        tree: FrameTree::default(),
+        known: vec![(NONE, NONE); profile.stacks().len()],
+        path: Vec::new(),
+    };
+    for (entries, thread) in contexts().zip(threads) {
+        let mut root = stacks.tree.child(FrameTree::ROOT, rank(thread));
+        if profile.context(entries[0].0).end.is_cut() {
+            root = stacks.tree.child(root, rank(truncated));
+        }
+        for &(_, stack, weight) in entries {
+            let node = stacks.node(root, stack);
+            stacks.tree.add(node, weight);
+        }
+    }
+    stacks.tree.fold(table.names)
+}
+
+const NONE: u32 = u32::MAX;
+
+/// Frames by their names, as a tree in an arena; nodes come after their parents.
+struct FrameTree {
+    nodes: Vec<FrameNode>,
+    children: HashTable<u32>, // nodes by parent and name
+    ends: Vec<(u32, Weight)>, // nodes with stacks of their own
+}
+
+#[derive(Clone, Copy)]
+struct FrameNode {
+    parent: u32,
+    name: u32,
+    end: u32, // its index in `ends`, or NONE
+}
+
+impl Default for FrameTree {
+    fn default() -> Self {
+        Self {
+            nodes: vec![FrameNode {
+                parent: NONE,
+                name: NONE,
+                end: NONE,
+            }],
+            children: HashTable::new(),
+            ends: Vec::new(),
+        }
+    }
+}
+
+impl FrameTree {
+    /// What all stacks have in common: no frame.
+    const ROOT: u32 = 0;
+
+    /// The node of a frame that `parent` called.
+    fn child(&mut self, parent: u32, name: u32) -> u32 {
+        let Self {
+            nodes, children, ..
+        } = self;
+        let hash = |parent: u32, name: u32| FxBuildHasher.hash_one((parent, name));
+        let key = |&node: &u32| {
+            let FrameNode { parent, name, .. } = nodes[node as usize];
+            (parent, name)
+        };
+        let is_same = |node: &u32| key(node) == (parent, name);
+        let rehash = |node: &u32| {
+            let (parent, name) = key(node);
+            hash(parent, name)
+        };
+        match children.entry(hash(parent, name), is_same, rehash) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(vacant) => {
+                let node = nodes.len() as u32;
+                vacant.insert(node);
+                nodes.push(FrameNode {
+                    parent,
+                    name,
+                    end: NONE,
+                });
+                node
             }
         }
     }
-    let mut stacks: Vec<_> = by_name.into_iter().collect();
-    stacks.sort_unstable();
-    FoldedStacks {
-        stacks,
-        names: table.names,
+
+    /// Counts a stack that ends there.
+    fn add(&mut self, node: u32, weight: Weight) {
+        let end = &mut self.nodes[node as usize].end;
+        if *end == NONE {
+            *end = self.ends.len() as u32;
+            self.ends.push((node, Weight::default()));
+        }
+        self.ends[*end as usize].1 += weight;
+    }
+
+    /// The stacks in their order. `names` are those of the nodes, ascending.
+    fn fold(self, names: Vec<(String, CodeKind)>) -> FoldedStacks {
+        let by_parent = self.by_parent();
+        let mut folded = FoldedStacks {
+            names,
+            frames: Vec::with_capacity(self.nodes.len()),
+            ends: Vec::with_capacity(self.ends.len()),
+        };
+        let mut open = vec![(Self::ROOT, 0)]; // nodes to come, the next one last, and their depth
+        while let Some((node, depth)) = open.pop() {
+            let FrameNode { name, end, .. } = self.nodes[node as usize];
+            if let Some(&(_, weight)) = self.ends.get(end as usize) {
+                folded.ends.push((folded.frames.len() as u32, weight));
+            }
+            if node != Self::ROOT {
+                let depth = depth - 1;
+                folded.frames.push(FoldedFrame { name, depth });
+            }
+            let children = by_parent.of(node).iter().rev();
+            open.extend(children.map(|&child| (child, depth + 1)));
+        }
+        folded
+    }
+
+    fn by_parent(&self) -> Children {
+        let parents = || self.nodes.iter().skip(1).map(|node| node.parent as usize);
+        let mut first = vec![0_u32; self.nodes.len() + 1];
+        parents().for_each(|parent| first[parent + 1] += 1);
+        for node in 1..first.len() {
+            first[node] += first[node - 1];
+        }
+        let mut nodes = vec![0; self.nodes.len() - 1];
+        let mut next = first.clone();
+        for (parent, child) in parents().zip(1..) {
+            nodes[next[parent] as usize] = child;
+            next[parent] += 1;
+        }
+        for range in first.windows(2).filter(|range| range[1] - range[0] > 1) {
+            let siblings = &mut nodes[range[0] as usize..range[1] as usize];
+            siblings.sort_unstable_by_key(|&node| self.nodes[node as usize].name);
+        }
+        Children { nodes, first }
     }
 }
 
-/// Each stack once, ascending.
-fn merged(mut stacks: Vec<(Vec<u32>, Weight)>) -> Vec<(Vec<u32>, Weight)> {
-    stacks.sort_unstable();
-    stacks.dedup_by(|next, kept| {
-        let is_same = next.0 == kept.0;
-        if is_same {
-            kept.1 += next.1;
-        }
-        is_same
-    });
-    stacks
+/// The children of every node, by name.
+struct Children {
+    nodes: Vec<u32>,
+    first: Vec<u32>, // by parent, and the end
 }
 
-/// Frame names, each once per kind of code.
+impl Children {
+    fn of(&self, parent: u32) -> &[u32] {
+        let parent = parent as usize;
+        &self.nodes[self.first[parent] as usize..self.first[parent + 1] as usize]
+    }
+}
+
+/// The stacks of a profile on their way into a tree of frames.
+struct StackTree<'a, F> {
+    table: &'a StackTable,
+    names_of: F, // of a frame, outermost first
+    tree: FrameTree,
+    known: Vec<(u32, u32)>, // by stack: where it was put last, and its node there
+    path: Vec<(StackId, FrameId)>, // what is new of a stack, innermost first
+}
+
+impl<F: Fn(FrameId) -> I, I: Iterator<Item = u32>> StackTree<'_, F> {
+    /// The node of a stack on top of `root`.
+    fn node(&mut self, root: u32, stack: StackId) -> u32 {
+        let (callers, inner) = self.table.parts(stack);
+        let callers = self.part(root, callers);
+        self.part(callers, inner)
+    }
+
+    fn part(&mut self, root: u32, mut stack: StackId) -> u32 {
+        self.path.clear();
+        let mut node = root;
+        while let Some((frame, callers)) = self.table.split(stack) {
+            if let (at, known) = self.known[stack.index()]
+                && at == root
+            {
+                node = known;
+                break;
+            }
+            self.path.push((stack, frame));
+            stack = callers;
+        }
+        for &(stack, frame) in self.path.iter().rev() {
+            for name in (self.names_of)(frame) {
+                node = self.tree.child(node, name);
+            }
+            self.known[stack.index()] = (root, node);
+        }
+        node
+    }
+}
+
+/// Frame names.
 #[derive(Default)]
 struct NameTable {
     names: Vec<(String, CodeKind)>,
-    ids: FxHashMap<(String, CodeKind), u32>,
 }
 
 impl NameTable {
-    fn id(&mut self, name: String, kind: CodeKind) -> u32 {
-        let next = self.names.len() as u32;
-        let key = (name, kind);
-        if let Some(&id) = self.ids.get(&key) {
-            return id;
-        }
-        self.names.push(key.clone());
-        self.ids.insert(key, next);
-        next
+    fn add(&mut self, name: String, kind: CodeKind) -> u32 {
+        self.names.push((name, kind));
+        self.names.len() as u32 - 1
     }
 
-    /// Puts the names in order, and returns the new index of each. Names that differ only in their
-    /// kind become one: a line of text cannot tell them apart either.
+    /// Puts the names in order, and returns the new index of each. Equal ones become one, also if they
+    /// differ in their kind: a line of text cannot tell them apart either.
     fn sort(&mut self) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..self.names.len() as u32).collect();
-        order.sort_unstable_by_key(|&id| &self.names[id as usize]);
+        let mut order: Vec<(u128, u32)> = Vec::with_capacity(self.names.len());
+        order.extend(
+            self.names
+                .iter()
+                .map(|(name, _)| first_letters(name))
+                .zip(0..),
+        );
+        let whole = |id: u32| &self.names[id as usize];
+        order.sort_unstable_by(|left, right| {
+            let by_lead = left.0.cmp(&right.0);
+            by_lead.then_with(|| whole(left.1).cmp(whole(right.1)))
+        });
         let mut ranks = vec![0; order.len()];
         let mut sorted: Vec<(String, CodeKind)> = Vec::with_capacity(order.len());
-        for id in order {
-            let name = &self.names[id as usize];
+        for (_, id) in order {
+            let name = &mut self.names[id as usize];
             if sorted.last().is_none_or(|last| last.0 != name.0) {
-                sorted.push(name.clone());
+                sorted.push((std::mem::take(&mut name.0), name.1));
             }
             ranks[id as usize] = sorted.len() as u32 - 1;
         }
@@ -260,42 +471,28 @@ impl NameTable {
 }
 
 /// The frame name of each place.
-struct Labels(Vec<u32>);
-
-impl Labels {
-    fn new(profile: &Profile, places: &Places, annotate: bool, table: &mut NameTable) -> Self {
-        let of_symbol: Vec<u32> = places
-            .symbols()
-            .iter()
-            .map(|symbol| {
-                let kind = code_kind(profile, symbol);
-                let suffix = match kind {
-                    _ if !annotate => "",
-                    CodeKind::Kernel => "_[k]",
-                    CodeKind::Jit => "_[j]",
-                    CodeKind::Inlined => "_[i]",
-                    CodeKind::Thread | CodeKind::User | CodeKind::Unknown => "",
-                };
-                let name = match symbol.kind {
-                    SymbolKind::Unresolved(_) => {
-                        format!("{}+{:#x}", places.dso_name(symbol), symbol.start)
-                    }
-                    _ => symbol.name.to_string(),
-                };
-                table.id(frame_name(&name) + suffix, kind)
-            })
-            .collect();
-        let labels = places.all().iter();
-        Self(
-            labels
-                .map(|place| of_symbol[place.symbol.0 as usize])
-                .collect(),
-        )
-    }
-
-    fn of(&self, place: PlaceId) -> u32 {
-        self.0[place.index()]
-    }
+fn labels(profile: &Profile, places: &Places, annotate: bool, table: &mut NameTable) -> Vec<u32> {
+    let mut of_symbol = |symbol: &SymbolInfo| {
+        let kind = code_kind(profile, symbol);
+        let suffix = match kind {
+            _ if !annotate => "",
+            CodeKind::Kernel => "_[k]",
+            CodeKind::Jit => "_[j]",
+            CodeKind::Inlined => "_[i]",
+            CodeKind::Thread | CodeKind::User | CodeKind::Unknown => "",
+        };
+        let mut name = match symbol.kind {
+            SymbolKind::Unresolved(_) => {
+                frame_name(&format!("{}+{:#x}", places.dso_name(symbol), symbol.start))
+            }
+            _ => frame_name(&symbol.name),
+        };
+        name.push_str(suffix);
+        table.add(name, kind)
+    };
+    let of_symbol: Vec<u32> = places.symbols().iter().map(&mut of_symbol).collect();
+    let functions = places.all().iter().map(|place| place.symbol.0 as usize);
+    functions.map(|function| of_symbol[function]).collect()
 }
 
 fn code_kind(profile: &Profile, symbol: &SymbolInfo) -> CodeKind {
@@ -315,8 +512,19 @@ fn code_kind(profile: &Profile, symbol: &SymbolInfo) -> CodeKind {
 fn frame_name(name: &str) -> String {
     match name.trim() {
         "" => "[unnamed]".to_owned(),
+        name if is_plain(name) => {
+            let mut copy = String::with_capacity(name.len() + "_[k]".len());
+            copy.push_str(name);
+            copy
+        }
         name => name.replace(|c: char| c == ';' || c.is_control(), ":"),
     }
+}
+
+/// Whether a name has only usual characters: a test that is faster than a search.
+fn is_plain(name: &str) -> bool {
+    name.bytes()
+        .all(|byte| matches!(byte, b' '..=b'~') && byte != b';')
 }
 
 #[cfg(test)]
@@ -346,16 +554,12 @@ mod tests {
 
     #[test]
     fn a_number_at_the_end_of_a_name_is_not_taken_for_a_weight() {
-        let stacks = FoldedStacks {
-            names: vec![("pool 7".to_owned(), CodeKind::Thread)],
-            stacks: vec![(
-                vec![0],
-                Weight {
-                    samples: 3,
-                    period: 30,
-                },
-            )],
+        let weight = Weight {
+            samples: 3,
+            period: 30,
         };
+        let names = vec![("pool 7".to_owned(), CodeKind::Thread)];
+        let stacks = FoldedStacks::of_named(names, [(vec![0], weight)]);
         let mut text = Vec::new();
         stacks.write(&mut text, StackWeight::Samples).unwrap();
         stacks.write(&mut text, StackWeight::Period).unwrap();

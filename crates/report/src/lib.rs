@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod annotate; // a function's instructions
+mod boxes; // the frames of a flame graph
 mod callgraph; // the callchains of one row as a tree
 mod chains; // the callchains of all stacks, written down once
 mod column; // what a report can show and sort by

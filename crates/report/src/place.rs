@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::order::arrange;
-use crate::text::{base_name, printable, push_number};
+use crate::text::{base_name, first_letters, printable, push_number};
 
 /// Index of a function in [`Places`]. Ids ascend as rows of equal weight do: functions by name, then
 /// addresses without one.
@@ -215,10 +215,7 @@ impl Places {
             if !symbol.is_named() {
                 return u128::MAX << 64 | u128::from(symbol.start);
             }
-            let mut letters = [0; 16];
-            let len = symbol.name.len().min(letters.len());
-            letters[..len].copy_from_slice(&symbol.name.as_bytes()[..len]);
-            u128::from_be_bytes(letters)
+            first_letters(&symbol.name)
         };
         let symbols = &self.symbols;
         let mut order: Vec<(u128, u32)> = symbols.iter().map(lead).zip(0..).collect();

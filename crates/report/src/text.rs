@@ -23,6 +23,14 @@ pub(crate) fn base_name(path: &str) -> &str {
     }
 }
 
+/// The first letters of a name as a number, which compares as they do: nearly always it decides.
+pub(crate) fn first_letters(name: &str) -> u128 {
+    let mut letters = [0; 16];
+    let len = name.len().min(letters.len());
+    letters[..len].copy_from_slice(&name.as_bytes()[..len]);
+    u128::from_be_bytes(letters)
+}
+
 /// How many columns a terminal needs for a name: one per character.
 pub(crate) fn width(text: &str) -> usize {
     if text.is_ascii() {
@@ -93,6 +101,23 @@ pub(crate) fn push_percent(text: &mut String, percent: f64, width: usize) {
     text.push_str(std::str::from_utf8(&digits[start..]).unwrap_or_default());
 }
 
+/// Appends a share in percent with four decimals, as `{percent:.4}%`.
+pub(crate) fn push_fine_percent(text: &mut String, percent: f64) {
+    let parts = percent * 10_000.0;
+    let down = parts as u64;
+    let rest = parts - down as f64;
+    let is_certain = (0.0..1e9).contains(&parts) && (rest - 0.5).abs() > 1e-5; // as above
+    if !is_certain {
+        let _ = write!(text, "{percent:.4}%");
+        return;
+    }
+    let number = down + u64::from(rest > 0.5);
+    push_number(text, number / 10_000, 0, b' ');
+    text.push('.');
+    push_number(text, number % 10_000, 4, b'0');
+    text.push('%');
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +149,9 @@ mod tests {
                 push_percent(&mut text, share, width);
                 assert_eq!(text, format!("{share:width$.2}%"));
             }
+            let mut text = String::new();
+            push_fine_percent(&mut text, share);
+            assert_eq!(text, format!("{share:.4}%"));
         }
     }
 
