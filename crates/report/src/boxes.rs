@@ -156,7 +156,7 @@ impl<'a> Boxes<'a> {
         text.push_str("\" y=\"");
         let doubled = top + top + height + 6; // of the middle of the box, and the letters below it
         push_plain(text, doubled as u64 / 2);
-        text.push_str(if doubled % 2 == 0 { ".00\">" } else { ".50\">" });
+        text.push_str([".00\">", ".50\">"][doubled % 2]);
         let letter = 100.0 * FONT_SIZE * FONT_WIDTH / IMAGE_WIDTH;
         push_label(text, name, (width / letter) as usize);
         text.push_str("</text></g>");

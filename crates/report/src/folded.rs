@@ -8,7 +8,7 @@ use prof_profile::{FrameId, Names, Profile, StackId, StackTable, Weight};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::filter::comm_label;
-use crate::text::first_letters;
+use crate::text::{first_letters, push_hex};
 use crate::{Filter, Places, SymbolInfo, SymbolKind};
 
 const TRUNCATED: &str = "[truncated]";
@@ -98,7 +98,9 @@ impl FoldedStacks {
             .map(|(frames, weight)| {
                 let id = |(name, kind)| {
                     let id = known.entry((name, kind));
-                    *id.or_insert_with_key(|(name, kind)| table.add(frame_name(name), *kind))
+                    *id.or_insert_with_key(|(name, kind)| {
+                        table.add(frame_name(name.clone()), *kind)
+                    })
                 };
                 (frames.into_iter().map(id).collect(), weight)
             })
@@ -230,7 +232,7 @@ pub fn fold(profile: &Profile, names: &Names, event: u16, options: &FoldedOption
     let contexts = || entries.chunk_by(|left, right| left.0 == right.0);
     let threads = contexts().map(|entries| {
         let name = comm_label(profile, profile.context(entries[0].0));
-        table.add(frame_name(&name), CodeKind::Thread)
+        table.add(frame_name(name), CodeKind::Thread)
     });
     let threads: Vec<u32> = threads.collect();
 
@@ -481,12 +483,21 @@ fn labels(profile: &Profile, places: &Places, annotate: bool, table: &mut NameTa
             CodeKind::Inlined => "_[i]",
             CodeKind::Thread | CodeKind::User | CodeKind::Unknown => "",
         };
-        let mut name = match symbol.kind {
+        let mut name = String::new();
+        match symbol.kind {
             SymbolKind::Unresolved(_) => {
-                frame_name(&format!("{}+{:#x}", places.dso_name(symbol), symbol.start))
+                let dso = places.dso_name(symbol);
+                name.reserve_exact(dso.len() + "+0x".len() + 16);
+                name.push_str(dso);
+                name.push_str("+0x");
+                push_hex(&mut name, symbol.start, 0, b'0');
             }
-            _ => frame_name(&symbol.name),
-        };
+            _ => {
+                name.reserve_exact(symbol.name.len() + "_[k]".len());
+                name.push_str(&symbol.name);
+            }
+        }
+        let mut name = frame_name(name);
         name.push_str(suffix);
         table.add(name, kind)
     };
@@ -509,22 +520,18 @@ fn code_kind(profile: &Profile, symbol: &SymbolInfo) -> CodeKind {
 }
 
 /// A name without what separates frames and lines.
-fn frame_name(name: &str) -> String {
+fn frame_name(name: String) -> String {
+    // what all but few names are, as a test that is faster than a search
+    let is_plain = name
+        .bytes()
+        .all(|byte| matches!(byte, b' '..=b'~') && byte != b';');
+    if is_plain && !name.is_empty() && !name.starts_with(' ') && !name.ends_with(' ') {
+        return name;
+    }
     match name.trim() {
         "" => "[unnamed]".to_owned(),
-        name if is_plain(name) => {
-            let mut copy = String::with_capacity(name.len() + "_[k]".len());
-            copy.push_str(name);
-            copy
-        }
         name => name.replace(|c: char| c == ';' || c.is_control(), ":"),
     }
-}
-
-/// Whether a name has only usual characters: a test that is faster than a search.
-fn is_plain(name: &str) -> bool {
-    name.bytes()
-        .all(|byte| matches!(byte, b' '..=b'~') && byte != b';')
 }
 
 #[cfg(test)]
@@ -533,9 +540,9 @@ mod tests {
 
     #[test]
     fn a_name_cannot_end_its_frame_or_its_line() {
-        assert_eq!(frame_name("[u8; 8]::len\n"), "[u8: 8]::len");
-        assert_eq!(frame_name("a\nb"), "a:b");
-        assert_eq!(frame_name(" "), "[unnamed]");
+        assert_eq!(frame_name("[u8; 8]::len\n".to_owned()), "[u8: 8]::len");
+        assert_eq!(frame_name("a\nb".to_owned()), "a:b");
+        assert_eq!(frame_name(" ".to_owned()), "[unnamed]");
     }
 
     #[test]

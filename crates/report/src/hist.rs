@@ -520,24 +520,24 @@ impl<'a> Table<'a> {
     ///
     /// Returns what such rows are compared by.
     fn callers_first<'v>(&self, rows: &[Row]) -> [Value<'v, Row>; 2] {
-        let kin: [Value<'_, Row>; 2] = [
-            Box::new(|row| row.first().total.period),
-            Box::new(|row| u64::from(row.thread)),
-        ];
-        let mut order: Vec<u32> = (0..rows.len() as u32).collect();
-        sort_by_values(&mut order, rows, &kin);
         // The first row of each total and thread, by what it counts itself, stands for it.
-        let row = |index: u32| &rows[index as usize];
-        let kin_of = |index| (row(index).first().total.period, row(index).thread);
         let own = |row: &Row| !row.first().own.period; // descending
-        let mut leaders = Vec::new();
-        let mut leader_of = vec![0; rows.len()];
-        for kin in order.chunk_by(|&left, &right| kin_of(left) == kin_of(right)) {
-            let by_own = |&index: &u32| (own(row(index)), &row(index).keys);
-            let leader = kin.iter().copied().min_by_key(by_own).unwrap_or_default();
-            leaders.push(leader);
-            for &index in kin {
-                leader_of[index as usize] = leader;
+        let by_own = |row: u32| {
+            let row = &rows[row as usize];
+            (own(row), &row.keys)
+        };
+        let mut groups: FxHashMap<(u64, u32), u32> = FxHashMap::default();
+        let mut leaders: Vec<u32> = Vec::new(); // by group
+        let mut group_of: Vec<u32> = Vec::with_capacity(rows.len());
+        for (index, row) in (0..).zip(rows) {
+            let next = leaders.len() as u32;
+            let group = groups.entry((row.first().total.period, row.thread));
+            let group = *group.or_insert(next);
+            group_of.push(group);
+            match leaders.get_mut(group as usize) {
+                Some(leader) if by_own(index) < by_own(*leader) => *leader = index,
+                Some(_) => {}
+                None => leaders.push(index),
             }
         }
         let keys = self.layout.keys.iter();
@@ -545,14 +545,14 @@ impl<'a> Table<'a> {
         let mut by_own: Vec<Value<'_, Row>> = vec![Box::new(own)];
         by_own.extend(keys);
         sort_by_values(&mut leaders, rows, &by_own);
-        let mut ranks = vec![0; rows.len()]; // of leaders only
+        let mut ranks = vec![0; leaders.len()]; // by group
         for (rank, leader) in (0_u64..).zip(leaders) {
-            ranks[leader as usize] = rank;
+            ranks[group_of[leader as usize] as usize] = rank;
         }
         let callers_first = self.layout.chain_order == ChainOrder::Caller;
         let flip = if callers_first { u64::MAX } else { 0 };
         [
-            Box::new(move |row| ranks[leader_of[row.index as usize] as usize]),
+            Box::new(move |row| ranks[group_of[row.index as usize] as usize]),
             Box::new(move |row| u64::from(row.depth) ^ flip),
         ]
     }

@@ -12,19 +12,21 @@ pub(crate) fn sort_by_values<T>(order: &mut [u32], items: &[T], values: &[Value<
     let each = packing.words().saturating_sub(1); // besides the first word
     let mut rest: Vec<u64> = Vec::with_capacity(order.len() * each);
     let mut words = vec![0; each + 1];
-    let mut leads: Vec<(u64, u32, u32)> = Vec::with_capacity(order.len());
-    for (at, &index) in (0..).zip(&*order) {
+    let mut leads: Vec<u128> = Vec::with_capacity(order.len()); // the first word and the place
+    for (at, &index) in (0_u32..).zip(&*order) {
         packing.pack(item(index), &mut words);
-        leads.push((words[0], at, index));
+        leads.push(u128::from(words[0]) << 64 | u128::from(at) << 32 | u128::from(index));
         rest.extend_from_slice(&words[1..]);
     }
-    let rest_of = |at: u32| &rest[at as usize * each..][..each];
-    leads.sort_unstable_by(|left, right| {
-        let by_first = left.0.cmp(&right.0);
-        by_first.then_with(|| rest_of(left.1).cmp(rest_of(right.1)))
-    });
-    for (place, (.., index)) in order.iter_mut().zip(leads) {
-        *place = index;
+    leads.sort_unstable();
+    let rest_of = |lead: u128| &rest[(lead as u64 >> 32) as usize * each..][..each];
+    for equal in leads.chunk_by_mut(|left, right| left >> 64 == right >> 64) {
+        if each > 0 && equal.len() > 1 {
+            equal.sort_unstable_by(|&left, &right| rest_of(left).cmp(rest_of(right)));
+        }
+    }
+    for (place, lead) in order.iter_mut().zip(leads) {
+        *place = lead as u32;
     }
 }
 

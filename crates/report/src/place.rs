@@ -1,5 +1,4 @@
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use prof_model::{CpuMode, DsoId, InlineFrame, Reason, Resolution, SourceLine};
@@ -8,7 +7,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::order::arrange;
-use crate::text::{base_name, first_letters, printable, push_number};
+use crate::text::{base_name, first_letters, printable, push_hex, push_number};
 
 /// Index of a function in [`Places`]. Ids ascend as rows of equal weight do: functions by name, then
 /// addresses without one.
@@ -97,7 +96,8 @@ impl SymbolInfo {
             SymbolKind::Unresolved(Reason::KernelRestricted) => text.push_str(HIDDEN),
             SymbolKind::Unresolved(_) if self.start == 0 => push_number(text, 0, 16, b'0'),
             SymbolKind::Unresolved(_) => {
-                let _ = write!(text, "{:#018x}", self.start);
+                text.push_str("0x");
+                push_hex(text, self.start, 16, b'0');
             }
         }
     }

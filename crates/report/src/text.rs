@@ -65,6 +65,21 @@ pub(crate) fn push_number(text: &mut String, mut number: u64, width: usize, padd
     push_padded(text, &digits, at, width);
 }
 
+/// As [`push_number`], in hexadecimal digits.
+pub(crate) fn push_hex(text: &mut String, mut number: u64, width: usize, padding: u8) {
+    let mut digits = [padding; 32];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b"0123456789abcdef"[(number % 16) as usize];
+        number /= 16;
+        if number == 0 {
+            break;
+        }
+    }
+    push_padded(text, &digits, at, width);
+}
+
 /// Appends the digits from `at` on, and what stands before them up to `width`.
 fn push_padded(text: &mut String, digits: &[u8; 32], at: usize, width: usize) {
     let start = at.min(digits.len() - width.min(digits.len()));
@@ -162,7 +177,10 @@ mod tests {
                 let mut text = String::new();
                 push_number(&mut text, number, width, b' ');
                 push_number(&mut text, number, width, b'0');
-                let expected = format!("{number:width$}{number:0width$}");
+                push_hex(&mut text, number, width, b' ');
+                push_hex(&mut text, number, width, b'0');
+                let decimal = format!("{number:width$}{number:0width$}");
+                let expected = format!("{decimal}{number:width$x}{number:0width$x}");
                 assert_eq!(text, expected);
             }
         }
