@@ -2,12 +2,13 @@
 
 use std::io::{self, BufWriter, Write};
 
+use prof_model::Cpu;
 use prof_perfdata::Recording;
 use prof_profile::Profile;
 use prof_report::{ScriptFields, ScriptOptions, ScriptWriter};
 
 use crate::args::ScriptArgs;
-use crate::error::{CliError, Outcome};
+use crate::error::{CliError, Failure, Outcome};
 use crate::header;
 use crate::input::{self, Input};
 use crate::sampling;
@@ -29,45 +30,53 @@ pub fn run(args: &ScriptArgs) -> Outcome {
         write_header(&input::open(&args.input)?, args)?;
         return Ok(0);
     }
+    let mut input = input::read(&args.input, wanted(args))?;
+    let profile = std::mem::take(&mut input.stage.profile);
+    print(args, cpus, &profile, &mut input)?;
+    std::mem::forget((profile, input)); // the process ends: tables of all sizes need no taking apart
+    Ok(0)
+}
+
+/// Prints what was read; `cpus` are those that are asked for.
+fn print(
+    args: &ScriptArgs,
+    cpus: Option<Vec<Cpu>>,
+    profile: &Profile,
+    input: &mut Input,
+) -> Result<(), Failure> {
     let Input {
-        mut recording,
-        stage,
+        recording,
         names,
         namer,
         ..
-    } = input::read(&args.input, wanted(args))?;
-    if let Some(text) = &args.fields {
+    } = input;
+    let fields = args.fields.as_deref();
+    if let Some(text) = fields {
         check_recorded(text, recording.events().events())?;
     }
-    let profile = stage.profile;
-    let fields = args.fields.as_deref();
     let options = ScriptOptions {
-        fields: fields.map(|text| fields_of(text, &profile)).transpose()?,
+        fields: fields.map(|text| fields_of(text, profile)).transpose()?,
         inline: !args.input.no_inline,
         callchains: !args.hide_call_graph,
         max_stack: args.input.max_stack,
         nanoseconds: args.ns,
     };
     if args.header {
-        write_header(&recording, args)?;
+        write_header(recording, args)?;
     }
-    let writer = ScriptWriter::new(&profile, &names, options);
-    let filter = Filter::new(args, cpus, &profile, &names);
+    let writer = ScriptWriter::new(profile, names, options);
+    let filter = Filter::new(args, cpus, profile, names);
     let has_text = profile.events.iter().any(|event| event.is_tracepoint);
-    match profile.log().filter(|_| !has_text) {
-        Some(log) => script_log::print(log, &writer, &filter)?,
-        None => {
-            let known = Known {
-                args,
-                profile: &profile,
-                namer,
-                filter: &filter,
-            };
-            script_pass::print(&mut recording, known, &writer)??;
-        }
+    if let Some(log) = profile.log().filter(|_| !has_text) {
+        return Ok(script_log::print(log, &writer, &filter)?);
     }
-    std::mem::forget((profile, names)); // the process ends: tables of all sizes need no taking apart
-    Ok(0)
+    let known = Known {
+        args,
+        profile,
+        namer,
+        filter: &filter,
+    };
+    Ok(script_pass::print(recording, known, &writer)??)
 }
 
 fn write_header(recording: &Recording, args: &ScriptArgs) -> io::Result<()> {

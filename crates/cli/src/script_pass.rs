@@ -37,7 +37,7 @@ pub struct Known<'a> {
     /// The frames, and which events there are.
     pub profile: &'a Profile,
     /// Names for further addresses.
-    pub namer: Namer,
+    pub namer: &'a mut Namer,
     /// Which samples are wanted.
     pub filter: &'a Filter<'a>,
 }
@@ -111,7 +111,7 @@ struct Reading<'a> {
     others: OtherRecords,
     clock: Clock,
     tracepoints: Tracepoints,
-    namer: RefCell<Namer>,
+    namer: RefCell<&'a mut Namer>,
     args: &'a ScriptArgs,
     profile: &'a Profile,
     filter: &'a Filter<'a>,

@@ -471,11 +471,13 @@ impl Stage {
     pub fn own_addresses(&self, event: &Event) -> Vec<VirtAddr> {
         let dsos = &self.tracker.processes.dsos;
         let is_in_file = |dso| dsos.get(dso).kind.is_file_relative();
-        let is_told = |(frame, addr): (&FrameKey, VirtAddr)| {
-            frame.shown == addr.0 || frame.dso.is_some_and(is_in_file)
+        let is_told = |(frame, addr): (&FrameKey, &u64)| {
+            frame.shown == *addr || frame.dso.is_some_and(is_in_file)
         };
+        // The kernel's code, whose parts are not among these, is numbered as it was recorded.
+        let mut frames = self.frames.iter().zip(&self.addresses);
         let is_chain = event.attr.sample_type & sample::CALLCHAIN != 0;
-        if is_chain && self.frames().all(is_told) {
+        if is_chain && frames.all(is_told) {
             return Vec::new();
         }
         self.frames().map(|(_, addr)| addr).collect()

@@ -14,21 +14,23 @@ const MOST: usize = 20;
 
 /// Appends a number, behind so many of `padding` that it is `width` wide, which is at most 20.
 pub(crate) fn push_decimal(text: &mut Vec<u8>, mut number: u64, width: usize, padding: u8) {
+    let len = number.checked_ilog10().map_or(1, |log| log as usize + 1);
+    let len = len.max(width);
     let mut digits = [padding; MOST];
-    let mut at = MOST;
+    let mut at = len;
     while number >= 100 {
         at -= 2;
         digits[at..at + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
         number /= 100;
     }
     let pair = PAIRS[number as usize];
-    at -= 1;
-    digits[at] = pair[1];
+    digits[at - 1] = pair[1];
     if number >= 10 {
-        at -= 1;
-        digits[at] = pair[0];
+        digits[at - 2] = pair[0];
     }
-    text.extend_from_slice(&digits[at.min(MOST - width)..]);
+    let end = text.len() + len;
+    text.extend_from_slice(&digits); // of fixed size, which is copied in place
+    text.truncate(end);
 }
 
 /// As [`push_decimal`], in hexadecimal digits behind blanks; `width` is at most 16.
