@@ -2,14 +2,15 @@
 //! libraries: whole stacks, with names, inlined functions and lines. The program runs in an emulator
 //! that stops it at every instruction, so that its true callchains are known.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 
+use prof_event::EventAttr;
 use prof_event::abi::{callchain, flag, misc, record, sample};
-use prof_event::{Event, EventAttr, EventSet, RecordBuilder};
-use prof_perfdata::{Features, RecordSink, Writer, WriterOptions};
+use prof_perfdata::Features;
 
 use crate::emulator::{Emulator, Moment, build, every_instruction, maps, true_return_addresses};
+use crate::handmade::Handmade;
 use crate::support::{PROF, Place, Ran};
 
 const REGISTERS: u64 = 0x1_ffff_ffff;
@@ -96,36 +97,23 @@ impl Foreign {
 
     fn write<'m>(&self, arch: Option<&str>, moments: impl Iterator<Item = &'m Moment>) {
         const STACK: usize = 16384;
-        let mut events = EventSet::default();
-        events.push(Event {
-            attr: EventAttr {
-                sample_type: TYPE,
-                flags: flag::EXCLUDE_CALLCHAIN_USER | flag::SAMPLE_ID_ALL,
-                sample_period_or_freq: 1,
-                sample_regs_user: REGISTERS,
-                sample_stack_user: STACK as u32,
-                ..EventAttr::default()
-            },
-            name: "cycles".to_owned(),
-            ids: vec![1],
-        });
-        let out = File::create(self.place.file("perf.data")).unwrap();
-        let mut writer = Writer::create(out, &events, WriterOptions::default()).unwrap();
-        let mut put = |kind, misc, fill: &mut dyn FnMut(&mut RecordBuilder<'_>)| {
-            let mut bytes = Vec::new();
-            let mut builder = RecordBuilder::new(&mut bytes, kind, misc);
-            fill(&mut builder);
-            builder.finish().unwrap();
-            writer.record(&bytes).unwrap();
+        let attr = EventAttr {
+            sample_type: TYPE,
+            flags: flag::EXCLUDE_CALLCHAIN_USER | flag::SAMPLE_ID_ALL,
+            sample_period_or_freq: 1,
+            sample_regs_user: REGISTERS,
+            sample_stack_user: STACK as u32,
+            ..EventAttr::default()
         };
-        put(record::COMM, 0, &mut |comm| {
+        let mut recording = Handmade::create(self.place.file("perf.data"), "cycles", attr);
+        recording.put(record::COMM, 0, |comm| {
             comm.u32(7).u32(7).c_string(b"aarch64").u64(0).u64(0);
         });
         for mapped in &self.mapped {
             let path = mapped.recorded_path();
             let has_id = path.ends_with("/aarch64");
             let misc = misc::USER | if has_id { misc::MMAP_BUILD_ID } else { 0 };
-            put(record::MMAP2, misc, &mut |map| {
+            recording.put(record::MMAP2, misc, |map| {
                 map.u32(7)
                     .u32(7)
                     .u64(mapped.start)
@@ -145,7 +133,7 @@ impl Foreign {
                 true => (misc::KERNEL, kernel[1], &kernel[..]),
                 false => (misc::USER, moment.pc(), &[][..]),
             };
-            put(record::SAMPLE, mode, &mut |sample| {
+            recording.put(record::SAMPLE, mode, |sample| {
                 sample.u64(ip).u32(7).u32(7).u64(100 + number as u64);
                 sample.u64(chain.len() as u64);
                 for &entry in chain.iter().chain(&[2]).chain(&moment.registers) {
@@ -161,7 +149,7 @@ impl Foreign {
             arch: arch.map(str::to_owned),
             ..Features::default()
         };
-        writer.finish(features, None).unwrap();
+        recording.finish(features);
     }
 
     /// The address as its file numbers it.

@@ -1,11 +1,10 @@
 //! Files of machines whose stacks are not unwound, and of other versions of perf.
 
-use std::fs::File;
-
+use prof_event::EventAttr;
 use prof_event::abi::{callchain, flag, misc, record, sample};
-use prof_event::{Event, EventAttr, EventSet, RecordBuilder};
-use prof_perfdata::{Features, RecordSink, Writer, WriterOptions};
+use prof_perfdata::Features;
 
+use crate::handmade::Handmade;
 use crate::lab::Lab;
 
 /// The instruction pointer is the first.
@@ -20,32 +19,19 @@ const TYPE: u64 = sample::IP
 /// What perf records with `--call-graph dwarf` on riscv64: a sample in the program, and one in the
 /// kernel that the program entered.
 fn record_on_riscv64(lab: &Lab, arch: Option<&str>) {
-    let mut events = EventSet::default();
-    events.push(Event {
-        attr: EventAttr {
-            sample_type: TYPE,
-            flags: flag::EXCLUDE_CALLCHAIN_USER | flag::SAMPLE_ID_ALL,
-            sample_period_or_freq: 1,
-            sample_regs_user: RISCV64_REGS,
-            sample_stack_user: 64,
-            ..EventAttr::default()
-        },
-        name: "cycles".to_owned(),
-        ids: vec![1],
-    });
-    let out = File::create(lab.place.file("riscv64.data")).unwrap();
-    let mut writer = Writer::create(out, &events, WriterOptions::default()).unwrap();
-    let mut put = |kind, misc, fill: &mut dyn FnMut(&mut RecordBuilder<'_>)| {
-        let mut bytes = Vec::new();
-        let mut builder = RecordBuilder::new(&mut bytes, kind, misc);
-        fill(&mut builder);
-        builder.finish().unwrap();
-        writer.record(&bytes).unwrap();
+    let attr = EventAttr {
+        sample_type: TYPE,
+        flags: flag::EXCLUDE_CALLCHAIN_USER | flag::SAMPLE_ID_ALL,
+        sample_period_or_freq: 1,
+        sample_regs_user: RISCV64_REGS,
+        sample_stack_user: 64,
+        ..EventAttr::default()
     };
-    put(record::COMM, 0, &mut |comm| {
+    let mut recording = Handmade::create(lab.place.file("riscv64.data"), "cycles", attr);
+    recording.put(record::COMM, 0, |comm| {
         comm.u32(7).u32(7).c_string(b"server").u64(0).u64(0);
     });
-    put(record::MMAP2, misc::USER, &mut |map| {
+    recording.put(record::MMAP2, misc::USER, |map| {
         map.u32(7).u32(7).u64(0x40_0000).u64(0x10_0000).u64(0);
         map.u32(0).u32(0).u64(5).u64(0).u32(5).u32(2);
         map.c_string(b"/gone/server").u64(0).u64(0);
@@ -55,7 +41,7 @@ fn record_on_riscv64(lab: &Lab, arch: Option<&str>) {
         (misc::USER, 0x40_1234, &[][..]),
         (misc::KERNEL, kernel, &[callchain::KERNEL, kernel][..]),
     ] {
-        put(record::SAMPLE, mode, &mut |sample| {
+        recording.put(record::SAMPLE, mode, |sample| {
             sample.u64(ip).u32(7).u32(7).u64(100);
             sample.u64(chain.len() as u64);
             for &entry in chain {
@@ -73,7 +59,7 @@ fn record_on_riscv64(lab: &Lab, arch: Option<&str>) {
         arch: arch.map(str::to_owned),
         ..Features::default()
     };
-    writer.finish(features, None).unwrap();
+    recording.finish(features);
 }
 
 #[test]
@@ -105,26 +91,13 @@ fn stacks_of_riscv64_are_not_unwound_as_if_they_were_of_x86_64() {
 #[test]
 fn a_module_has_the_name_that_perf_gives_it() {
     let Some(lab) = Lab::new() else { return };
-    let mut events = EventSet::default();
-    events.push(Event {
-        attr: EventAttr {
-            sample_type: sample::IP | sample::TID | sample::TIME,
-            sample_period_or_freq: 1,
-            ..EventAttr::default()
-        },
-        name: "cycles".to_owned(),
-        ids: vec![1],
-    });
-    let out = File::create(lab.place.file("module.data")).unwrap();
-    let mut writer = Writer::create(out, &events, WriterOptions::default()).unwrap();
-    let module = 0xffff_ffff_c060_0000_u64;
-    let mut put = |kind, misc, fill: &mut dyn FnMut(&mut RecordBuilder<'_>)| {
-        let mut bytes = Vec::new();
-        let mut builder = RecordBuilder::new(&mut bytes, kind, misc);
-        fill(&mut builder);
-        builder.finish().unwrap();
-        writer.record(&bytes).unwrap();
+    let attr = EventAttr {
+        sample_type: sample::IP | sample::TID | sample::TIME,
+        sample_period_or_freq: 1,
+        ..EventAttr::default()
     };
+    let mut recording = Handmade::create(lab.place.file("module.data"), "cycles", attr);
+    let module = 0xffff_ffff_c060_0000_u64;
     for (start, len, pgoff, name) in [
         (
             0xffff_ffff_8100_0000,
@@ -139,7 +112,7 @@ fn a_module_has_the_name_that_perf_gives_it() {
             b"/lib/modules/6.1.0/kernel/net/my-net.ko.xz",
         ),
     ] {
-        put(record::MMAP, misc::KERNEL, &mut |map| {
+        recording.put(record::MMAP, misc::KERNEL, |map| {
             map.u32(u32::MAX)
                 .u32(0)
                 .u64(start)
@@ -148,10 +121,10 @@ fn a_module_has_the_name_that_perf_gives_it() {
                 .c_string(name);
         });
     }
-    put(record::COMM, 0, &mut |comm| {
+    recording.put(record::COMM, 0, |comm| {
         comm.u32(7).u32(7).c_string(b"server");
     });
-    put(record::SAMPLE, misc::KERNEL, &mut |sample| {
+    recording.put(record::SAMPLE, misc::KERNEL, |sample| {
         sample.u64(module + 0x123).u32(7).u32(7).u64(100);
     });
     let features = Features {
@@ -159,7 +132,7 @@ fn a_module_has_the_name_that_perf_gives_it() {
         os_release: Some("6.1.0".to_owned()),
         ..Features::default()
     };
-    writer.finish(features, None).unwrap();
+    recording.finish(features);
     let table = "report --stdio --no-children -g none -q --sort comm,dso";
     let (ours, theirs) = (
         lab.prof(table, "module.data"),

@@ -7,6 +7,7 @@ mod asked; // options and what the kernel is asked for
 mod big_endian; // files of other machines
 mod cut_off; // recorders that did not end well
 mod foreign; // other machines, other versions of perf
+mod handmade; // recordings of machines that are not at hand
 mod kernels; // names from the right file only
 mod lab; // a program to record, and what prints about a recording
 mod matrix; // every kind of file that perf writes

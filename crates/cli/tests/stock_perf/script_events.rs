@@ -1,11 +1,10 @@
 //! What `script` prints besides samples, and of samples when asked: perf's lines beside ours.
 
-use std::fs::File;
-
 use prof_event::abi::{flag, misc, record, sample};
-use prof_event::{Event, EventAttr, EventSet, RecordBuilder, SampleId};
-use prof_perfdata::{Features, RecordSink, Writer, WriterOptions};
+use prof_event::{EventAttr, RecordBuilder, SampleId};
+use prof_perfdata::Features;
 
+use crate::handmade::Handmade;
 use crate::lab::Lab;
 
 const TYPE: u64 = sample::IP | sample::TID | sample::TIME | sample::CPU | sample::IDENTIFIER;
@@ -19,16 +18,6 @@ fn assert_same(ours: &str, theirs: &str, what: &str) {
         assert_eq!(ours, theirs, "{what}");
     }
     assert_eq!(ours, theirs, "{what}");
-}
-
-fn events(attr: EventAttr) -> EventSet {
-    let mut events = EventSet::default();
-    events.push(Event {
-        attr,
-        name: "cpu-clock".to_owned(),
-        ids: vec![1],
-    });
-    events
 }
 
 /// Fills in what follows a record's header.
@@ -72,36 +61,33 @@ fn every_kind() -> Vec<(u32, u16, Box<Fill<'static>>)> {
 }
 
 fn write_every_kind(lab: &Lab) {
-    let events = events(EventAttr {
+    let attr = EventAttr {
         kind: 1,
         sample_type: TYPE,
         flags: flag::SAMPLE_ID_ALL,
         sample_period_or_freq: 1000,
         ..EventAttr::default()
-    });
-    let out = File::create(lab.place.file("kinds.data")).unwrap();
-    let mut writer = Writer::create(out, &events, WriterOptions::default()).unwrap();
+    };
+    let mut recording = Handmade::create(lab.place.file("kinds.data"), "cpu-clock", attr);
     for (index, (kind, misc, fill)) in every_kind().into_iter().enumerate() {
-        let mut bytes = Vec::new();
-        let mut builder = RecordBuilder::new(&mut bytes, kind, misc);
-        fill(&mut builder);
-        if kind != record::SAMPLE {
-            let id = SampleId {
-                task: Some((7, 7)),
-                time: Some(1_000_000_000 + index as u64 * 1000),
-                id: Some(1),
-                cpu: Some(1),
-            };
-            builder.sample_id(TYPE, &id);
-        }
-        builder.finish().unwrap();
-        writer.record(&bytes).unwrap();
+        recording.put(kind, misc, |record| {
+            fill(record);
+            if kind != record::SAMPLE {
+                let id = SampleId {
+                    task: Some((7, 7)),
+                    time: Some(1_000_000_000 + index as u64 * 1000),
+                    id: Some(1),
+                    cpu: Some(1),
+                };
+                record.sample_id(TYPE, &id);
+            }
+        });
     }
     let features = Features {
         arch: Some("x86_64".to_owned()),
         ..Features::default()
     };
-    writer.finish(features, None).unwrap();
+    recording.finish(features);
 }
 
 #[test]
@@ -136,48 +122,45 @@ fn write_full_samples(lab: &Lab, arch: &str, mask: u64) {
         sample_regs_intr: mask,
         ..EventAttr::default()
     };
-    let out = File::create(lab.place.file("full.data")).unwrap();
-    let mut writer = Writer::create(out, &events(attr), WriterOptions::default()).unwrap();
+    let mut recording = Handmade::create(lab.place.file("full.data"), "cpu-clock", attr);
     for number in 0..4_u64 {
         let mode = [misc::USER, misc::KERNEL, misc::USER, misc::USER][number as usize];
-        let mut bytes = Vec::new();
-        let mut builder = RecordBuilder::new(&mut bytes, record::SAMPLE, mode);
-        builder
-            .u64(0x40_1000 + number)
-            .u32(7)
-            .u32(7)
-            .u64(1_000_000 * number);
-        builder.u64(0xdead_0000 * number).u32(1).u32(0).u64(1000);
-        builder.u64(number * 5);
-        for branch in 0..number * 5 {
-            let flags = branch | 77 << 4 | branch << 20; // each kind
-            builder.u64(0x40_2000 + branch).u64(0x40_3000).u64(flags);
-        }
-        let user_abi = number.min(2); // 0: a kernel thread
-        builder.u64(user_abi);
-        let count = u64::from(mask.count_ones());
-        if user_abi != 0 {
+        recording.put(record::SAMPLE, mode, |sample| {
+            sample
+                .u64(0x40_1000 + number)
+                .u32(7)
+                .u32(7)
+                .u64(1_000_000 * number);
+            sample.u64(0xdead_0000 * number).u32(1).u32(0).u64(1000);
+            sample.u64(number * 5);
+            for branch in 0..number * 5 {
+                let flags = branch | 77 << 4 | branch << 20; // each kind
+                sample.u64(0x40_2000 + branch).u64(0x40_3000).u64(flags);
+            }
+            let user_abi = number.min(2); // 0: a kernel thread
+            sample.u64(user_abi);
+            let count = u64::from(mask.count_ones());
+            if user_abi != 0 {
+                (0..count).for_each(|register| {
+                    sample.u64(register * 0x1111);
+                });
+            }
+            sample.u64(0x0002_0003_0000_0100 + number); // latency and weight
+            sample.u64(2);
             (0..count).for_each(|register| {
-                builder.u64(register * 0x1111);
+                sample.u64(!register);
             });
-        }
-        builder.u64(0x0002_0003_0000_0100 + number); // latency and weight
-        builder.u64(2);
-        (0..count).for_each(|register| {
-            builder.u64(!register);
+            sample.u64(0x1234_5000 * number);
+            sample
+                .u64([0, 4096, 2 << 20, 1 << 30][number as usize])
+                .u64(4096);
         });
-        builder.u64(0x1234_5000 * number);
-        builder
-            .u64([0, 4096, 2 << 20, 1 << 30][number as usize])
-            .u64(4096);
-        builder.finish().unwrap();
-        writer.record(&bytes).unwrap();
     }
     let features = Features {
         arch: Some(arch.to_owned()),
         ..Features::default()
     };
-    writer.finish(features, None).unwrap();
+    recording.finish(features);
 }
 
 #[test]
