@@ -1,7 +1,7 @@
 //! Names for what a recording hit: its own where it has them, else those of this machine's files.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use prof_event::Event;
@@ -58,7 +58,7 @@ impl Namer {
         for (id, dump) in stage.generated.dumps() {
             symbolizer.keep(id, dump);
         }
-        for (pid, mapping) in mapped_still(stage) {
+        for (pid, mapping) in mapped_code(stage) {
             symbolizer.runs_on(mapping.dso, pid, mapping.start, mapping.end);
         }
         if let Some(kernel) = kernel {
@@ -201,11 +201,9 @@ impl Namer {
     }
 }
 
-/// The code that processes had mapped at the end of the recording which seem to run still.
-fn mapped_still(stage: &Stage) -> impl Iterator<Item = (Pid, &Mapping)> {
-    let spaces = stage.tracker.processes.spaces();
-    let running = spaces.filter(|(pid, _)| Path::new(&format!("/proc/{pid}/maps")).exists());
-    running.flat_map(|(pid, space)| {
+/// The code that processes had mapped at the end of the recording.
+fn mapped_code(stage: &Stage) -> impl Iterator<Item = (Pid, &Mapping)> {
+    stage.tracker.processes.spaces().flat_map(|(pid, space)| {
         let code = space.iter().filter(|mapping| mapping.executable);
         code.map(move |mapping| (pid, mapping))
     })

@@ -107,7 +107,7 @@ impl Symbolizer {
                 finder: FileFinder::new(options.symfs.clone()).foreign(options.is_foreign),
                 options: Arc::clone(&options),
                 kept: FxHashMap::default(),
-                running: FxHashMap::default(),
+                mapped: FxHashMap::default(),
             }),
             files: FxHashMap::default(),
             perf_maps: FxHashMap::default(),
@@ -134,11 +134,11 @@ impl Symbolizer {
         Arc::make_mut(&mut self.source).kept.insert(id, file);
     }
 
-    /// A process that was recorded and still runs has mapped a DSO at `start..end`: it may be found
-    /// there where its path leads to nothing.
+    /// A process that was recorded has mapped a DSO at `start..end`: if it still runs, the file may be
+    /// found there where its path leads to nothing.
     pub fn runs_on(&mut self, id: DsoId, pid: Pid, start: u64, end: u64) {
-        let running = &mut Arc::make_mut(&mut self.source).running;
-        running.entry(id).or_default().push((pid, start, end));
+        let mapped = &mut Arc::make_mut(&mut self.source).mapped;
+        mapped.entry(id).or_default().push((pid, start, end));
     }
 
     /// Whether names came from a file that was found through a process which had it mapped.
@@ -436,7 +436,7 @@ struct FileSource {
     options: Arc<Options>,
     finder: FileFinder,
     kept: FxHashMap<DsoId, FoundFile>,
-    running: FxHashMap<DsoId, Vec<(Pid, u64, u64)>>, // where processes that still run have mapped it
+    mapped: FxHashMap<DsoId, Vec<(Pid, u64, u64)>>, // where processes had it
 }
 
 impl FileSource {
@@ -444,11 +444,12 @@ impl FileSource {
         let found = match self.kept.get(&id) {
             Some(file) => Ok(file.clone()),
             None => self.finder.open_stored(dso).or_else(|reason| {
-                let running = self.running.get(&id).into_iter().flatten();
-                let mut found = running.filter_map(|&(pid, start, end)| {
-                    self.finder.open_running(pid, start, end, dso)
-                });
-                found.next().ok_or(reason)
+                let runs = |pid| Path::new(&format!("/proc/{pid}/maps")).exists();
+                let mapped = self.mapped.get(&id).into_iter().flatten();
+                let mut running = mapped.filter(|&&(pid, ..)| runs(pid));
+                let found = running
+                    .find_map(|&(pid, start, end)| self.finder.open_running(pid, start, end, dso));
+                found.ok_or(reason)
             }),
         };
         found.map(|file| Code::load(file, dso, self.options.symfs.as_deref()))
