@@ -83,6 +83,18 @@ impl Namer {
     /// Names addresses of several DSOs: `answers[i]` is for `requests[i]`, in the order of its
     /// addresses.
     pub fn resolve_all(&mut self, requests: &[Request<'_>]) -> Vec<Vec<Resolution>> {
+        let mut answers = match self.stored {
+            Some(_) => self.stored_or_found(requests),
+            None => self.look_up(requests),
+        };
+        if self.raw_names {
+            answers.iter_mut().flatten().for_each(use_raw_name);
+        }
+        answers
+    }
+
+    /// The recording's own names, and where it has none what is found here.
+    fn stored_or_found(&mut self, requests: &[Request<'_>]) -> Vec<Vec<Resolution>> {
         let mut answers: Vec<Vec<Option<Resolution>>> = requests
             .iter()
             .map(|request| {
@@ -118,13 +130,8 @@ impl Namer {
                 }
             }
         }
-        let finish = |answer: Option<Resolution>| {
-            let answer = answer.unwrap_or(Resolution::Unresolved(Reason::NoSymbol));
-            match self.raw_names {
-                true => with_raw_name(answer),
-                false => answer,
-            }
-        };
+        let unknown = Resolution::Unresolved(Reason::NoSymbol);
+        let finish = |answer: Option<_>| answer.unwrap_or_else(|| unknown.clone());
         let answers = answers.into_iter();
         answers
             .map(|answers| answers.into_iter().map(finish).collect())
@@ -233,13 +240,12 @@ fn is_named(answer: &Resolution) -> bool {
     matches!(answer, Resolution::Named { .. })
 }
 
-fn with_raw_name(mut answer: Resolution) -> Resolution {
-    if let Resolution::Named { symbol, .. } = &mut answer
+fn use_raw_name(answer: &mut Resolution) {
+    if let Resolution::Named { symbol, .. } = answer
         && symbol.source != SymbolSource::Kallsyms
     {
         symbol.name = symbol.raw.clone();
     }
-    answer
 }
 
 /// Why this machine's tables cannot name the recorded kernel's addresses, if they cannot.

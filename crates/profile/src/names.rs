@@ -11,14 +11,23 @@ const NOT_ASKED: Resolution = Resolution::Unresolved(Reason::NoSymbol);
 /// Frames that are looked up at one address share the answer.
 #[derive(Clone, Debug)]
 pub struct Names {
-    answers: Vec<Resolution>, // the first two are NO_MAPPING and NOT_ASKED
-    by_frame: Vec<u32>,
+    answers: Vec<Vec<Resolution>>, // as they came; the first ones are NO_MAPPING and NOT_ASKED
+    by_frame: Vec<AnswerId>,
+}
+
+/// Index in the answers, and in one of these.
+#[derive(Clone, Copy, Debug)]
+struct AnswerId(u32, u32);
+
+impl AnswerId {
+    const NO_MAPPING: Self = Self(0, 0);
+    const NOT_ASKED: Self = Self(0, 1);
 }
 
 impl Default for Names {
     fn default() -> Self {
         Self {
-            answers: vec![NO_MAPPING, NOT_ASKED],
+            answers: vec![vec![NO_MAPPING, NOT_ASKED]],
             by_frame: Vec::new(),
         }
     }
@@ -68,21 +77,20 @@ impl Names {
     ) {
         let new = profile.frames().skip(self.by_frame.len());
         let hits = Hits::of(new.map(|(id, key)| (id, *key)));
-        self.by_frame.resize(profile.frames().len(), 0);
+        self.by_frame
+            .resize(profile.frames().len(), AnswerId::NO_MAPPING);
         let requests = hits.requests();
-        let answers = resolver(&requests);
-        self.answers.reserve(answers.iter().map(Vec::len).sum());
-        for (hits, answers) in hits.by_dso().zip(answers) {
-            let mut answers = answers.into_iter();
-            for same in hits.chunk_by(|left, right| left.addr == right.addr) {
-                let answer = answers.next().map_or(1, |answer| {
-                    self.answers.push(answer);
-                    self.answers.len() as u32 - 1
-                });
+        for (hits, answers) in hits.by_dso().zip(resolver(&requests)) {
+            let group = self.answers.len() as u32;
+            let ids = (0..answers.len() as u32).map(|index| AnswerId(group, index));
+            let ids = ids.chain(std::iter::repeat(AnswerId::NOT_ASKED));
+            let addresses = hits.chunk_by(|left, right| left.addr == right.addr);
+            for (same, id) in addresses.zip(ids) {
                 for hit in same {
-                    self.by_frame[hit.frame.index()] = answer;
+                    self.by_frame[hit.frame.index()] = id;
                 }
             }
+            self.answers.push(answers);
         }
     }
 
@@ -90,7 +98,9 @@ impl Names {
     pub fn get(&self, frame: FrameId) -> &Resolution {
         self.by_frame
             .get(frame.index())
-            .map_or(&NOT_ASKED, |&answer| &self.answers[answer as usize])
+            .map_or(&NOT_ASKED, |&AnswerId(group, index)| {
+                &self.answers[group as usize][index as usize]
+            })
     }
 
     /// How many frames have an answer.
