@@ -62,6 +62,9 @@ impl Aggregation {
 
     /// Takes in a sample.
     pub fn add(&mut self, sample: &Sample<'_>, keep: Keep) {
+        if matches!(keep, Keep::Nothing) {
+            return; // it would not make a part known
+        }
         let inner = sample.inner.map(|(part, frames)| {
             let frames = if self.is_new(part) { frames } else { &[] };
             self.batch.frames.extend_from_slice(frames);

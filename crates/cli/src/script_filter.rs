@@ -42,7 +42,7 @@ impl<'a> Filter<'a> {
         cpu: Option<Cpu>,
     ) -> bool {
         let input = &self.args.input;
-        let is_wanted = |comm: CommId| self.is_wanted[comm.0 as usize];
+        let is_wanted = |comm: CommId| self.is_wanted.get(comm.0 as usize) == Some(&true);
         (input.comms.is_empty() || comm.is_some_and(is_wanted))
             && (input.pid.is_empty() || input.pid.contains(&pid.0))
             && (input.tid.is_empty() || input.tid.contains(&tid.0))

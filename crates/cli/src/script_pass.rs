@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread;
+use std::thread::{self, Builder};
 
 use prof_event::Record;
 use prof_event::abi::event_type;
@@ -71,7 +71,9 @@ pub fn print(
     let name = input.input.display().to_string();
     thread::scope(|scope| {
         let (to_printer, batches) = sync_channel(WAITING);
-        let printer = scope.spawn(move || write(writer, &batches));
+        let printer = Builder::new().spawn_scoped(scope, move || write(writer, &batches));
+        let printer = printer
+            .map_err(|error| CliError::new("could not start a thread that prints").cause(error))?;
         let mut batch = Vec::with_capacity(BATCH);
         let mut is_over = false; // nobody reads on
         input::for_each(recording, &name, |item| {

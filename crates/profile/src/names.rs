@@ -80,7 +80,9 @@ impl Names {
         self.by_frame
             .resize(profile.frames().len(), AnswerId::NO_MAPPING);
         let requests = hits.requests();
-        for (hits, answers) in hits.by_dso().zip(resolver(&requests)) {
+        let answers = resolver(&requests).into_iter();
+        let answers = answers.chain(std::iter::repeat_with(Vec::new));
+        for (hits, answers) in hits.by_dso().zip(answers) {
             let group = self.answers.len() as u32;
             let ids = (0..answers.len() as u32).map(|index| AnswerId(group, index));
             let ids = ids.chain(std::iter::repeat(AnswerId::NOT_ASKED));

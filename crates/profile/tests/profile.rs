@@ -323,3 +323,21 @@ fn a_log_that_would_be_too_large_leaves_frames_only() {
     let frames: Vec<u64> = profile.frames().map(|(_, key)| key.shown).collect();
     assert_eq!(frames, [10, 20, 30]);
 }
+
+#[test]
+fn a_resolver_that_answers_for_nothing_leaves_frames_without_a_symbol() {
+    let unmapped = FrameKey {
+        dso: None,
+        ..frame(0, 0x99)
+    };
+    let profile = profile(&[&[frame(1, 0x30), unmapped]]);
+    let reason = |names: &Names, key: &FrameKey| match names.get(profile.frame_id(key).unwrap()) {
+        Resolution::Unresolved(reason) => *reason,
+        named => panic!("{named:?}"),
+    };
+    for answers in [Vec::new(), vec![Vec::new()]] {
+        let names = Names::build_at_once(&profile, |_| answers);
+        assert_eq!(reason(&names, &frame(1, 0x30)), Reason::NoSymbol);
+        assert_eq!(reason(&names, &unmapped), Reason::NoMapping);
+    }
+}

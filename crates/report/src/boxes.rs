@@ -44,7 +44,7 @@ struct FrameBox {
 
 impl<'a> Boxes<'a> {
     /// Those of `stacks` with at least `min_width` percent of the whole width. A box comes after those
-    /// on top of it, except for the last of these.
+    /// on top of it, except for the last of these. The weights are so small that their sum fits.
     pub(crate) fn new(
         stacks: &'a FoldedStacks,
         weight: impl Fn(prof_profile::Weight) -> u64,

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::{panic, thread};
+use std::panic;
+use std::thread::{self, Builder, ScopedJoinHandle};
 
 use prof_model::{CommId, Cpu, Pid, Tid};
 use prof_profile::{ContextId, DetailId, EventInfo, Profile, SampleKey, StackId, Weight};
@@ -478,10 +479,12 @@ impl<'a> Table<'a> {
     fn fill_rows(&mut self) {
         let builder = RowBuilder::of(self);
         let (order, occurrences) = thread::scope(|scope| {
-            let occurrences = scope.spawn(|| builder.occurrences());
+            let occurrences = Builder::new().spawn_scoped(scope, || builder.occurrences());
             let order = self.order(builder.rows());
-            let occurrences = occurrences.join();
-            let occurrences = occurrences.unwrap_or_else(|panic| panic::resume_unwind(panic));
+            let occurrences = match occurrences.map(ScopedJoinHandle::join) {
+                Ok(done) => done.unwrap_or_else(|panic| panic::resume_unwind(panic)),
+                Err(_) => builder.occurrences(), // there can be no further thread
+            };
             (order, occurrences)
         });
         self.rows = builder.into_rows();

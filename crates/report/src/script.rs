@@ -240,12 +240,12 @@ impl<'a> ScriptWriter<'a> {
     fn push_chain(&self, text: &mut Vec<u8>, sample: &ScriptSample) {
         let frames = sample.frames.iter().take(self.options.max_stack);
         if sample.addresses.is_empty() {
-            frames.for_each(|&frame| text.extend_from_slice(self.lines.of(frame)));
+            frames.for_each(|&frame| self.lines.push(text, frame, &self.frames));
             return;
         }
         for (&frame, addr) in frames.zip(&sample.addresses) {
             match self.frames.own_addr(frame, addr.0) {
-                None => text.extend_from_slice(self.lines.of(frame)),
+                None => self.lines.push(text, frame, &self.frames),
                 Some(addr) => self.frames.push_lines(text, frame, addr),
             }
         }

@@ -179,12 +179,15 @@ impl<'a> FrameText<'a> {
     }
 }
 
-/// The lines of all frames of a profile: most come in many samples.
+/// The lines of a profile's frames: most come in many samples.
 #[derive(Debug, Default)]
 pub(crate) struct ChainLines {
     text: Vec<u8>,
-    ends: Vec<usize>, // in `text`, by FrameId
+    ends: Vec<usize>, // in `text`, by FrameId; later frames are not kept
 }
+
+/// So much text is kept, in bytes.
+const MOST_LINES: usize = 16 << 20;
 
 impl ChainLines {
     /// With the addresses of the frames themselves.
@@ -193,17 +196,21 @@ impl ChainLines {
         for (frame, key) in frames.profile.frames() {
             frames.push_lines(&mut lines.text, frame, key.shown);
             lines.ends.push(lines.text.len());
+            if lines.text.len() > MOST_LINES {
+                break;
+            }
         }
         lines
     }
 
-    /// The lines of a frame.
-    pub(crate) fn of(&self, frame: FrameId) -> &[u8] {
+    /// Appends the lines of a frame; `frames` as before.
+    pub(crate) fn push(&self, text: &mut Vec<u8>, frame: FrameId, frames: &FrameText<'_>) {
         let index = frame.index();
-        let start = match index {
-            0 => 0,
-            _ => self.ends[index - 1],
+        let Some(&end) = self.ends.get(index) else {
+            frames.push_lines(text, frame, frames.profile.frame(frame).shown);
+            return;
         };
-        &self.text[start..self.ends[index]]
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        text.extend_from_slice(&self.text[start..end]);
     }
 }

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::mpsc::sync_channel;
-use std::thread;
+use std::thread::{self, Builder};
 
 use prof_profile::{Names, Profile, Weight};
 use rustc_hash::FxHashSet;
@@ -182,10 +182,11 @@ impl<'t, 'a> TableText<'t, 'a> {
             let (to_writer, texts) = sync_channel(WAITING);
             if blocks.len() > 1 {
                 let odd = blocks.iter().skip(1).step_by(2);
-                scope.spawn(move || {
+                let run = move || {
                     let mut texts = odd.map(|rows| self.text_of(rows));
                     let _ = texts.try_for_each(|text| to_writer.send(text)); // nobody reads on
-                });
+                };
+                let _ = Builder::new().spawn_scoped(scope, run); // else all is made below
             }
             for (index, rows) in blocks.iter().enumerate() {
                 let text = match index % 2 {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::Builder;
 
 use addr2line::{Context, LookupContinuation, LookupResult};
 use object::Object as _;
@@ -278,15 +279,20 @@ fn sections(image: &Arc<MappedFile>) -> Option<Sections> {
     };
     // Unpacking the largest takes longer than all others together.
     let (info, sections) = std::thread::scope(|scope| {
-        let info = scope.spawn(|| section(gimli::SectionId::DebugInfo));
+        let unpack = || section(gimli::SectionId::DebugInfo);
+        let info = Builder::new().spawn_scoped(scope, unpack);
         let sections = Sections::load(|id| match id {
             gimli::SectionId::DebugInfo => Ok::<_, gimli::Error>(empty.clone()),
             id => Ok(load(id)),
         });
-        (info.join(), sections)
+        let info = match info {
+            Ok(thread) => thread.join().ok().flatten(),
+            Err(_) => unpack(), // there can be no further thread
+        };
+        (info, sections)
     });
     let mut sections = sections.ok()?;
-    sections.debug_info = info.ok()??.into();
+    sections.debug_info = info?.into();
     Some(sections)
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use object::elf;
@@ -57,12 +58,18 @@ impl Read {
     }
 }
 
+/// Does some work beside the caller's; nothing if there can be no further thread, for whoever needs what
+/// it finds does it then.
+fn beside(work: impl FnOnce() + Send + 'static) {
+    let _ = Builder::new().spawn(work);
+}
+
 impl RunningKernel {
     /// Begins to read.
     pub fn read() -> Self {
         let kernel = Self::default();
         let other = kernel.clone();
-        std::thread::spawn(move || {
+        beside(move || {
             other.wait();
         });
         kernel
@@ -73,7 +80,7 @@ impl RunningKernel {
     pub fn read_copy() -> Self {
         let kernel = Self::default();
         let other = kernel.clone();
-        std::thread::spawn(move || {
+        beside(move || {
             let symbols = || KernelSymbols::copied().map_or_else(KernelSymbols::running, Ok);
             other.0.get_or_init(|| Read::now(symbols()));
         });
@@ -375,6 +382,34 @@ ffffffffc0200000 t mod_fn\t[mymod]
         let hidden = TABLE.replace("ffffffff81", "0000000000");
         assert!(copied_from(&hidden, hidden.as_bytes()).is_none());
         assert!(copied_from(TABLE, &b""[..]).is_none());
+    }
+
+    #[test]
+    fn a_copy_that_somebody_has_edited_gives_no_function_that_lies_elsewhere() {
+        let lines = ["1 T a", "", "\r", "no line", "FFFFFFFF81000050 T upper"];
+        let further = ["ffffffff810000ff T later", "ffffffff81000010 T before"];
+        for edit in lines.iter().chain(&further) {
+            for (place, _) in TABLE.match_indices('\n') {
+                let (before, behind) = TABLE.split_at(place + 1);
+                let copy = format!("{before}{edit}\n{behind}");
+                let Some(symbols) = copied_from(&copy, TABLE.as_bytes()) else {
+                    continue;
+                };
+                for addr in 0xffff_ffff_8100_0000_u64..0xffff_ffff_8100_0101 {
+                    if let Some(found) = symbols.find(addr) {
+                        let is_there = found.start <= addr && addr - found.start < found.size;
+                        assert!(is_there, "{edit} at {place}: {found:?} at {addr:#x}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_line_in_front_of_a_blank_of_the_next_is_a_line() {
+        let symbols = parse("1 T abcdefgh\n123 T x\n");
+        assert_eq!(name(&symbols, 1), Some("abcdefgh".into()));
+        assert_eq!(name(&symbols, 0x123), Some("x".into()));
     }
 
     #[test]

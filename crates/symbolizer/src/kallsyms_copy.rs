@@ -20,6 +20,8 @@ pub(crate) struct CopiedLines {
 const FIRST_LINES: usize = 4096;
 /// Variables of CPUs may stand in front of the text, but not more of them than this.
 const MOST_IN_FRONT: usize = 1 << 18;
+/// An address, a blank and a letter.
+const IN_FRONT_OF_NAME: usize = ADDRESS_DIGITS + 2;
 
 impl CopiedLines {
     /// Modules come and go while a kernel runs, but its own text never changes its symbols, and has
@@ -57,7 +59,9 @@ impl CopiedLines {
         }
         let (before, behind) = self.lines().split_at(self.first_above(addr));
         let next = Line::all(behind).next();
-        Around::new(Line::all(last_function(before)), next)
+        let around = Around::new(Line::all(last_function(before)), next)?;
+        let is_found = around.best.addr <= addr && around.next.is_none_or(|next| addr < next);
+        is_found.then_some(around) // else somebody has edited the copy, and its lines do not ascend
     }
 
     /// The address of the symbol with this name.
@@ -78,7 +82,11 @@ impl CopiedLines {
         let name = name.as_bytes();
         let wanted = [b" ", name].concat();
         memchr::memmem::find_iter(lines, &wanted).find_map(|place| {
-            let (line, behind) = Line::take(&lines[line_start(lines, place)..]);
+            let start = line_start(lines, place);
+            if place - start > IN_FRONT_OF_NAME {
+                return None;
+            }
+            let (line, behind) = Line::take(&lines[start..]);
             let line = line.filter(|line| line.name == name && line.addr != 0)?; // 0 is hidden
             Some((line.addr, lines.len() - behind.len()))
         })
@@ -128,11 +136,11 @@ fn line_start(lines: &[u8], place: usize) -> usize {
 fn last_function(mut lines: &[u8]) -> &[u8] {
     while !lines.is_empty() {
         let mut start = line_start(lines, lines.len() - 1);
-        if let (None, _) = Line::take(&lines[start..]) {
+        let addr = lines[start..].get(..ADDRESS_DIGITS);
+        let (Some(addr), (Some(_), _)) = (addr, Line::take(&lines[start..])) else {
             lines = &lines[..start];
             continue;
-        }
-        let addr = &lines[start..start + ADDRESS_DIGITS];
+        };
         while start > 0 {
             let before = line_start(lines, start - 1);
             if !lines[before..].starts_with(addr) {

@@ -78,7 +78,7 @@ impl<'a> Line<'a> {
 
 fn address_and_kind(text: &[u8]) -> Option<(u64, u8, &[u8])> {
     let digits = match text.get(ADDRESS_DIGITS) {
-        Some(b' ') => ADDRESS_DIGITS,
+        Some(b' ') if !text[..ADDRESS_DIGITS].contains(&b'\n') => ADDRESS_DIGITS,
         _ => text
             .iter()
             .take(ADDRESS_DIGITS)

@@ -1,6 +1,7 @@
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
 use std::time::{Duration, SystemTime};
 
 use prof_model::{
@@ -273,7 +274,8 @@ impl Symbolizer {
         let source = Arc::clone(&self.source);
         std::thread::scope(|scope| {
             for _ in 0..helpers {
-                scope.spawn(|| look_up_files(&source, &mut Names::new(source.options.demangle)));
+                let help = || look_up_files(&source, &mut Names::new(source.options.demangle));
+                let _ = Builder::new().spawn_scoped(scope, help); // without it there is no help
             }
             for index in others {
                 let Request { id, dso, addrs } = requests[index];
