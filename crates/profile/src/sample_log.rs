@@ -39,13 +39,13 @@ const HAS_ADDRESSES: u32 = 1 << 30; // the next ones of the block, one for each 
 /// A sample of a log.
 #[derive(Clone, Debug)]
 pub struct LoggedSample<'a> {
-    /// Index in [`Profile::events`].
+    /// Index in [`crate::Profile::events`].
     pub event: u16,
     /// The process.
     pub pid: Pid,
     /// The thread.
     pub tid: Tid,
-    /// The thread's name at that time, in [`Profile::comms`].
+    /// The thread's name at that time, in [`crate::Profile::comms`].
     pub comm: Option<CommId>,
     /// Where it ran, if recorded.
     pub cpu: Option<Cpu>,
