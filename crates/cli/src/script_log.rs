@@ -122,11 +122,11 @@ fn blank() -> ScriptSample {
 }
 
 fn fill(sample: &mut ScriptSample, logged: &LoggedSample<'_>) {
-    sample.event = logged.event;
-    sample.pid = logged.pid;
-    sample.tid = logged.tid;
-    sample.comm = logged.comm;
-    sample.cpu = logged.cpu;
+    sample.event = logged.key.event;
+    sample.pid = logged.key.pid;
+    sample.tid = logged.key.tid;
+    sample.comm = logged.key.comm;
+    sample.cpu = logged.key.cpu;
     sample.time = logged.time;
     sample.period = logged.period;
     sample.frames.clear();

@@ -1,4 +1,4 @@
-use prof_model::{CommId, Cpu, Pid, Tid, VirtAddr};
+use prof_model::VirtAddr;
 
 use crate::{SampleKey, StackFrames, StackId, StackTable};
 
@@ -39,16 +39,8 @@ const HAS_ADDRESSES: u32 = 1 << 30; // the next ones of the block, one for each 
 /// A sample of a log.
 #[derive(Clone, Debug)]
 pub struct LoggedSample<'a> {
-    /// Index in [`crate::Profile::events`].
-    pub event: u16,
-    /// The process.
-    pub pid: Pid,
-    /// The thread.
-    pub tid: Tid,
-    /// The thread's name at that time, in [`crate::Profile::comms`].
-    pub comm: Option<CommId>,
-    /// Where it ran, if recorded.
-    pub cpu: Option<Cpu>,
+    /// What it has in common with others of its thread and stack.
+    pub key: SampleKey,
     /// When, in nanoseconds of the recording's clock, if recorded.
     pub time: Option<u64>,
     /// How many events it stands for.
@@ -157,11 +149,10 @@ impl<'a> LogReader<'a> {
                 (own, addresses) = addresses.split_at(count);
             }
             LoggedSample {
-                event: context.event,
-                pid: context.pid,
-                tid: context.tid,
-                comm: context.comm,
-                cpu: context.cpu,
+                key: SampleKey {
+                    stack: entry.stack,
+                    ..*context
+                },
                 time: (entry.context & HAS_TIME != 0).then_some(entry.time),
                 period: entry.period,
                 frames,

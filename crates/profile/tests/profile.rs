@@ -296,9 +296,9 @@ fn a_log_has_each_sample_as_it_came() {
             0 => (&first, &[][..]),
             _ => (&second, &address[..]),
         };
-        assert_eq!(logged.event, sample.event);
-        assert_eq!((logged.pid, logged.tid), (sample.pid, sample.tid));
-        assert_eq!((logged.cpu, logged.time), (sample.cpu, sample.time));
+        assert_eq!(logged.key.event, sample.event);
+        assert_eq!((logged.key.pid, logged.key.tid), (sample.pid, sample.tid));
+        assert_eq!((logged.key.cpu, logged.time), (sample.cpu, sample.time));
         assert_eq!(logged.period, sample.period);
         assert_eq!(logged.frames.collect::<Vec<_>>(), ids(sample.frames));
         assert_eq!(logged.addresses, addresses);

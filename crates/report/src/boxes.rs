@@ -2,8 +2,9 @@ use std::io::{self, Write};
 
 use inferno::flamegraph::color::Color;
 
+use crate::digits::push_decimal;
 use crate::folded::CodeKind;
-use crate::text::{push_fine_percent, push_number, push_percent};
+use crate::text::{push_fine_percent, push_percent};
 use crate::{FlameGraphOptions, FoldedStacks};
 
 // The measures of inferno's pages.
@@ -240,7 +241,7 @@ fn push_escaped(text: &mut String, name: &str) {
 }
 
 fn push_plain(text: &mut String, number: u64) {
-    push_number(text, number, 0, b' ');
+    push_decimal(text, number, 0, b' ');
 }
 
 /// A number with a comma before every three digits.
@@ -250,7 +251,7 @@ fn push_thousands(text: &mut String, number: u64) {
     }
     push_thousands(text, number / 1000);
     text.push(',');
-    push_number(text, number % 1000, 3, b'0');
+    push_decimal(text, number % 1000, 3, b'0');
 }
 
 /// One of 32 shades of a kind's hue: the hue says what sort of code it is, the shade tells neighbours

@@ -1,3 +1,27 @@
+//! Numbers as text, without the machinery of `format!`.
+
+/// Where digits are appended to.
+pub(crate) trait Text {
+    /// Appends the first `len` of these letters, which are ASCII.
+    fn push_letters(&mut self, letters: &[u8; MOST], len: usize);
+}
+
+impl Text for Vec<u8> {
+    #[inline]
+    fn push_letters(&mut self, letters: &[u8; MOST], len: usize) {
+        let end = self.len() + len;
+        self.extend_from_slice(letters); // of fixed size, which is copied in place
+        self.truncate(end);
+    }
+}
+
+impl Text for String {
+    #[inline]
+    fn push_letters(&mut self, letters: &[u8; MOST], len: usize) {
+        self.push_str(std::str::from_utf8(&letters[..len]).unwrap_or_default());
+    }
+}
+
 /// 00 to 99.
 const PAIRS: [[u8; 2]; 100] = {
     let mut pairs = [[b'0'; 2]; 100];
@@ -12,10 +36,10 @@ const PAIRS: [[u8; 2]; 100] = {
 /// Of the longest number: 2^64 - 1.
 const MOST: usize = 20;
 
-/// Appends a number, behind so many of `padding` that it is `width` wide, which is at most 20.
-pub(crate) fn push_decimal(text: &mut Vec<u8>, mut number: u64, width: usize, padding: u8) {
+/// Appends a number, behind so many of `padding`, which is ASCII, that it is `width` wide.
+pub(crate) fn push_decimal(text: &mut impl Text, mut number: u64, width: usize, padding: u8) {
     let len = number.checked_ilog10().map_or(1, |log| log as usize + 1);
-    let len = len.max(width);
+    let len = len.max(push_beyond(text, width, padding));
     let mut digits = [padding; MOST];
     let mut at = len;
     while number >= 100 {
@@ -28,19 +52,27 @@ pub(crate) fn push_decimal(text: &mut Vec<u8>, mut number: u64, width: usize, pa
     if number >= 10 {
         digits[at - 2] = pair[0];
     }
-    let end = text.len() + len;
-    text.extend_from_slice(&digits); // of fixed size, which is copied in place
-    text.truncate(end);
+    text.push_letters(&digits, len);
 }
 
-/// As [`push_decimal`], in hexadecimal digits behind blanks; `width` is at most 16.
-pub(crate) fn push_hex(text: &mut Vec<u8>, number: u64, width: usize) {
-    let len = (16 - number.leading_zeros() as usize / 4).max(1);
-    let mut digits = [b' '; 16];
-    for (place, digit) in digits[16 - len..].iter_mut().rev().enumerate() {
+/// As [`push_decimal`], in hexadecimal digits.
+pub(crate) fn push_hex(text: &mut impl Text, number: u64, width: usize, padding: u8) {
+    let count = (16 - number.leading_zeros() as usize / 4).max(1);
+    let len = count.max(push_beyond(text, width, padding));
+    let mut digits = [padding; MOST];
+    for (place, digit) in digits[len - count..len].iter_mut().rev().enumerate() {
         *digit = b"0123456789abcdef"[(number >> (4 * place) & 15) as usize];
     }
-    text.extend_from_slice(&digits[16 - len.max(width)..]);
+    text.push_letters(&digits, len);
+}
+
+/// Appends the padding of what is wider than any number; returns the width that is left.
+fn push_beyond(text: &mut impl Text, mut width: usize, padding: u8) -> usize {
+    while width > MOST {
+        text.push_letters(&[padding; MOST], (width - MOST).min(MOST));
+        width = MOST.max(width - MOST);
+    }
+    width
 }
 
 #[cfg(test)]
@@ -53,13 +85,18 @@ mod tests {
         let edges = edges.flat_map(|edge| [edge - 1, edge, edge + 1]);
         let bits = (0..64).flat_map(|bit| [1 << bit, (1 << bit) - 1]);
         for number in edges.chain(bits).chain([0, 7, u64::MAX]) {
-            for width in [0, 1, 5, 10, 16] {
-                let mut text = Vec::new();
-                push_decimal(&mut text, number, width, b' ');
-                push_decimal(&mut text, number, width, b'0');
-                push_hex(&mut text, number, width);
-                let expected = format!("{number:width$}{number:0width$}{number:width$x}");
-                assert_eq!(String::from_utf8(text).unwrap(), expected);
+            for width in [0, 1, 5, 10, 16, 20, 21, 32, 40, 61] {
+                let (mut bytes, mut text) = (Vec::new(), String::new());
+                for padding in [b' ', b'0'] {
+                    push_decimal(&mut bytes, number, width, padding);
+                    push_hex(&mut bytes, number, width, padding);
+                    push_decimal(&mut text, number, width, padding);
+                    push_hex(&mut text, number, width, padding);
+                }
+                let blanks = format!("{number:width$}{number:width$x}");
+                let expected = format!("{blanks}{number:0width$}{number:0width$x}");
+                assert_eq!(text, expected);
+                assert_eq!(String::from_utf8(bytes).unwrap(), expected);
             }
         }
     }

@@ -7,8 +7,9 @@ use prof_model::{CpuMode, DsoKind};
 use prof_profile::{FrameId, Names, Profile, StackId, StackTable, Weight};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
+use crate::digits::push_hex;
 use crate::filter::comm_label;
-use crate::text::{first_letters, push_hex};
+use crate::text::first_letters;
 use crate::{Filter, Places, SymbolInfo, SymbolKind};
 
 const TRUNCATED: &str = "[truncated]";

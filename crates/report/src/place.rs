@@ -6,8 +6,9 @@ use prof_profile::{FrameId, FrameKey, Names, Profile};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
+use crate::digits::{push_decimal, push_hex};
 use crate::order::arrange;
-use crate::text::{base_name, first_letters, printable, push_hex, push_number};
+use crate::text::{base_name, first_letters, printable};
 
 /// Index of a function in [`Places`]. Ids ascend as rows of equal weight do: functions by name, then
 /// addresses without one.
@@ -94,7 +95,7 @@ impl SymbolInfo {
                 text.push_str(" (inlined)");
             }
             SymbolKind::Unresolved(Reason::KernelRestricted) => text.push_str(HIDDEN),
-            SymbolKind::Unresolved(_) if self.start == 0 => push_number(text, 0, 16, b'0'),
+            SymbolKind::Unresolved(_) if self.start == 0 => push_decimal(text, 0, 16, b'0'),
             SymbolKind::Unresolved(_) => {
                 text.push_str("0x");
                 push_hex(text, self.start, 16, b'0');

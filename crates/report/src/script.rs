@@ -153,7 +153,7 @@ impl<'a> ScriptWriter<'a> {
         if let Some(VirtAddr(addr)) = sample.addr
             && fields.has(ScriptField::Addr)
         {
-            push_hex(text, addr, 16);
+            push_hex(text, addr, 16, b' ');
             if let Some(data) = sample.data {
                 self.frames.push_name(text, data);
             }
@@ -164,7 +164,7 @@ impl<'a> ScriptWriter<'a> {
             self.push_chain(text, sample);
         } else if fields.has(ScriptField::Ip) {
             text.push(b' ');
-            push_hex(text, sample.ip.0, 16);
+            push_hex(text, sample.ip.0, 16, b' ');
             match sample.frames.first() {
                 Some(&frame) => self.frames.push_single(text, frame),
                 None => self.frames.push_nowhere(text),

@@ -52,7 +52,7 @@ impl<'a> FrameText<'a> {
         let key = self.profile.frame(frame);
         let mut push_line = |function| {
             text.push(b'\t');
-            push_hex(text, addr, 16);
+            push_hex(text, addr, 16, b' ');
             self.push_function(text, key, function);
             text.push(b'\n');
             if let Some(source) = self.source(key, function) {
@@ -144,7 +144,7 @@ impl<'a> FrameText<'a> {
         text.extend_from_slice(printable(name).as_bytes());
         if self.fields.has(ScriptField::SymOff) {
             text.extend_from_slice(b"+0x");
-            push_hex(text, offset, 1);
+            push_hex(text, offset, 1, b' ');
         }
     }
 

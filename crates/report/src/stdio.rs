@@ -7,10 +7,11 @@ use std::thread::{self, Builder};
 use prof_profile::{Names, Profile, Weight};
 use rustc_hash::FxHashSet;
 
+use crate::digits::push_decimal;
 use crate::draw::{push_call_tree, push_colored};
 use crate::hierarchy::HierarchyText;
 use crate::hist::{Row, Table};
-use crate::text::{push_blanks, push_number, push_percent, width};
+use crate::text::{push_blanks, push_percent, width};
 use crate::{Column, EventGroup, ReportOptions};
 
 /// So many rows are made into text at once; each with a call tree counts as many.
@@ -322,7 +323,7 @@ pub(crate) fn push_weights(
         if let Some(number) = row.counts[member].number(column) {
             let digits = if narrow { 1 } else { each.saturating_sub(1) };
             text.push(' ');
-            push_number(text, number, digits, b' ');
+            push_decimal(text, number, digits, b' ');
         } else {
             let value = table.value(row, member, column).unwrap_or_default();
             let digits = if narrow { 1 } else { each.saturating_sub(2) };

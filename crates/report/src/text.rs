@@ -1,6 +1,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use crate::digits::push_decimal;
+
 /// A name from outside without control characters, which could move a terminal's cursor or break
 /// a line format. Each becomes `?`.
 pub(crate) fn printable(name: &str) -> Cow<'_, str> {
@@ -50,44 +52,6 @@ pub(crate) fn push_blanks(text: &mut String, mut count: usize) {
     text.push_str(&BLANKS[..count]);
 }
 
-/// Appends a number, behind so many of `padding` that it is `width` wide.
-pub(crate) fn push_number(text: &mut String, mut number: u64, width: usize, padding: u8) {
-    let mut digits = [padding; 32];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    push_padded(text, &digits, at, width);
-}
-
-/// As [`push_number`], in hexadecimal digits.
-pub(crate) fn push_hex(text: &mut String, mut number: u64, width: usize, padding: u8) {
-    let mut digits = [padding; 32];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b"0123456789abcdef"[(number % 16) as usize];
-        number /= 16;
-        if number == 0 {
-            break;
-        }
-    }
-    push_padded(text, &digits, at, width);
-}
-
-/// Appends the digits from `at` on, and what stands before them up to `width`.
-fn push_padded(text: &mut String, digits: &[u8; 32], at: usize, width: usize) {
-    let start = at.min(digits.len() - width.min(digits.len()));
-    let missing = width.saturating_sub(digits.len());
-    text.extend(std::iter::repeat_n(char::from(digits[0]), missing)); // the longest has 20 digits
-    text.push_str(std::str::from_utf8(&digits[start..]).unwrap_or_default());
-}
-
 /// Appends a share in percent with two decimals, as `{percent:width$.2}%`.
 pub(crate) fn push_percent(text: &mut String, percent: f64, width: usize) {
     let hundredths = percent * 100.0;
@@ -127,9 +91,9 @@ pub(crate) fn push_fine_percent(text: &mut String, percent: f64) {
         return;
     }
     let number = down + u64::from(rest > 0.5);
-    push_number(text, number / 10_000, 0, b' ');
+    push_decimal(text, number / 10_000, 0, b' ');
     text.push('.');
-    push_number(text, number % 10_000, 4, b'0');
+    push_decimal(text, number % 10_000, 4, b'0');
     text.push('%');
 }
 
@@ -167,22 +131,6 @@ mod tests {
             let mut text = String::new();
             push_fine_percent(&mut text, share);
             assert_eq!(text, format!("{share:.4}%"));
-        }
-    }
-
-    #[test]
-    fn a_number_is_written_as_the_standard_library_writes_it() {
-        for number in [0, 7, 10, 99_999, 100_000, 0xabcdef, u64::MAX] {
-            for width in [0, 1, 5, 10, 16, 32, 40] {
-                let mut text = String::new();
-                push_number(&mut text, number, width, b' ');
-                push_number(&mut text, number, width, b'0');
-                push_hex(&mut text, number, width, b' ');
-                push_hex(&mut text, number, width, b'0');
-                let decimal = format!("{number:width$}{number:0width$}");
-                let expected = format!("{decimal}{number:width$x}{number:0width$x}");
-                assert_eq!(text, expected);
-            }
         }
     }
 
