@@ -110,7 +110,7 @@ pub fn run(args: &ReportArgs, input: Input, filter: &Filter) -> Outcome {
     let failed = |error: std::io::Error| CliError::new("could not wait for signals").cause(error);
     signals::block().map_err(failed)?;
     let stops = screens::listen_to_stops().map_err(failed)?;
-    let requests = EndRequests::listen().map_err(failed)?;
+    let requests = EndRequests::listen()?;
     let mut loaded = Loaded {
         facts: facts(&args.input.input, &input),
         history,

@@ -51,6 +51,18 @@ pub fn open_error(error: &OpenError, system_wide: bool) -> CliError {
     }
 }
 
+/// The message for a thread that could not be started.
+pub fn no_thread(error: io::Error) -> CliError {
+    no_task("could not start a thread", error)
+}
+
+/// The message for a thread or process that could not be started.
+pub fn no_task(what: &str, error: io::Error) -> CliError {
+    CliError::new(what).cause(error).hint(
+        "allow more processes and threads: `ulimit -u`, or pids.max of the container's cgroup",
+    )
+}
+
 /// Names the tracepoints that may have been meant.
 fn no_tracepoint(message: CliError, system: &str, name: &str) -> CliError {
     const EVENTS: &str = "/sys/kernel/tracing/events";

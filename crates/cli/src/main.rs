@@ -76,7 +76,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Evlist(args) => evlist::run(&args),
         Command::BuildidList(args) => buildid_list::run(&args),
         Command::Demo(args) => demo::run(&args),
-        Command::Workload { seconds } => Ok(workload::run(seconds)),
+        Command::Workload { seconds } => workload::run(seconds),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "prof", &mut text);

@@ -21,6 +21,9 @@ const DEEP_COPY: u32 = 64_000;
 const FAST_COPY: u32 = 32_768;
 const FAST_RATE: u64 = 2_000;
 
+/// The exit status, as `env` has it, where the command was not even tried.
+const NOT_BEGUN: u8 = 125;
+
 /// A target and how to sample it.
 #[derive(Debug)]
 pub struct Sampling {
@@ -81,9 +84,7 @@ impl Sampling {
             return Ok(None);
         }
         let held = HeldCommand::fork(&self.command).map_err(|error| {
-            CliError::new("could not start a process for the command")
-                .cause(error)
-                .status(125)
+            hints::no_task("could not start a process for the command", error).status(NOT_BEGUN)
         })?;
         if self.samples_command {
             self.options.target = Target::Command(held.pid());
@@ -99,12 +100,21 @@ impl Sampling {
         let system_wide = matches!(self.options.target, Target::System);
         Sampler::open(self.options.clone()).map_err(|error| {
             let message = hints::open_error(&error, system_wide);
-            if matches!(error, OpenError::NoSuchTask(_)) || self.command.is_empty() {
+            if matches!(error, OpenError::NoSuchTask(_)) {
                 message
             } else {
-                message.status(125)
+                self.not_begun(message)
             }
         })
+    }
+
+    /// An error from before the command, if there is one, was run: its exit status tells so.
+    pub fn not_begun(&self, error: CliError) -> CliError {
+        if self.command.is_empty() {
+            error
+        } else {
+            error.status(NOT_BEGUN)
+        }
     }
 
     /// The exit status that `env` and shells have for a command that could not be started.

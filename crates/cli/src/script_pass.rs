@@ -14,6 +14,7 @@ use prof_report::ScriptWriter;
 
 use crate::args::ScriptArgs;
 use crate::error::CliError;
+use crate::hints;
 use crate::input;
 use crate::names::Namer;
 use crate::script_events::{self, OtherRecords};
@@ -72,8 +73,7 @@ pub fn print(
     thread::scope(|scope| {
         let (to_printer, batches) = sync_channel(WAITING);
         let printer = Builder::new().spawn_scoped(scope, move || write(writer, &batches));
-        let printer = printer
-            .map_err(|error| CliError::new("could not start a thread that prints").cause(error))?;
+        let printer = printer.map_err(hints::no_thread)?;
         let mut batch = Vec::with_capacity(BATCH);
         let mut is_over = false; // nobody reads on
         input::for_each(recording, &name, |item| {

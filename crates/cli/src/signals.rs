@@ -6,8 +6,13 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
+use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::pipe2;
+
+use crate::error::CliError;
+use crate::hints;
 
 /// Signals that ask for the end of a recording.
 pub struct EndRequests {
@@ -44,14 +49,18 @@ impl EndRequests {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn listen() -> io::Result<Self> {
-        let signals = SignalFd::with_flags(&set(), SfdFlags::SFD_CLOEXEC)?;
-        let (wake, waker) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+    pub fn listen() -> Result<Self, CliError> {
+        let failed = |error: nix::Error| {
+            CliError::new("could not wait for signals").cause(io::Error::from(error))
+        };
+        let signals = SignalFd::with_flags(&set(), SfdFlags::SFD_CLOEXEC).map_err(failed)?;
+        let (wake, waker) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
         std::thread::Builder::new()
             .name("prof-signals".to_owned())
-            .spawn(move || listen(&signals, &shared, &waker))?;
+            .spawn(move || listen(&signals, &shared, &waker))
+            .map_err(hints::no_thread)?;
         Ok(Self { state, wake })
     }
 

@@ -7,25 +7,34 @@
 use std::fs::File;
 use std::hint::black_box;
 use std::io::Write;
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
+
+use crate::error::Outcome;
+use crate::hints;
 
 const THREADS: [&str; 2] = ["parser", "indexer"];
 const DEPTH: u32 = 16;
 const PART: Duration = Duration::from_millis(1);
 
-/// Runs for so many seconds; returns the exit status.
-pub fn run(seconds: f64) -> u8 {
+/// Runs for so many seconds.
+///
+/// # Errors
+/// There can be no further thread.
+pub fn run(seconds: f64) -> Outcome {
     let end = Instant::now() + Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    let threads = THREADS.map(|name| {
-        let thread = std::thread::Builder::new().name(name.to_owned());
-        thread.spawn(move || serve(end))
-    });
-    for thread in threads.into_iter().flatten() {
+    let mut threads = Vec::new();
+    for name in THREADS {
+        let thread = Builder::new().name(name.to_owned());
+        let thread = thread.spawn(move || serve(end));
+        threads.push(thread.map_err(hints::no_thread)?);
+    }
+    for thread in threads {
         let _ = thread.join();
     }
-    0
+    Ok(0)
 }
 
 fn serve(end: Instant) {

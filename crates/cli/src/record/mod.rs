@@ -79,9 +79,10 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
     signals::block().map_err(|error| CliError::new("could not block signals").cause(error))?;
     let held = plan.sampling.hold_command()?;
     let kernel = RunningKernel::read();
-    let requests = EndRequests::listen().map_err(failed("could not wait for signals"))?;
+    let not_begun = |error| plan.sampling.not_begun(error);
+    let requests = EndRequests::listen().map_err(not_begun)?;
     let mut sampler = plan.sampling.open()?;
-    let mut recorder = recorder(&plan, args, &sampler)?;
+    let mut recorder = recorder(&plan, args, &sampler).map_err(not_begun)?;
     requests.set_unfinished(recorder.output.as_ref().and_then(Output::unfinished));
     let cpu_before = cpu_time(&plan.sampling.options.target);
 

@@ -13,6 +13,7 @@ use prof_perfdata::{
 };
 
 use crate::error::CliError;
+use crate::hints;
 
 /// Records are handed over in pieces of about this many bytes.
 const PIECE: usize = 128 << 10;
@@ -61,7 +62,7 @@ impl Output {
     /// Prepares a file. It is written beside its final place.
     ///
     /// # Errors
-    /// The directory cannot be written to.
+    /// The directory cannot be written to, or there can be no further thread.
     pub fn file(
         path: &Path,
         events: &EventSet,
@@ -93,20 +94,20 @@ impl Output {
             (file, destination)
         };
         let writer = Writer::create(file, events, WriterOptions { compression }).map_err(failed)?;
-        Ok(Self::start(writer, destination))
+        Self::start(writer, destination)
     }
 
     /// Writes the pipe form to stdout.
     ///
     /// # Errors
-    /// Nobody reads it.
+    /// Nobody reads it, or there can be no further thread.
     pub fn stdout(events: &EventSet, features: &Features) -> Result<Self, CliError> {
         let failed = |error| CliError::new("could not write to stdout").cause(error);
         let writer = PipeWriter::create(io::stdout(), events, features).map_err(failed)?;
-        Ok(Self::start(writer, Destination::Stdout))
+        Self::start(writer, Destination::Stdout)
     }
 
-    fn start(mut writer: impl Finish, destination: Destination) -> Self {
+    fn start(mut writer: impl Finish, destination: Destination) -> Result<Self, CliError> {
         let (to_writer, messages) = sync_channel(WAITING);
         let write = move || {
             for message in messages {
@@ -119,12 +120,12 @@ impl Output {
             Err(io::Error::other("the recording was given up"))
         };
         let thread = std::thread::Builder::new().name("prof-writer".to_owned());
-        Self {
+        Ok(Self {
             to_writer,
-            writer: thread.spawn(write).expect("a thread for the writer"),
+            writer: thread.spawn(write).map_err(hints::no_thread)?,
             piece: Vec::with_capacity(PIECE),
             destination,
-        }
+        })
     }
 
     /// The file to remove if the program ends at once.

@@ -24,6 +24,7 @@ use prof_symbolizer::RunningKernel;
 
 use crate::args::TopArgs;
 use crate::error::{CliError, Failure, Outcome};
+use crate::hints;
 use crate::record;
 use crate::sampling::{self, Sampling};
 use crate::screens;
@@ -70,7 +71,7 @@ pub fn run(args: &TopArgs) -> Outcome {
         Form::Screens => live::away_from_terminal(|| sampling.hold_command())?,
         Form::Tables | Form::Objects => sampling.hold_command()?,
     };
-    let requests = EndRequests::listen().map_err(failed("could not wait for signals"))?;
+    let requests = EndRequests::listen().map_err(|error| sampling.not_begun(error))?;
     let watch = Watch::start(args, form, &sampling, held)?;
     let shown = match form {
         Form::Screens => live::show(Live::new(&watch, &requests, stops), args),
@@ -147,22 +148,26 @@ impl Watch {
         sampler
             .start(text.as_ref(), Duration::ZERO, &mut collector)
             .map_err(failed("could not start sampling"))?;
-        let command = held
-            .map(HeldCommand::release)
-            .transpose()
-            .map_err(|error| sampling.not_started(error))?;
         shared.lock().facts.notes = facts::at_start(sampling, &sampler).notes;
 
         let namer = Namer::new(Arc::clone(&shared), meters, kept, kernel, sampler.clock());
         let (stopped, stop) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
             .map_err(|error| failed("could not make a pipe")(error.into()))?;
+        let not_begun = |error| sampling.not_begun(hints::no_thread(error));
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         thread("prof-namer")
             .spawn(move || namer.run(messages))
-            .map_err(failed("could not start a thread"))?;
+            .map_err(not_begun)?;
+        // Only once both threads are there does the command begin.
+        let (begin, begun) = sync_channel(1);
         let sampler = thread("prof-sampler")
-            .spawn(move || collector.collect(sampler, command, &stopped))
-            .map_err(failed("could not start a thread"))?;
+            .spawn(move || collector.collect(sampler, begun.recv().ok()?, &stopped))
+            .map_err(not_begun)?;
+        let command = held
+            .map(HeldCommand::release)
+            .transpose()
+            .map_err(|error| sampling.not_started(error))?;
+        let _ = begin.send(command);
         Ok(Self {
             shared,
             sampler,

@@ -126,9 +126,13 @@ fn places_that_cannot_be_written() {
     let place = Place::new();
     place
         .prof(&["record", "-o", "not/there", "--", "true"])
-        .failed(1)
+        .failed(125)
         .says(&["could not write `not/there`", "-o FILE"]);
-    place.prof(&["record", "-o", "/", "--", "true"]).failed(1);
+    place.prof(&["record", "-o", "/", "--", "true"]).failed(125);
+    let target = Running::start("sleep", &["60"]);
+    place
+        .prof(&["record", "-o", "not/there", "-p", &target.pid()])
+        .failed(1);
     assert!(place.files().is_empty());
 }
 
@@ -199,6 +203,39 @@ fn as_nobody(place: &Place, args: &str) -> Ran {
         .output()
         .unwrap()
         .into()
+}
+
+#[test]
+fn without_a_further_process_or_thread_nothing_is_left_behind() {
+    if !(is_root() && has("setpriv") && has("prlimit")) {
+        return;
+    }
+    let place = Place::new();
+    as_nobody(&place, "--version").ok(); // may write here from now on
+    fs::write(place.file("perf.data"), "older").unwrap();
+    let record = |limit: u32| -> Ran {
+        // The limit counts all of a user's threads: this user has no others.
+        let user = 1_000_000 + 8 * std::process::id() + limit;
+        let script = format!(
+            "exec setpriv --reuid {user} --clear-groups prlimit --nproc={limit} \
+             ./prof record -e cpu-clock:u -- true"
+        );
+        let mut shell = place.command("sh", &["-c", &script]);
+        shell.output().unwrap().into()
+    };
+    // The command, the thread for signals and the writer need three beside the first, and one more
+    // may be busy with the kernel's symbols.
+    for limit in 1..=4 {
+        let ran = record(limit);
+        if limit == 4 && ran.status == Some(0) {
+            continue;
+        }
+        ran.failed(125)
+            .says(&["could not start a", "os error 11", "ulimit -u"]);
+        assert_eq!(place.files(), ["perf.data", "prof"]);
+        assert_eq!(fs::read(place.file("perf.data")).unwrap(), b"older");
+    }
+    record(5).ok();
 }
 
 /// Sets `kernel.perf_event_paranoid` and puts it back.
