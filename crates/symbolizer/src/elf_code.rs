@@ -120,11 +120,14 @@ impl ElfCode {
         let symbol = self.table_symbol(offset, names);
         let address = self.map.address(offset);
         let symbol = symbol.or_else(|| {
-            let (function, source) = self.unlisted_function(address?, names)?;
+            let address = address?;
+            let (function, source) = self.unlisted_function(address, names)?;
+            // Sections without a segment may all have one address, which leads back to one of them only.
+            let inside = address.checked_sub(function.address)?;
             Some(Symbol {
                 name: names.demangled(&function.name),
                 raw: function.name,
-                start: self.map.offset(function.address)?,
+                start: offset.checked_sub(inside)?,
                 size: function.size,
                 source,
             })
@@ -153,6 +156,9 @@ impl ElfCode {
         let (Symbols::Around(symbols, _) | Symbols::Whole(symbols)) = &self.symbols;
         let entry = symbols.find(offset)?;
         let raw = String::from_utf8_lossy(symbols.name(entry.name));
+        if raw.is_empty() {
+            return None;
+        }
         let raw = match entry.source {
             SymbolSource::Plt => names.plain(&format!("{raw}@plt")),
             _ => names.plain(&raw),

@@ -279,9 +279,8 @@ impl<'a> Source<'a> {
                     symbol.st_size(endian).into(),
                 );
                 let start = map.offset_in_memory(address);
-                if let Some(start) = start.filter(|&start| keep(start, size))
-                    && let Ok(name) = symbols.symbol_name(endian, symbol)
-                {
+                if let Some(start) = start.filter(|&start| keep(start, size)) {
+                    let name = symbols.symbol_name(endian, symbol).unwrap_or_default();
                     self.add(table, (start, size), name, binding(symbol), kind);
                 }
             }
@@ -316,7 +315,8 @@ impl<'a> Source<'a> {
             let name = symbols.symbol_name(endian, symbol);
             self.has_mapping_symbols && name.is_ok_and(is_mapping_symbol)
         };
-        kind && section.loaded && !is_mapping_symbol()
+        let has_name = symbol.st_name(endian) != 0;
+        kind && section.loaded && has_name && !is_mapping_symbol()
     }
 
     /// Adds what lies at a start with a size.
@@ -391,14 +391,16 @@ fn sections(object: &object::File<'_>) -> Vec<Section> {
     all
 }
 
-/// Where `name`, which lies in `image`, lies there; `None` for an empty name.
+/// Where `name`, which lies in `image` unless it is empty, lies there.
 fn name_ref(image: &MappedFile, number: u16, name: &[u8]) -> Option<NameRef> {
     let base = image.as_ref().as_ptr() as usize;
-    let offset = (name.as_ptr() as usize).checked_sub(base)?;
-    let len = u32::try_from(name.len()).ok().filter(|&len| len > 0)?;
+    let offset = match name {
+        [] => 0,
+        _ => (name.as_ptr() as usize).checked_sub(base)?,
+    };
     Some(NameRef {
         offset: offset as u64,
-        len,
+        len: u32::try_from(name.len()).ok()?,
         image: number,
     })
 }

@@ -26,7 +26,8 @@ pub(crate) struct Entry {
 
 const _: () = assert!(size_of::<Entry>() == 40); // large programs have millions
 
-/// Where the bytes of a name lie: in which image, from which offset.
+/// Where the bytes of a name lie: in which image, from which offset. Nowhere, if the name cannot be
+/// read; which symbols lie next to an address is decided before names are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NameRef {
     pub(crate) offset: u64,
@@ -105,6 +106,7 @@ impl SymbolTable {
             let name = self.name(entry.name);
             let underscores = name.iter().take_while(|&&byte| byte == b'_').count();
             (
+                name.is_empty(),
                 entry.size == 0,
                 std::cmp::Reverse(entry.binding),
                 underscores,

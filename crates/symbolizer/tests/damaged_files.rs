@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use common::{build, dso, found, has, run};
+use common::{build, dso, found, has, offset_of, run};
 use prof_model::{DsoAddr, DsoId, Resolution};
 use prof_symbolizer::{Options, Symbolizer};
 
@@ -61,6 +61,20 @@ fn survives(whole: &[u8], rounds: usize) {
 /// Damages only the named sections, which random bytes of the whole file would hit too rarely.
 fn survives_in_sections(program: &Path, sections: &[&str], rounds: usize) {
     let whole = fs::read(program).unwrap();
+    let ranges = section_ranges(program, sections);
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    for round in 0..rounds {
+        let mut damaged = whole.clone();
+        let (start, size) = ranges[round % ranges.len()];
+        for _ in 0..1 + random.below(8) {
+            damaged[start + random.below(size)] = random.below(256) as u8;
+        }
+        names_in(damaged);
+    }
+}
+
+/// Where sections start in the file, and their sizes.
+fn section_ranges(program: &Path, sections: &[&str]) -> Vec<(usize, usize)> {
     let listing = run(Command::new("readelf").args(["-S", "-W"]).arg(program));
     let ranges: Vec<_> = listing
         .lines()
@@ -74,15 +88,7 @@ fn survives_in_sections(program: &Path, sections: &[&str], rounds: usize) {
         .filter(|&(_, size)| size > 0)
         .collect();
     assert_eq!(ranges.len(), sections.len(), "{listing}");
-    let mut random = Random(0x2545_f491_4f6c_dd1d);
-    for round in 0..rounds {
-        let mut damaged = whole.clone();
-        let (start, size) = ranges[round % ranges.len()];
-        for _ in 0..1 + random.below(8) {
-            damaged[start + random.below(size)] = random.below(256) as u8;
-        }
-        names_in(damaged);
-    }
+    ranges
 }
 
 #[test]
@@ -105,6 +111,85 @@ fn a_damaged_c_program_does_no_harm() {
         ".note.gnu.build-id",
     ];
     survives_in_sections(&program, &sections, 1500);
+}
+
+/// Sections of an object file that is not linked all have the address 0.
+#[test]
+fn functions_cover_what_was_asked_for_where_sections_share_their_addresses() {
+    if !(has("gcc") && has("objcopy")) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let object = build(dir.path(), "inlined.c", &["-O2", "-gdwarf-4", "-c"]);
+    let nameless = dir.path().join("nameless");
+    let without = |what: &[&str], from, to| {
+        run(Command::new("objcopy").args(what).args([from, to]));
+    };
+    without(&["--remove-section=.rela*"], &object, &nameless);
+    without(&["--wildcard", "--strip-symbol=*"], &nameless, &nameless);
+    let bytes = fs::read(&nameless).unwrap();
+    let addrs: Vec<_> = (0..bytes.len() as u64).step_by(7).map(DsoAddr).collect();
+    let mut symbolizer = Symbolizer::new(Options::default());
+    symbolizer.keep(DsoId(0), found(bytes));
+    let resolved = symbolizer.resolve(DsoId(0), &dso(&nameless), &addrs);
+    let mut named = 0;
+    for (addr, one) in addrs.iter().zip(&resolved) {
+        if let Resolution::Named { symbol, .. } = one {
+            let range = symbol.start..symbol.start + symbol.size;
+            assert!(range.contains(&addr.0), "{symbol:?} for {addr:?}");
+            named += 1;
+        }
+    }
+    assert!(named > 3);
+}
+
+/// Which symbols are next to an address is decided without their names, as long as few are asked for.
+#[test]
+fn a_symbol_whose_name_cannot_be_read_leads_to_the_same_answer_each_time() {
+    if !(has("gcc") && has("readelf")) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("labels.s");
+    let label = |name| format!(".type {name}, @function\n{name}: .skip 16, 0x90\n");
+    let text = [label("first"), label("second"), label("third")].concat();
+    fs::write(&source, format!(".text\n{text}")).unwrap();
+    let program = dir.path().join("labels");
+    run(Command::new("gcc")
+        .args(["-shared", "-nostdlib", "-Wl,--build-id=none", "-o"])
+        .args([&program, &source]));
+    let first = offset_of_label(&program, "first");
+    let mut bytes = fs::read(&program).unwrap();
+    let entry = symbol_entry(&program, &bytes, first + 16);
+    bytes[entry..entry + 4].fill(0xff);
+
+    let mut symbolizer = Symbolizer::new(Options::default());
+    symbolizer.keep(DsoId(0), found(bytes));
+    let mut name = |distance| {
+        let addrs = [DsoAddr(first + distance)];
+        match &symbolizer.resolve(DsoId(0), &dso(&program), &addrs)[0] {
+            Resolution::Named { symbol, .. } => symbol.raw.to_string(),
+            Resolution::Unresolved(_) => String::new(),
+        }
+    };
+    for _ in 0..10 {
+        assert_eq!([name(5), name(20), name(40)], ["first", "", "third"]);
+    }
+}
+
+fn offset_of_label(program: &Path, name: &str) -> u64 {
+    let listing = run(Command::new("nm").arg(program));
+    let line = listing.lines().find(|line| line.ends_with(name)).unwrap();
+    let address = u64::from_str_radix(line.split(' ').next().unwrap(), 16);
+    offset_of(program)(address.unwrap())
+}
+
+/// Where the entry of `.symtab` with a value is.
+fn symbol_entry(program: &Path, bytes: &[u8], value: u64) -> usize {
+    let (start, size) = section_ranges(program, &[".symtab"])[0];
+    let mut entries = (start..start + size).step_by(24);
+    let with_value = |at: &usize| bytes[at + 8..at + 16] == value.to_le_bytes();
+    entries.find(with_value).unwrap()
 }
 
 #[test]
