@@ -20,6 +20,7 @@ use crate::units;
     version,
     about,
     max_term_width = 80,
+    infer_long_args = true, // as perf does
     after_help = "Examples:\n  \
         prof record -p 4121 -d 10s              sample a process for ten seconds\n  \
         prof record -p 4121 -d 10s --svg f.svg  straight to a flame graph\n  \

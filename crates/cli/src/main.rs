@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![allow(unreachable_pub)] // a program exports nothing: pub means "for other modules"
 
+mod abbreviations; // of options
 mod aggregation; // the thread that fills a profile
 mod annotate; // a function's instructions
 mod args; // the command line

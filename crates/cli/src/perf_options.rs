@@ -2,7 +2,9 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use crate::abbreviations;
 use crate::args::{Cli, Command};
+use crate::error::CliError;
 
 /// By subcommand and option. `docs/perf-compat.md` has the whole list.
 const INSTEAD: &[(&str, &[&str], &str)] = &[
@@ -165,14 +167,15 @@ const INSTEAD: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
-/// Ends the program with what clap has to say, and for an option of perf with what to do instead.
+/// Ends the program with what clap has to say, for an option of perf with what to do instead, and for an
+/// abbreviation with what it could be.
 pub fn refuse(error: clap::Error) -> ! {
     if error.kind() == ErrorKind::UnknownArgument
         && let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
-        && let Some(instead) = std::env::args().nth(1).and_then(|it| instead(&it, option))
+        && let Some(subcommand) = std::env::args().nth(1)
+        && let Some(message) = refusal(&subcommand, option)
     {
-        say(option, instead);
-        std::process::exit(i32::from(crate::error::USAGE));
+        exit_with(&message);
     }
     error.exit()
 }
@@ -190,16 +193,24 @@ pub fn refuse_as_command(cli: &Cli) {
     if !option.starts_with('-') {
         return;
     }
-    match instead(subcommand, option) {
-        Some(instead) => say(option, instead),
-        None => eprintln!("prof: unknown option `{option}`\n  hint: `prof {subcommand} --help`"),
-    }
-    std::process::exit(i32::from(crate::error::USAGE));
+    exit_with(&refusal(subcommand, option).unwrap_or_else(|| {
+        CliError::usage(format!("unknown option `{option}`"))
+            .hint(format!("`prof {subcommand} --help`"))
+    }))
 }
 
-fn say(option: &str, instead: &str) {
+fn exit_with(message: &CliError) -> ! {
+    eprintln!("{message}");
+    std::process::exit(i32::from(message.status));
+}
+
+fn refusal(subcommand: &str, option: &str) -> Option<CliError> {
+    let Some(instead) = instead(subcommand, option) else {
+        return abbreviations::ambiguous(subcommand, option);
+    };
     let name = option.split('=').next().unwrap_or(option);
-    eprintln!("prof: `{name}` is an option of perf that prof does not have\n  hint: {instead}");
+    let what = format!("`{name}` is an option of perf that prof does not have");
+    Some(CliError::usage(what).hint(instead))
 }
 
 /// What to do instead of an option, given as typed.
@@ -225,7 +236,8 @@ mod tests {
                 let long = argument.get_long().map(|long| format!("--{long}"));
                 let short = argument.get_short().map(|short| format!("-{short}"));
                 for name in long.iter().chain(&short) {
-                    assert!(!options.contains(&name.as_str()), "{of} {name}");
+                    let is_begun_by = |option: &&str| name.starts_with(option);
+                    assert!(!options.iter().any(is_begun_by), "{of} {name}");
                 }
             }
         }

@@ -25,6 +25,70 @@ fn an_option_of_perf_that_is_not_offered_is_refused_with_what_to_do_instead() {
 }
 
 #[test]
+fn options_may_be_cut_short_where_that_leaves_no_doubt() {
+    if !has(&["perf"]) {
+        return;
+    }
+    let place = Place::new();
+    // What follows the command is the command's own, however it begins.
+    let command = "sh -c true --call-g --o";
+    place
+        .prof(&format!(
+            "record -q --eve page-faults -c 1 --call-g fp --out f {command}"
+        ))
+        .ok();
+    let cmdline = place.prof("script -i f --header-only").ok();
+    let is_cmdline = |line: &&str| line.starts_with("# cmdline");
+    let cmdline = cmdline.out.lines().find(is_cmdline).unwrap_or_default();
+    assert!(cmdline.trim_end().ends_with(command), "{cmdline}");
+    for (short, long) in [
+        ("script --fie comm,tid", "script --fields comm,tid"),
+        ("report --stdio --comm sh", "report --stdio --comms sh"),
+        ("evlist --verb", "evlist --verbose"),
+    ] {
+        let long = format!("{long} -i f");
+        let ours = place.prof(&format!("{short} -i f")).ok().out;
+        assert_eq!(ours, place.prof(&long).ok().out, "{short}");
+        let theirs = place.perf(&format!("{short} -i f")).ok().out;
+        assert_eq!(theirs, place.perf(&long).ok().out, "{short}");
+    }
+}
+
+#[test]
+fn an_option_that_others_begin_with_is_itself() {
+    let place = Place::new();
+    place.prof("record -q -e page-faults -c 1 -o f true").ok();
+    let sections = |args: &str| {
+        let printed = place.prof(args).ok().out;
+        (
+            printed.contains("# cmdline"),
+            printed.contains("# Samples:"),
+        )
+    };
+    assert_eq!(sections("report --stdio -i f --header"), (true, true));
+    assert_eq!(sections("report --stdio -i f --header-o"), (true, false));
+}
+
+#[test]
+fn an_option_that_could_be_several_is_refused_with_what_it_could_be() {
+    let place = Place::new();
+    for (command, words) in [
+        (
+            "report --head",
+            ["`--head`", "`--header` or `--header-only`"],
+        ),
+        (
+            "script --head=x",
+            ["`--head`", "`--header` or `--header-only`"],
+        ),
+        ("record --s true", ["`--s`", "`--svg` or `--sample-cpu`"]),
+    ] {
+        place.prof(command).failed(2, &words);
+    }
+    assert!(!place.file("perf.data").exists());
+}
+
+#[test]
 fn script_takes_times_functions_and_cpus_as_perf_does() {
     if !has(&["perf", "gcc"]) {
         return;
