@@ -375,9 +375,15 @@ impl Recording {
         visit: impl FnMut(Item<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let known_until = match &self.input {
-            _ if self.told => u64::MAX,
+            Input::Files { .. } if self.told => u64::MAX,
             Input::Files { .. } => 0,
-            Input::PipeFile(_, prelude) | Input::Pipe(prelude, _) => prelude.end(),
+            Input::PipeFile(_, prelude) | Input::Pipe(prelude, _) => {
+                if self.told {
+                    // What came late comes late again: a record is read by the events in front of it.
+                    (self.events, self.features, _) = prelude.learn();
+                }
+                prelude.end()
+            }
         };
         self.told = true;
         let context = Context {

@@ -6,7 +6,7 @@ use std::io::Cursor;
 
 use common::Random;
 use prof_event::abi::{flag, record, sample};
-use prof_event::{Event, EventAttr, EventSet, RecordBuilder, SampleId};
+use prof_event::{Event, EventAttr, EventSet, RawRecord, RecordBuilder, SampleId};
 use prof_model::{BuildId, ChainEnd, CpuMode, Dso, DsoAddr, DsoKind, Pid, Reason, Resolution};
 use prof_perfdata::{
     CpuTopology, Error, Features, PipeWriter, RecordSink, Recording, StoredBuildId, StoredNames,
@@ -293,4 +293,30 @@ fn records_of_pipe() -> usize {
     write_records(&mut count);
     let build_id = 8 + 28 + 64;
     count.0 + build_id
+}
+
+#[test]
+fn an_event_that_a_pipe_tells_late_is_late_in_each_pass() {
+    let mut bytes = pipe();
+    let first = 16; // behind the header
+    let second = first + RawRecord::parse(&bytes[first..]).unwrap().bytes.len();
+    let raw = RawRecord::parse(&bytes[second..]).unwrap();
+    assert_eq!(raw.kind, record::HEADER_ATTR);
+    let end = second + raw.bytes.len();
+    let attr: Vec<u8> = bytes.drain(second..end).collect();
+    bytes.extend(attr);
+
+    let mut recording = Recording::from_bytes(bytes).unwrap();
+    let mut told = || {
+        let mut told = Vec::new();
+        let read = recording.for_each(|item| -> Result<(), Error> {
+            told.push((item.decoded.event, item.decoded.id.time));
+            Ok(())
+        });
+        read.unwrap();
+        told
+    };
+    let first = told();
+    assert_eq!(told(), first);
+    assert_eq!(recording.events().events().len(), 2);
 }
