@@ -10,6 +10,7 @@ mod foreign; // other machines, other versions of perf
 mod handmade; // recordings of machines that are not at hand
 mod kernels; // names from the right file only
 mod lab; // a program to record, and what prints about a recording
+mod many_samples; // more than are kept
 mod matrix; // every kind of file that perf writes
 mod orders; // rows and their order, by keys, columns and filters
 mod others; // what perf and inferno make of our files
