@@ -29,10 +29,15 @@ pub(crate) fn perf_data(bytes: &[u8]) {
     let Ok(mut recording) = Recording::from_bytes(bytes.to_vec()) else {
         return;
     };
+    let known = recording.events().events().len();
     let Some(first) = records(&mut recording) else {
         return;
     };
     assert_eq!(records(&mut recording).as_ref(), Some(&first), "read twice");
+    // A record is read by the events in front of it: those that come late are written in front of all.
+    if recording.events().events().len() != known {
+        return;
+    }
     // What counters of a group have counted since the last sample depends on the order.
     let mut events = recording.events().events().iter();
     if events.any(|event| event.attr.sample_type & sample::READ != 0) {
