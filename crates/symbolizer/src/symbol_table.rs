@@ -1,4 +1,4 @@
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -71,7 +71,9 @@ impl SymbolTable {
         let mut entries = std::mem::take(&mut self.entries);
         // Stable: of equals the one that was added first stays.
         entries.sort_by(|a, b| a.start.cmp(&b.start).then_with(|| self.preference(a, b)));
-        entries.dedup_by_key(|entry| entry.start);
+        // Of several at one start the less preferred stand for what only they reach, around the others.
+        entries.dedup_by(|other, kept| other.start == kept.start && other.size <= kept.size);
+        entries.sort_by_key(|entry| (entry.start, Reverse(entry.size)));
         let next = |start, next| match behind.and_then(|behind| behind.get(&start)) {
             Some(&behind) => behind,
             None => next,
@@ -108,9 +110,9 @@ impl SymbolTable {
             (
                 name.is_empty(),
                 entry.size == 0,
-                std::cmp::Reverse(entry.binding),
+                Reverse(entry.binding),
                 underscores,
-                std::cmp::Reverse(name.len()),
+                Reverse(name.len()),
             )
         };
         facts(a).cmp(&facts(b))
@@ -239,6 +241,24 @@ mod tests {
         assert_eq!(name(&table, 0x101f), "a");
         assert_eq!(name(&table, 0x2fff), "b");
         assert_eq!(name(&table, 0x3000), "-");
+    }
+
+    #[test]
+    fn what_only_a_less_preferred_symbol_reaches_is_its_own() {
+        use Binding::{Global, Local, Weak};
+        let table = table(&[
+            (10, 4, "short", Global),
+            (10, 20, "long", Local),
+            (10, 8, "never", Weak),
+            (22, 2, "inside", Global),
+        ]);
+        let names = [10, 13, 14, 21, 22, 24, 29, 30].map(|addr| name(&table, addr));
+        assert_eq!(
+            names,
+            [
+                "short", "short", "long", "long", "inside", "long", "long", "-"
+            ]
+        );
     }
 
     #[test]
