@@ -2,7 +2,7 @@
 //!
 //! It joins the crates: the sampler's records go through a [`stage`] into a profile and a file, a
 //! file's records through the same stage into reports. Only this crate prints and exits.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![allow(unreachable_pub)] // a program exports nothing: pub means "for other modules"
 
 mod abbreviations; // of options
@@ -19,6 +19,7 @@ mod error; // messages in three parts
 mod evlist;
 mod generated; // what JIT compilers tell about their code
 mod header; // what is known about a recording
+mod heap; // of commands that read a recording
 mod hints; // why the kernel said no, and what to do
 mod input; // a recording, read and named
 mod kernel_parts; // what the kernel did, placed once
@@ -67,6 +68,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Outcome {
+    use Command::{Annotate, Diff, Report, Script};
+    if let Report(_) | Script(_) | Annotate(_) | Diff(_) = cli.command {
+        heap::use_large_pages();
+    }
     match cli.command {
         Command::Record(args) => record::run(&args),
         Command::Top(args) => top::run(&args),
