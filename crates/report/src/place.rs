@@ -151,11 +151,16 @@ impl Places {
     pub fn new(profile: &Profile, names: &Names, inline: bool) -> Self {
         let (dso_names, dso_name_of) = dso_names(profile);
         let unknown = dso_names.len() as u32 - 1;
+        let frames = profile.frames().len(); // as many functions at most, but for inlined ones
         let mut places = Self {
+            places: Vec::with_capacity(frames),
+            first_place: Vec::with_capacity(frames + 1),
+            symbols: Vec::with_capacity(frames),
             dso_names,
             ..Self::default()
         };
         let mut ids = SymbolIds::default();
+        ids.by_extent.reserve(frames);
         for (frame, key) in profile.frames() {
             places.first_place.push(places.places.len() as u32);
             let resolution = names.get(frame);

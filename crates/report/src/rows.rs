@@ -34,6 +34,8 @@ impl Occurrences {
     }
 }
 
+/// No stem and no row.
+const NOT_FOUND: (u32, u32) = (u32::MAX, u32::MAX);
 /// No row: its function was counted for the group already.
 const COUNTED: u32 = u32::MAX;
 
@@ -44,6 +46,7 @@ pub(crate) struct RowBuilder<'t, 'a> {
     last_group: Vec<u32>, // by row: a recursive function counts once per sample
     kinds: Vec<u32>,      // by place: equal where rows differ by the stem only
     known: FxHashMap<(u32, u32), u32>, // rows by stem and kind
+    last: Vec<(u32, u32)>, // by kind: the stem and the row that were found last
     stems: FxHashMap<Keys, u32>,
     threads: FxHashMap<(Pid, Tid), u32>,
     common: Common,
@@ -64,11 +67,13 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
     /// With the rows that the table's groups fill.
     pub(crate) fn of(table: &'t Table<'a>) -> Self {
         let rows = table.groups.len() + table.places.symbols().len(); // an estimate
+        let kinds = kinds(table);
         let mut this = Self {
             table,
             rows: Vec::with_capacity(rows),
             last_group: Vec::with_capacity(rows),
-            kinds: kinds(table),
+            last: vec![NOT_FOUND; kinds.iter().max().map_or(0, |&kind| kind as usize + 1)],
+            kinds,
             known: FxHashMap::default(),
             stems: FxHashMap::default(),
             threads: FxHashMap::default(),
@@ -167,12 +172,17 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
 
     /// The row of a frame of the group that was entered.
     fn row(&mut self, place: PlaceId) -> u32 {
+        let (stem, kind) = (self.common.stem, self.kinds[place.index()]);
+        let (last_stem, last_row) = self.last[kind as usize];
+        if last_stem == stem {
+            return last_row; // groups come by thread
+        }
         let next = self.rows.len() as u32;
-        let key = (self.common.stem, self.kinds[place.index()]);
-        let row = *self.known.entry(key).or_insert(next);
+        let row = *self.known.entry((stem, kind)).or_insert(next);
         if row == next {
             self.add_row(place);
         }
+        self.last[kind as usize] = (stem, row);
         row
     }
 
