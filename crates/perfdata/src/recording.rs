@@ -377,13 +377,12 @@ impl Recording {
         let known_until = match &self.input {
             Input::Files { .. } if self.told => u64::MAX,
             Input::Files { .. } => 0,
-            Input::PipeFile(_, prelude) | Input::Pipe(prelude, _) => {
-                if self.told {
-                    // What came late comes late again: a record is read by the events in front of it.
-                    (self.events, self.features, _) = prelude.learn();
-                }
+            Input::PipeFile(_, prelude) if self.told => {
+                // What came late comes late again: a record is read by the events in front of it.
+                (self.events, self.features, _) = prelude.learn();
                 prelude.end()
             }
+            Input::PipeFile(_, prelude) | Input::Pipe(prelude, _) => prelude.end(),
         };
         self.told = true;
         let context = Context {

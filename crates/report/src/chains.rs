@@ -6,7 +6,6 @@ use prof_model::CpuMode;
 use prof_profile::{FrameId, Profile, StackId};
 use rustc_hash::{FxHashMap, FxHasher};
 
-use crate::flat_stacks::FlatStacks;
 use crate::layout::Layout;
 use crate::order::{Value, sort_by_values};
 use crate::{ChainKey, ChainOrder, Pattern, PlaceId, Places, ReportOptions, SymbolId, SymbolInfo};
@@ -51,7 +50,7 @@ impl StackChain {
 impl Chains {
     /// Writes down the chains of these stacks, cut to the wanted depth.
     pub(crate) fn lay_out(
-        (profile, flat): (&Profile, &FlatStacks),
+        profile: &Profile,
         places: &Places,
         options: &ReportOptions,
         layout: &Layout,
@@ -60,20 +59,18 @@ impl Chains {
         let parents = matching(places, options.parent_pattern(&layout.keys));
         let mut builder = Builder {
             profile,
-            flat,
             places,
             options,
             labels: labels(profile, places, options.call_graph.key),
             ignored: matching(places, options.ignore_callees.as_ref()),
             callers_first: layout.chain_order == ChainOrder::Caller,
             has_lines: layout.has_lines(),
-            known: FxHashMap::with_capacity_and_hasher(flat.len(), Default::default()),
+            known: FxHashMap::default(),
+            frames: Vec::new(),
             chains: Self {
-                places: Vec::with_capacity(flat.frames_in_all()),
-                labels: Vec::with_capacity(flat.frames_in_all()),
-                chains: Vec::with_capacity(flat.len()),
                 of_stack: vec![NONE; profile.stacks().len()],
                 parents: names(places, &parents),
+                ..Self::default()
             },
             parents,
         };
@@ -112,7 +109,6 @@ impl Chains {
 
 struct Builder<'a> {
     profile: &'a Profile,
-    flat: &'a FlatStacks,
     places: &'a Places,
     options: &'a ReportOptions,
     labels: Vec<u32>,   // by place
@@ -121,6 +117,7 @@ struct Builder<'a> {
     callers_first: bool,
     has_lines: bool,            // rows differ by the line of a frame
     known: FxHashMap<u64, u32>, // the first chain with that hash
+    frames: Vec<FrameId>,       // of one stack
     chains: Chains,
 }
 
@@ -129,20 +126,23 @@ impl Builder<'_> {
         if self.chains.of_stack[stack.index()] != NONE {
             return;
         }
-        let mut frames = self.flat.frames(stack);
+        let mut frames = std::mem::take(&mut self.frames);
+        frames.clear();
+        frames.extend(self.profile.stacks().frames(stack)); // innermost first
         if !self.ignored.is_empty() {
             let is_ignored = |frame: &FrameId| self.ignored[self.function(*frame)];
             if let Some(outermost) = frames.iter().rposition(is_ignored) {
-                frames = &frames[outermost..]; // what it called counts for it
+                frames.drain(..outermost); // what it called counts for it
             }
         }
         // Profile::add never makes a stack without frames
         if let Some(&own) = frames.first() {
-            self.lay_out(stack, frames, own);
+            self.lay_out(stack, &mut frames, own);
         }
+        self.frames = frames;
     }
 
-    fn lay_out(&mut self, stack: StackId, frames: &[FrameId], own: FrameId) {
+    fn lay_out(&mut self, stack: StackId, frames: &mut Vec<FrameId>, own: FrameId) {
         let parent = match self.parents.is_empty() {
             true => None,
             false => frames
@@ -150,18 +150,20 @@ impl Builder<'_> {
                 .find(|frame| self.parents[self.function(**frame)]),
         };
         let parent = parent.map(|&frame| self.places.get(self.places.physical(frame)).symbol);
+        if self.callers_first {
+            frames.reverse();
+        }
+        frames.truncate(self.options.max_stack);
         let places = &mut self.chains.places;
         let start = places.len();
         let is_shown =
             |place| !self.options.hide_unresolved || self.places.symbol_at(place).is_named();
-        let of_frame = |&frame: &FrameId| self.places.of_frame(frame).filter(|&it| is_shown(it));
-        let most = self.options.max_stack;
-        if self.callers_first {
-            let frames = frames.iter().rev().take(most);
-            frames.for_each(|frame| places.extend(of_frame(frame).rev()));
-        } else {
-            let frames = frames.iter().take(most);
-            frames.for_each(|frame| places.extend(of_frame(frame)));
+        for &frame in &*frames {
+            let of_frame = self.places.of_frame(frame).filter(|&it| is_shown(it));
+            match self.callers_first {
+                true => places.extend(of_frame.rev()),
+                false => places.extend(of_frame),
+            }
         }
         let labels = places[start..].iter().map(|it| self.labels[it.index()]);
         self.chains.labels.extend(labels);

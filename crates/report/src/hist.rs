@@ -1,5 +1,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::panic;
+use std::thread::{self, Builder, ScopedJoinHandle};
 
 use prof_model::{CommId, Cpu, Pid, Tid};
 use prof_profile::{ContextId, DetailId, EventInfo, Profile, SampleKey, StackId, Weight};
@@ -9,12 +11,10 @@ use smallvec::SmallVec;
 use crate::callgraph::{Chain, Limit};
 use crate::chains::{ChainId, Chains};
 use crate::filter::comm_label;
-use crate::flat_stacks::FlatStacks;
 use crate::layout::Layout;
 use crate::order::{Value, arrange, sort_by_values};
 use crate::place::file_of;
 use crate::rows::{Keys, Occurrences, RowBuilder};
-use crate::threads::at_once;
 use crate::{CallTree, ChainOrder, Column, Places, ReportOptions, SymbolId};
 
 /// Samples of one thread and stack; apart by their detail where rows can differ by it.
@@ -123,14 +123,13 @@ impl<'a> Table<'a> {
         options: &'a ReportOptions,
         event: u16,
     ) -> Option<Self> {
-        let stacks = FlatStacks::of(profile);
-        Self::of_events((profile, &stacks), places, options, &[event])
+        Self::of_events(profile, places, options, &[event])
     }
 
     /// As [`Table::new`], with several events: a row counts each of them. Callchains are those of
     /// the first one.
-    pub(crate) fn of_events(
-        (profile, stacks): (&'a Profile, &FlatStacks),
+    pub fn of_events(
+        profile: &'a Profile,
         places: &'a Places,
         options: &'a ReportOptions,
         events: &[u16],
@@ -167,9 +166,8 @@ impl<'a> Table<'a> {
         }
         table.name_threads(entries.iter().flatten());
         table.rank_texts(entries.iter().flatten());
-        let used = entries.iter().flatten().map(|entry| entry.stack);
-        let layout = &table.layout;
-        table.chains = Chains::lay_out((profile, stacks), places, options, layout, used);
+        let stacks = entries.iter().flatten().map(|entry| entry.stack);
+        table.chains = Chains::lay_out(profile, places, options, &table.layout, stacks);
         for (member, entries) in (0..).zip(entries) {
             table.group(member, entries);
         }
@@ -480,7 +478,15 @@ impl<'a> Table<'a> {
 
     fn fill_rows(&mut self) {
         let builder = RowBuilder::of(self);
-        let (order, occurrences) = at_once(|| self.order(builder.rows()), || builder.occurrences());
+        let (order, occurrences) = thread::scope(|scope| {
+            let occurrences = Builder::new().spawn_scoped(scope, || builder.occurrences());
+            let order = self.order(builder.rows());
+            let occurrences = match occurrences.map(ScopedJoinHandle::join) {
+                Ok(done) => done.unwrap_or_else(|panic| panic::resume_unwind(panic)),
+                Err(_) => builder.occurrences(), // there can be no further thread
+            };
+            (order, occurrences)
+        });
         self.rows = builder.into_rows();
         self.occurrences = occurrences;
         arrange(&mut self.rows, order);

@@ -71,11 +71,11 @@ pub fn write_json_report(
     names: &Names,
     options: &ReportOptions,
 ) -> io::Result<bool> {
-    let (places, stacks) = options.arrange(profile, names);
+    let places = options.places(profile, names);
     let groups = EventGroup::of_all(profile.events.len() as u16, &options.groups);
     let tables = groups
         .iter()
-        .filter_map(|group| Table::of_events((profile, &stacks), &places, options, &group.events));
+        .filter_map(|group| Table::of_events(profile, &places, options, &group.events));
     let report = Report {
         schema_version: SCHEMA_VERSION,
         command: "report",

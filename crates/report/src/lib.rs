@@ -19,7 +19,6 @@ mod digits; // numbers as text
 mod draw; // call trees as text
 mod filter; // which samples a report is about
 mod flame_graph; // SVG
-mod flat_stacks; // the frames of all stacks
 mod folded; // one line per stack
 mod hierarchy; // rows as a tree
 mod hist; // samples to sorted rows
@@ -36,8 +35,7 @@ mod script_frames; // their callchains
 mod statistics; // what is more than chance
 mod stdio; // the whole report as text
 mod summary; // the hottest functions and how far to trust them
-mod text;
-mod threads; // two things at once // names from outside, made printable
+mod text; // names from outside, made printable
 
 pub use annotate::{
     AnnotateOptions, AnnotateValue, Annotation, PercentType, hot_functions, write_annotation,

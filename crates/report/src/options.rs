@@ -1,7 +1,5 @@
 use prof_profile::{Names, Profile};
 
-use crate::flat_stacks::FlatStacks;
-use crate::threads::at_once;
 use crate::{Column, Filter, Places};
 
 /// A regular expression that function names are tried against.
@@ -340,12 +338,8 @@ impl ReportOptions {
         keys.chain(fields).any(is_line) || self.call_graph.key != ChainKey::Function
     }
 
-    /// The names and the stacks as this report needs them.
-    pub(crate) fn arrange(&self, profile: &Profile, names: &Names) -> (Places, FlatStacks) {
-        at_once(|| self.places(profile, names), || FlatStacks::of(profile))
-    }
-
-    fn places(&self, profile: &Profile, names: &Names) -> Places {
+    /// The names as this report needs them.
+    pub(crate) fn places(&self, profile: &Profile, names: &Names) -> Places {
         let places = Places::new(profile, names, self.inline);
         match self.needs_lines() {
             true => places.with_lines(profile, names, self.inline),

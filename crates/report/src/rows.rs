@@ -175,7 +175,7 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
         let (stem, kind) = (self.common.stem, self.kinds[place.index()]);
         let (last_stem, last_row) = self.last[kind as usize];
         if last_stem == stem {
-            return last_row; // groups come by thread
+            return last_row; // nearly always: groups of one thread come one after the other
         }
         let next = self.rows.len() as u32;
         let row = *self.known.entry((stem, kind)).or_insert(next);

@@ -35,11 +35,10 @@ pub fn write_report(
     names: &Names,
     options: &ReportOptions,
 ) -> io::Result<bool> {
-    let (places, stacks) = options.arrange(profile, names);
+    let places = options.places(profile, names);
     let mut any = false;
     for group in EventGroup::of_all(profile.events.len() as u16, &options.groups) {
-        let Some(table) = Table::of_events((profile, &stacks), &places, options, &group.events)
-        else {
+        let Some(table) = Table::of_events(profile, &places, options, &group.events) else {
             continue;
         };
         if !any && !options.quiet {

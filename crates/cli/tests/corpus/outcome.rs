@@ -34,6 +34,8 @@ const FEWER_BY_CHANCE: f64 = 3.0;
 /// Samples whose stack is at the start of the program, or in between.
 const NAMES_RIGHT: f64 = 99.5;
 const FEWEST_SAMPLES: u64 = 200;
+/// perf records for half as long, and of that it takes some time to attach to many threads.
+const FEWEST_OF_PERF: u64 = 60;
 
 impl Outcome {
     pub(crate) fn new(row: &Row) -> Self {
@@ -75,7 +77,11 @@ impl Found {
             names: 100.0,
             faults: Vec::new(),
         };
-        if samples < FEWEST_SAMPLES {
+        let fewest = match how {
+            "perf" => FEWEST_OF_PERF,
+            _ => FEWEST_SAMPLES,
+        };
+        if samples < fewest {
             found.faults.push(format!("only {samples} samples"));
         }
         if falls_short(are_whole, samples, whole) {
