@@ -25,7 +25,7 @@ mod input; // a recording, read and named
 mod kernel_parts; // what the kernel did, placed once
 mod machine; // of a recording: can its stacks be unwound here
 mod names; // what addresses are called
-mod perf_options; // options of perf that are not offered
+mod perf_options; // options of perf that are not offered; the command line is read here
 mod record;
 mod remedies; // what to do about frames without names
 mod report;
@@ -49,15 +49,13 @@ mod workload; // what the demo records
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 
 use args::{Cli, Command};
 use error::{CliError, Failure, Outcome};
 
 fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| perf_options::refuse(error));
-    perf_options::refuse_as_command(&cli);
-    match run(cli) {
+    match run(perf_options::parse()) {
         Ok(status) => ExitCode::from(status),
         Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
         Err(Failure::Error(error)) => {

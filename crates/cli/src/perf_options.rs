@@ -1,8 +1,11 @@
 //! Options of perf that `prof` does not have: what to do instead.
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use std::ffi::OsString;
 
-use crate::abbreviations;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, value_parser};
+
+use crate::abbreviations::Meant;
 use crate::args::{Cli, Command};
 use crate::error::CliError;
 
@@ -69,6 +72,21 @@ const INSTEAD: &[(&str, &[&str], &str)] = &[
         "leave it out: writing is on a thread of its own",
     ),
     (
+        "record",
+        &["-I", "--intr-regs", "--user-regs"],
+        "registers are not recorded; `prof script` prints those of perf's files",
+    ),
+    (
+        "record",
+        &["-r", "--realtime"],
+        "prof runs as whoever starts it: `chrt -f 1 prof record -p PID`",
+    ),
+    (
+        "record",
+        &["--max-size"],
+        "say how long: `-d 10s`; `-z` makes the file smaller",
+    ),
+    (
         "report",
         &[
             "-b",
@@ -105,6 +123,16 @@ const INSTEAD: &[(&str, &[&str], &str)] = &[
         "report",
         &["-o", "--output"],
         "write stdout into a file: `prof report > FILE`",
+    ),
+    (
+        "report",
+        &["--raw-trace"],
+        "leave it out: `--sort trace` prints what the kernel's format makes of the fields",
+    ),
+    (
+        "report",
+        &["-m", "--modules"],
+        "leave it out: modules of the kernel that runs are named anyway",
     ),
     (
         "script",
@@ -167,13 +195,63 @@ const INSTEAD: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
-/// Ends the program with what clap has to say, for an option of perf with what to do instead, and for an
-/// abbreviation with what it could be.
-pub fn refuse(error: clap::Error) -> ! {
+/// The command line of this process. Ends the program with what is wrong about it: for an option of perf
+/// with what to do instead, for an abbreviation with what it could be.
+pub fn parse() -> Cli {
+    match with_options_of_perf().try_get_matches() {
+        Ok(matches) => {
+            refuse_given(&matches);
+            let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| refuse(&error));
+            refuse_as_command(&cli);
+            cli
+        }
+        // Help and suggestions are about our own options.
+        Err(error) => refuse(&Cli::try_parse().err().unwrap_or(error)),
+    }
+}
+
+/// Our command line with perf's long options beside our own: an abbreviation is then of one of them only
+/// where it is in perf, too.
+fn with_options_of_perf() -> clap::Command {
+    Cli::command().mut_subcommands(|subcommand| {
+        let options = long_options(subcommand.get_name()).map(|option| {
+            Arg::new(option)
+                .long(option.trim_start_matches('-'))
+                .num_args(0..=1)
+                .require_equals(true)
+                .value_parser(value_parser!(OsString))
+                .action(ArgAction::Append)
+                .hide(true)
+        });
+        let options: Vec<_> = options.collect();
+        subcommand.args(options)
+    })
+}
+
+/// The long options that only perf's subcommand has.
+pub fn long_options(subcommand: &str) -> impl Iterator<Item = &'static str> {
+    let known = INSTEAD.iter().filter(move |(of, _, _)| *of == subcommand);
+    let options = known.flat_map(|(_, options, _)| options.iter().copied());
+    options.filter(|option| option.starts_with("--"))
+}
+
+fn refuse_given(matches: &ArgMatches) {
+    let Some((subcommand, given)) = matches.subcommand() else {
+        return;
+    };
+    let mut refusals = long_options(subcommand)
+        .filter(|option| given.contains_id(option))
+        .filter_map(|option| refusal(subcommand, option));
+    if let Some(message) = refusals.next() {
+        exit_with(&message);
+    }
+}
+
+fn refuse(error: &clap::Error) -> ! {
     if error.kind() == ErrorKind::UnknownArgument
         && let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
-        && let Some(subcommand) = std::env::args().nth(1)
-        && let Some(message) = refusal(&subcommand, option)
+        && let Some(subcommand) = std::env::args_os().nth(1)
+        && let Some(message) = refusal(&subcommand.to_string_lossy(), option)
     {
         exit_with(&message);
     }
@@ -181,7 +259,7 @@ pub fn refuse(error: clap::Error) -> ! {
 }
 
 /// Where a command is expected an option that is not known would be taken for it.
-pub fn refuse_as_command(cli: &Cli) {
+fn refuse_as_command(cli: &Cli) {
     let (subcommand, sampling) = match &cli.command {
         Command::Record(args) => ("record", &args.sampling),
         Command::Top(args) => ("top", &args.sampling),
@@ -204,27 +282,28 @@ fn exit_with(message: &CliError) -> ! {
     std::process::exit(i32::from(message.status));
 }
 
+/// The message for an option, given as typed; `None` if it is neither perf's nor an abbreviation.
 fn refusal(subcommand: &str, option: &str) -> Option<CliError> {
-    let Some(instead) = instead(subcommand, option) else {
-        return abbreviations::ambiguous(subcommand, option);
-    };
     let name = option.split('=').next().unwrap_or(option);
-    let what = format!("`{name}` is an option of perf that prof does not have");
+    let meant = Meant::by(subcommand, name);
+    let option = meant.only_perfs().unwrap_or(name);
+    let Some(instead) = instead(subcommand, option) else {
+        return meant.ambiguous(name);
+    };
+    let what = format!("`{option}` is an option of perf that prof does not have");
     Some(CliError::usage(what).hint(instead))
 }
 
-/// What to do instead of an option, given as typed.
+/// What to do instead of an option.
 fn instead(subcommand: &str, option: &str) -> Option<&'static str> {
-    let name = option.split('=').next().unwrap_or(option);
     let mut known = INSTEAD.iter();
-    let found = known.find(|(of, options, _)| *of == subcommand && options.contains(&name));
+    let found = known.find(|(of, options, _)| *of == subcommand && options.contains(&option));
     found.map(|(_, _, instead)| *instead)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn no_option_is_refused_that_is_offered() {
@@ -244,9 +323,35 @@ mod tests {
     }
 
     #[test]
-    fn an_option_is_found_with_and_without_its_value() {
-        assert!(instead("record", "-b").is_some());
-        assert!(instead("record", "--affinity=node").is_some());
-        assert!(instead("report", "--nonsense").is_none());
+    fn an_option_is_found_with_and_without_its_value_and_cut_short() {
+        let what = |subcommand, option| refusal(subcommand, option).map(|it| it.what);
+        let of_perf = |option| {
+            Some(format!(
+                "`{option}` is an option of perf that prof does not have"
+            ))
+        };
+        assert_eq!(what("record", "-b"), of_perf("-b"));
+        assert_eq!(what("record", "--affinity=node"), of_perf("--affinity"));
+        assert_eq!(what("record", "--all-k"), of_perf("--all-kernel"));
+        assert_eq!(what("script", "--scr"), of_perf("--script"));
+        assert_eq!(what("report", "--nonsense"), None);
+    }
+
+    #[test]
+    fn options_of_perf_are_read_without_and_with_a_value_but_not_offered() {
+        let given = |words: &str| {
+            let words = format!("prof {words}");
+            let matches = with_options_of_perf().try_get_matches_from(words.split(' '));
+            let (subcommand, given) = matches.unwrap().remove_subcommand().unwrap();
+            let options = long_options(&subcommand).filter(|option| given.contains_id(option));
+            options.collect::<Vec<_>>()
+        };
+        assert_eq!(given("record --all-k -- true"), ["--all-kernel"]);
+        assert_eq!(given("record --aff=node true"), ["--affinity"]);
+        assert_eq!(given("record --max-st 5 -- x --all-kernel"), [""; 0]);
+        let mut command = with_options_of_perf();
+        let record = command.find_subcommand_mut("record").unwrap();
+        let help = record.render_long_help().to_string();
+        assert!(!help.contains("--max-size"), "{help}");
     }
 }

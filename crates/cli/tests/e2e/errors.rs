@@ -1,4 +1,6 @@
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::support::{PROF, Place, Ran, Running, has, is_root, workload};
@@ -119,6 +121,22 @@ fn wrong_arguments_are_usage_errors() {
         );
     }
     assert!(place.files().is_empty());
+}
+
+#[test]
+fn an_option_need_not_be_text_to_be_refused() {
+    let place = Place::new();
+    let option = OsStr::from_bytes(b"--\xff");
+    for before in [&[][..], &["record"], &["report"]] {
+        let ran: Ran = place
+            .command(PROF, before)
+            .arg(option)
+            .output()
+            .unwrap()
+            .into();
+        assert_eq!(ran.status, Some(2), "{before:?}: {ran:?}");
+        assert!(!ran.err.contains("panicked"), "{ran:?}");
+    }
 }
 
 #[test]

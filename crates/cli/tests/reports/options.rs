@@ -14,6 +14,13 @@ fn an_option_of_perf_that_is_not_offered_is_refused_with_what_to_do_instead() {
             "record --nonsense true",
             ["`--nonsense`", "prof record --help"],
         ),
+        ("record --all-k -- true", ["`--all-kernel`", "cycles:u"]),
+        (
+            "record --switch-out=1G -p 1",
+            ["`--switch-output`", "--time"],
+        ),
+        ("report --max-s 5 --stats", ["`--stats`", "prof script"]),
+        ("script --scr x.py", ["`--script`", "./mine.py"]),
         ("report -D", ["`-D`", "prof script"]),
         ("script --dlfilter=x.so", ["`--dlfilter`", "prof script"]),
         ("annotate --tui", ["`--tui`", "less"]),
@@ -82,6 +89,15 @@ fn an_option_that_could_be_several_is_refused_with_what_it_could_be() {
             ["`--head`", "`--header` or `--header-only`"],
         ),
         ("record --s true", ["`--s`", "`--svg` or `--sample-cpu`"]),
+        (
+            "record --max-s 5 -- true",
+            ["`--max-stack`", "`--max-size`"],
+        ),
+        ("record --in -- true", ["`--inverted`", "`--intr-regs`"]),
+        ("record --re true", ["`--reverse`", "`--realtime`"]),
+        ("report --r", ["`--reverse`", "`--raw-trace`"]),
+        ("diff --m", ["`--min-width`", "`--modules`"]),
+        ("annotate --m", ["`--max-stack`", "`--modules`"]),
     ] {
         place.prof(command).failed(2, &words);
     }
