@@ -58,9 +58,21 @@ pub fn no_thread(error: io::Error) -> CliError {
 
 /// The message for a thread or process that could not be started.
 pub fn no_task(what: &str, error: io::Error) -> CliError {
-    CliError::new(what).cause(error).hint(
-        "allow more processes and threads: `ulimit -u`, or pids.max of the container's cgroup",
-    )
+    let message = CliError::new(what);
+    let message = match error.raw_os_error() {
+        Some(libc::EAGAIN) => message
+            .hint(
+                "allow more processes and threads: `ulimit -u`, or pids.max of the container's \
+                 cgroup",
+            )
+            .hint("or more memory for their stacks: `ulimit -v`"),
+        Some(libc::EMFILE) => message.hint("raise the limit of open files: `ulimit -n 65536`"),
+        Some(libc::ENFILE) => {
+            message.hint("raise the limit of all open files together: `sysctl fs.file-max`")
+        }
+        _ => message,
+    };
+    message.cause(error)
 }
 
 /// Names the tracepoints that may have been meant.
@@ -239,6 +251,22 @@ fn unknown_event(error: &UnknownEvent) -> CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_limit_that_may_be_the_reason_is_named() {
+        for (errno, words) in [
+            (libc::EAGAIN, &["ulimit -u", "ulimit -v"][..]),
+            (libc::EMFILE, &["ulimit -n"]),
+            (libc::ENFILE, &["fs.file-max"]),
+            (libc::ENOMEM, &[]),
+            (libc::EPERM, &[]),
+        ] {
+            let hints = no_thread(io::Error::from_raw_os_error(errno)).hints;
+            assert_eq!(hints.len(), words.len(), "{hints:?}");
+            let mut pairs = hints.iter().zip(words);
+            assert!(pairs.all(|(hint, word)| hint.contains(word)), "{hints:?}");
+        }
+    }
 
     #[test]
     fn a_kernel_event_and_a_tracepoint_need_a_lower_level_than_user_code() {
