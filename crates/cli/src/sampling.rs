@@ -6,8 +6,8 @@ use std::io;
 use prof_event::EventList;
 use prof_model::{Cpu, Pid, Tid};
 use prof_sampler::{
-    Clock, HeldCommand, KernelProgram, KernelText, OpenError, Options, Rate, Sampler, StackCapture,
-    Target, parse_cpu_list, proc,
+    Clock, HeldCommand, KernelProgram, KernelText, Options, Rate, Sampler, StackCapture, Target,
+    parse_cpu_list, proc,
 };
 use prof_symbolizer::RunningKernel;
 
@@ -98,14 +98,8 @@ impl Sampling {
     /// Why the kernel said no, and what to do.
     pub fn open(&self) -> Result<Sampler, CliError> {
         let system_wide = matches!(self.options.target, Target::System);
-        Sampler::open(self.options.clone()).map_err(|error| {
-            let message = hints::open_error(&error, system_wide);
-            if matches!(error, OpenError::NoSuchTask(_)) {
-                message
-            } else {
-                self.not_begun(message)
-            }
-        })
+        Sampler::open(self.options.clone())
+            .map_err(|error| self.not_begun(hints::open_error(&error, system_wide)))
     }
 
     /// An error from before the command, if there is one, was run: its exit status tells so.

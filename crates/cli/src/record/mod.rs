@@ -76,7 +76,8 @@ pub struct Done {
 /// A message.
 pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
     let mut plan = Plan::new(args)?;
-    signals::block().map_err(|error| CliError::new("could not block signals").cause(error))?;
+    let blocked = signals::block().map_err(failed("could not block signals"));
+    blocked.map_err(|error| plan.sampling.not_begun(error))?;
     let held = plan.sampling.hold_command()?;
     let kernel = RunningKernel::read();
     let not_begun = |error| plan.sampling.not_begun(error);

@@ -19,6 +19,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use nix::sys::signalfd::SignalFd;
 use prof_sampler::{HeldCommand, Options, Rate, RunningCommand, StackCapture, online_cpus};
 use prof_symbolizer::RunningKernel;
 
@@ -60,13 +61,7 @@ pub fn run(args: &TopArgs) -> Outcome {
     let ring_bytes = ring_bytes(&sampling.options);
     sampling.options.ring_bytes.get_or_insert(ring_bytes);
     // Before any thread starts: one that does not block a signal would take it.
-    signals::block().map_err(failed("could not block signals"))?;
-    let stops = match form {
-        Form::Screens => {
-            Some(screens::listen_to_stops().map_err(failed("could not block signals"))?)
-        }
-        Form::Tables | Form::Objects => None,
-    };
+    let stops = block_signals(form).map_err(|error| sampling.not_begun(error))?;
     let held = match form {
         Form::Screens => live::away_from_terminal(|| sampling.hold_command())?,
         Form::Tables | Form::Objects => sampling.hold_command()?,
@@ -93,6 +88,16 @@ fn form(args: &TopArgs) -> Form {
         TopArgs { batch: true, .. } => Form::Tables,
         _ if args.iterations.is_some() || !screens::possible() => Form::Tables,
         _ => Form::Screens,
+    }
+}
+
+/// Keeps signals from ending the program. On screens, those that stop it and let it go on are listened to.
+fn block_signals(form: Form) -> Result<Option<SignalFd>, CliError> {
+    let not_blocked = failed("could not block signals");
+    signals::block().map_err(&not_blocked)?;
+    match form {
+        Form::Screens => screens::listen_to_stops().map(Some).map_err(not_blocked),
+        Form::Tables | Form::Objects => Ok(None),
     }
 }
 
@@ -134,6 +139,8 @@ impl Watch {
         sampling: &Sampling,
         held: Option<HeldCommand>,
     ) -> Result<Self, Failure> {
+        let not_begun = |error| sampling.not_begun(error);
+        let no_thread = |error| not_begun(hints::no_thread(error));
         let kernel = RunningKernel::read();
         let mut sampler = sampling.open()?;
         let shared = Shared::new(facts::at_start(sampling, &sampler));
@@ -147,22 +154,22 @@ impl Watch {
         let text = sampling::kernel_text(&kernel);
         sampler
             .start(text.as_ref(), Duration::ZERO, &mut collector)
-            .map_err(failed("could not start sampling"))?;
+            .map_err(failed("could not start sampling"))
+            .map_err(not_begun)?;
         shared.lock().facts.notes = facts::at_start(sampling, &sampler).notes;
 
         let namer = Namer::new(Arc::clone(&shared), meters, kept, kernel, sampler.clock());
         let (stopped, stop) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
-            .map_err(|error| failed("could not make a pipe")(error.into()))?;
-        let not_begun = |error| sampling.not_begun(hints::no_thread(error));
+            .map_err(|error| not_begun(failed("could not make a pipe")(error.into())))?;
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         thread("prof-namer")
             .spawn(move || namer.run(messages))
-            .map_err(not_begun)?;
+            .map_err(no_thread)?;
         // Only once both threads are there does the command begin.
         let (begin, begun) = sync_channel(1);
         let sampler = thread("prof-sampler")
             .spawn(move || collector.collect(sampler, begun.recv().ok()?, &stopped))
-            .map_err(not_begun)?;
+            .map_err(no_thread)?;
         let command = held
             .map(HeldCommand::release)
             .transpose()

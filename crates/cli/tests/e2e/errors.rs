@@ -14,6 +14,10 @@ fn a_process_that_is_not_there() {
         .prof(&["record", "-p", "999999999", "-d", "1s"])
         .failed(1)
         .says(&["no process or thread 999999999", "hint:"]);
+    place
+        .prof(&["record", "-p", "999999999", "--", "touch", "ran"])
+        .failed(125)
+        .says(&["no process or thread 999999999"]);
     assert!(place.files().is_empty());
 }
 
