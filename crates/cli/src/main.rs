@@ -19,6 +19,7 @@ mod error; // messages in three parts
 mod evlist;
 mod generated; // what JIT compilers tell about their code
 mod header; // what is known about a recording
+#[cfg(target_env = "gnu")]
 mod heap; // of commands that read a recording
 mod hints; // why the kernel said no, and what to do
 mod input; // a recording, read and named
@@ -66,8 +67,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Outcome {
-    use Command::{Annotate, Diff, Report, Script};
-    if let Report(_) | Script(_) | Annotate(_) | Diff(_) = cli.command {
+    #[cfg(target_env = "gnu")]
+    if let Command::Report(_) | Command::Script(_) | Command::Annotate(_) | Command::Diff(_) =
+        cli.command
+    {
         heap::use_large_pages();
     }
     match cli.command {
