@@ -61,6 +61,7 @@ fn survives(whole: &[u8], rounds: usize) {
 /// Damages only the named sections, which random bytes of the whole file would hit too rarely.
 fn survives_in_sections(program: &Path, sections: &[&str], rounds: usize) {
     let whole = fs::read(program).unwrap();
+    assert!(names_in(whole.clone()) > 3);
     let ranges = section_ranges(program, sections);
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     for round in 0..rounds {
