@@ -169,6 +169,18 @@ struct MemoryOf<'a> {
 }
 
 impl LiveMemory for MemoryOf<'_> {
+    fn thread(&self) -> u64 {
+        self.tid.0 as u64 // none is in two processes at once
+    }
+
+    fn sampled_at(&self) -> u64 {
+        self.time
+    }
+
+    fn now(&self) -> Option<u64> {
+        self.watches.now()
+    }
+
     fn read(&mut self, addr: VirtAddr, into: &mut [u8]) -> usize {
         self.was_read = true;
         self.read_code(addr, into)

@@ -58,6 +58,11 @@ impl Watches {
         }
     }
 
+    /// The time by the clock of the samples, no earlier than a sample that is taken now would tell.
+    pub fn now(&self) -> Option<u64> {
+        Some(self.clock?.now().saturating_add(INEXACT))
+    }
+
     /// Watches this place for this thread, and no other.
     pub fn watch(&mut self, thread: (Pid, Tid), addr: VirtAddr) {
         let is_new = self.threads.get(&thread).is_none_or(|it| it.addr != addr);

@@ -1,6 +1,8 @@
+use std::cell::RefCell;
 use std::ops::Range;
 
 use prof_model::VirtAddr;
+use rustc_hash::FxHashMap;
 
 use crate::StackMemory;
 use crate::x86_64::SIGNAL_FRAME_BYTES;
@@ -8,6 +10,15 @@ use crate::x86_64::SIGNAL_FRAME_BYTES;
 /// The memory of the sampled process as it is now, which is later than the sample. A test array can
 /// be it.
 pub trait LiveMemory {
+    /// Which thread the sample is of, among all that are sampled.
+    fn thread(&self) -> u64;
+
+    /// When the sample was taken, by the clock of [`LiveMemory::now`].
+    fn sampled_at(&self) -> u64;
+
+    /// The time in nanoseconds. `None` if it cannot be compared with that of samples.
+    fn now(&self) -> Option<u64>;
+
     /// Reads what lies at `addr`. Returns how many bytes there are, counted from the start of `into`.
     fn read(&mut self, addr: VirtAddr, into: &mut [u8]) -> usize;
 
@@ -45,6 +56,16 @@ const PIECE: u64 = 64 << 10;
 const MOST: u64 = 1 << 20;
 /// How much below a word that lies far away what belongs to its frame is looked for.
 const BELOW: u64 = 4096;
+/// How much below what proves a sample is kept to prove the next one, whose stack may be a little deeper.
+const MARGIN: u64 = 12 << 10;
+/// How many samples of a thread in a row have to agree on what lies beyond their copies, before one is
+/// believed. Behind a copy lie the same bytes, though the thread has left, until it comes as deep again:
+/// what changes in between is higher up, and leads to callers of something else. A signal's frame has all
+/// registers of a moment and is hardly like any other.
+const AGREED_BEHIND_COPY: u32 = 3;
+const AGREED_ON_OTHER_STACK: u32 = 1;
+/// So many bytes of what lay beyond the last copies of threads are kept.
+const MOST_KEPT: usize = 32 << 20;
 /// How far beyond the copy a stack is believed to reach: an address further away is garbage.
 pub(crate) const FURTHEST: u64 = 1 << 30;
 
@@ -59,17 +80,62 @@ struct Rest<'a> {
     live: &'a mut dyn LiveMemory,
     buffers: &'a mut Buffers,
     state: State,
-    start: u64, // of `buffers.rest`
-    read: u64,  // so far
+    read: u64, // so far
     /// The part of the copy that shows whether the thread has stayed there.
     proof: Range<u64>,
+    /// So many samples in a row have to agree.
+    needed: u32,
+    /// The words of the rest that the walk has asked for.
+    used: RefCell<Vec<(u64, u64)>>,
 }
 
-/// Bytes of live memory, kept for the next sample only for their room.
+/// Bytes that lay at `start`.
+#[derive(Default)]
+struct Piece {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Piece {
+    fn word(&self, addr: u64) -> Option<u64> {
+        let offset = usize::try_from(addr.checked_sub(self.start)?).ok()?;
+        let word = self.bytes.get(offset..)?.first_chunk()?;
+        Some(u64::from_le_bytes(*word))
+    }
+
+    fn end(&self) -> u64 {
+        self.start.saturating_add(self.bytes.len() as u64)
+    }
+}
+
+/// Live memory as it was read for one sample.
+#[derive(Default)]
+struct Seen {
+    /// What proves that the thread was there, and something below.
+    proof: Piece,
+    rest: Piece,
+    /// When the first of the reads that agree was over.
+    since: u64,
+    /// How many samples lie between two reads of these, and when the last such read was over.
+    agreed: u32,
+    until: u64,
+}
+
+impl Seen {
+    fn word(&self, addr: u64) -> Option<u64> {
+        self.proof.word(addr).or_else(|| self.rest.word(addr))
+    }
+
+    fn room(&self) -> usize {
+        self.proof.bytes.capacity() + self.rest.bytes.capacity()
+    }
+}
+
+/// What was read for the last samples, by their threads, and the reads for this one.
 #[derive(Default)]
 pub(crate) struct Buffers {
-    rest: Vec<u8>,
-    proof: Vec<u8>,
+    now: Seen,
+    last: FxHashMap<u64, Seen>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,9 +168,10 @@ impl<'a, S: StackMemory + ?Sized> Memory<'a, S> {
             live,
             buffers,
             state: State::Untouched,
-            start: 0,
             read: 0,
             proof: 0..0,
+            needed: 0,
+            used: RefCell::default(),
         });
         Self { copy, rest }
     }
@@ -129,11 +196,11 @@ impl<'a, S: StackMemory + ?Sized> Memory<'a, S> {
             return false;
         };
         let len = stack.end.saturating_sub(stack.start).min(MOST) as usize;
-        let bytes = &mut rest.buffers.rest;
-        bytes.resize(len, 0);
-        let count = rest.live.read(VirtAddr(stack.start), bytes);
-        bytes.truncate(count);
-        rest.start = stack.start;
+        let piece = &mut rest.buffers.now.rest;
+        piece.bytes.resize(len, 0);
+        let count = rest.live.read(VirtAddr(stack.start), &mut piece.bytes);
+        piece.bytes.truncate(count);
+        piece.start = stack.start;
         rest.state = State::Whole;
         count > 0
     }
@@ -161,8 +228,9 @@ impl<'a, S: StackMemory + ?Sized> Memory<'a, S> {
             return false;
         };
         if rest.state == State::Untouched {
-            rest.buffers.rest.clear();
-            (rest.start, rest.proof) = match beyond {
+            let piece = &mut rest.buffers.now.rest;
+            piece.bytes.clear();
+            (piece.start, rest.proof, rest.needed) = match beyond {
                 Beyond::CopyEnd { return_slot, quiet } => {
                     let tail = copy_end.saturating_sub(TAIL);
                     let start = match tail >= quiet {
@@ -170,11 +238,12 @@ impl<'a, S: StackMemory + ?Sized> Memory<'a, S> {
                         false => return_slot,
                     };
                     // a word may lie half in the copy
-                    (copy_end.saturating_sub(8), start..copy_end)
+                    let behind = copy_end.saturating_sub(8);
+                    (behind, start..copy_end, AGREED_BEHIND_COPY)
                 }
                 Beyond::OtherStack { return_slot, sp } => {
                     let end = return_slot.saturating_add(SIGNAL_FRAME_BYTES);
-                    (sp, return_slot..end)
+                    (sp, return_slot..end, AGREED_ON_OTHER_STACK)
                 }
             };
             rest.state = State::Reading;
@@ -186,67 +255,139 @@ impl<'a, S: StackMemory + ?Sized> Memory<'a, S> {
         rest.is_some_and(|rest| rest.state == State::Reading && rest.read_until(addr))
     }
 
-    /// Whether the thread is still where it was: byte for byte, the part of the copy that it would have
-    /// changed if it had left is what lies there now.
+    /// Whether the thread seems to be where it was: byte for byte, the part of the copy that it would
+    /// have changed by going elsewhere is what lies there now.
     #[cold]
-    pub(crate) fn is_unmoved(&mut self) -> bool {
+    fn is_unmoved(&mut self) -> bool {
         let Some(rest) = &mut self.rest else {
             return false;
         };
         let Range { start, end } = rest.proof;
-        let bytes = &mut rest.buffers.proof;
-        bytes.resize(end.saturating_sub(start) as usize / 8 * 8, 0);
-        let is_whole = rest.live.read(VirtAddr(start), bytes) == bytes.len();
-        let mut words = (start..).step_by(8).zip(bytes.chunks_exact(8));
-        let is_same = is_whole
-            && !bytes.is_empty()
-            && words.all(|(addr, now)| {
-                let then = self.copy.read_u64(VirtAddr(addr));
-                then.is_some_and(|then| then.to_le_bytes() == *now)
-            });
+        let piece = &mut rest.buffers.now.proof;
+        piece.start = start - MARGIN.min(start);
+        let len = end.saturating_sub(piece.start) as usize / 8 * 8;
+        piece.bytes.resize(len, 0);
+        let count = rest.live.read(VirtAddr(piece.start), &mut piece.bytes);
+        if count < len {
+            // below the stack there may be nothing
+            piece.start = start;
+            piece
+                .bytes
+                .truncate(end.saturating_sub(start) as usize / 8 * 8);
+            let count = rest.live.read(VirtAddr(start), &mut piece.bytes);
+            piece.bytes.truncate(count);
+        }
+        let is_same = is_as_copied(self.copy, &rest.proof, |addr| piece.word(addr));
         if !is_same {
             rest.state = State::MovedOn;
+            self.forget();
         }
         is_same
     }
+
+    /// Forgets what was read for the thread's last samples.
+    fn forget(&mut self) {
+        if let Some(rest) = &mut self.rest
+            && !rest.buffers.last.is_empty()
+        {
+            rest.buffers.last.remove(&rest.live.thread());
+        }
+    }
+
+    /// The sample's walk is over. One that did not need the rest says that the thread is elsewhere now.
+    #[inline]
+    pub(crate) fn finish(&mut self) {
+        let rest = self.rest.as_ref();
+        if rest.is_some_and(|rest| rest.state == State::Untouched) {
+            self.forget();
+        }
+    }
+
+    /// Whether the rest that was read is that of the sample: the thread is where it was, was there at its
+    /// last samples too, and they found the same words in the rest, before this sample and after it.
+    #[cold]
+    pub(crate) fn is_proven(&mut self) -> bool {
+        if !self.is_unmoved() {
+            return false;
+        }
+        let Some(rest) = &mut self.rest else {
+            return false;
+        };
+        let Some(at) = rest.live.now() else {
+            return false;
+        };
+        let (thread, sampled_at) = (rest.live.thread(), rest.live.sampled_at());
+        let Buffers { now, last } = &mut *rest.buffers;
+        let before = last.remove(&thread).unwrap_or_default();
+        let used = rest.used.get_mut();
+        let agrees = is_as_copied(self.copy, &rest.proof, |addr| before.word(addr))
+            && used
+                .iter()
+                .all(|&(addr, word)| before.word(addr) == Some(word));
+        (now.since, now.agreed, now.until) = match agrees {
+            false => (at, 0, at),
+            true if before.until < sampled_at => (before.since, before.agreed + 1, at),
+            true => (before.since, before.agreed, before.until),
+        };
+        let is_proven = now.agreed >= rest.needed && now.since < sampled_at;
+        if now.room() + last.values().map(Seen::room).sum::<usize>() > MOST_KEPT {
+            last.clear();
+        }
+        last.insert(thread, std::mem::replace(now, before)); // its room is used again
+        is_proven
+    }
+}
+
+/// Whether words are those of a part of the copy, which is not empty.
+fn is_as_copied<S: StackMemory + ?Sized>(
+    copy: &S,
+    part: &Range<u64>,
+    word: impl Fn(u64) -> Option<u64>,
+) -> bool {
+    let end = part.end.saturating_sub(7);
+    let mut words = (part.start..end).step_by(8);
+    part.start < end
+        && words.all(|addr| {
+            let then = copy.read_u64(VirtAddr(addr));
+            then.is_some() && then == word(addr)
+        })
 }
 
 impl Rest<'_> {
     fn read_until(&mut self, addr: u64) -> bool {
-        let Self { start, buffers, .. } = self;
-        let bytes = &mut buffers.rest;
+        let piece = &mut self.buffers.now.rest;
         let Some(needed) = addr.checked_add(8) else {
             return false;
         };
-        if addr < *start || addr - *start > FURTHEST {
+        if addr < piece.start || addr - piece.start > FURTHEST {
             return false;
         }
-        let mut end = start.saturating_add(bytes.len() as u64);
+        let mut end = piece.end();
         if needed <= end {
             return true;
         }
         if needed - end > PIECE {
             // a very large frame: nothing in between is needed
-            bytes.clear();
-            *start = addr - BELOW;
-            end = *start;
+            piece.bytes.clear();
+            piece.start = addr - BELOW;
+            end = piece.start;
         }
-        let wanted = (bytes.len() as u64).max(PIECE).min(MOST - self.read);
-        let kept = bytes.len();
-        bytes.resize(kept + wanted as usize, 0);
-        let count = self.live.read(VirtAddr(end), &mut bytes[kept..]);
-        bytes.truncate(kept + count.min(wanted as usize));
+        let kept = piece.bytes.len();
+        let wanted = (kept as u64).max(PIECE).min(MOST - self.read);
+        piece.bytes.resize(kept + wanted as usize, 0);
+        let count = self.live.read(VirtAddr(end), &mut piece.bytes[kept..]);
+        piece.bytes.truncate(kept + count.min(wanted as usize));
         self.read += wanted;
-        needed <= start.saturating_add(bytes.len() as u64)
+        needed <= piece.end()
     }
 
     fn word(&self, addr: u64) -> Option<u64> {
         if !matches!(self.state, State::Reading | State::Whole) {
             return None;
         }
-        let offset = usize::try_from(addr.checked_sub(self.start)?).ok()?;
-        let word = self.buffers.rest.get(offset..)?.first_chunk()?;
-        Some(u64::from_le_bytes(*word))
+        let word = self.buffers.now.rest.word(addr)?;
+        self.used.borrow_mut().push((addr, word));
+        Some(word)
     }
 }
 

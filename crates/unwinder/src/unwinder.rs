@@ -17,9 +17,11 @@ pub struct Process<'a> {
     /// Its mapped files.
     pub images: &'a mut dyn Images,
     /// Its memory as it is now, if it can be read. Serves only where the copied stack ends, and only
-    /// where what is copied proves that the thread has stayed in the frames beyond: the word by which
-    /// the last copied frame is returned to, and all bytes from there (4 KiB at least) to the end of
-    /// the copy, are the same before and after reading.
+    /// where it is shown that the thread has stayed in the frames beyond. The word by which the last
+    /// copied frame is returned to, and all bytes from there (4 KiB at least) to the end of the copy, are
+    /// the same before and after reading. That alone says little: they stay so when the thread leaves,
+    /// until it comes as deep again. So they have to be the same in a few samples of the thread in a row,
+    /// and between all of them the words read beyond as well.
     pub live: Option<&'a mut dyn LiveMemory>,
 }
 
@@ -47,6 +49,7 @@ pub struct Unwinder {
     /// Who made them, by the number of what was watched then.
     pub(crate) calls_of_c: FxHashMap<u64, CallOfC>,
     buffers: Buffers,
+    reach: Option<u64>,
 }
 
 impl Default for Unwinder {
@@ -69,6 +72,7 @@ impl Unwinder {
             generated: FxHashMap::default(),
             calls_of_c: FxHashMap::default(),
             buffers: Buffers::default(),
+            reach: None,
         }
     }
 
@@ -80,6 +84,13 @@ impl Unwinder {
     /// What it did so far.
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// How many bytes above the stack pointer the last callchain's outermost frame begins: a copy a
+    /// little larger than that gives the same callchain. `None` if it goes on beyond the copy, with
+    /// what else is known or not at all.
+    pub fn reach(&self) -> Option<u64> {
+        self.reach
     }
 
     /// Finds the callchain of a sample, innermost first, and why it ends.
@@ -116,9 +127,14 @@ impl Unwinder {
             quiet: None,
             first_stuck: None,
             generated: None,
+            outermost: None,
         };
         let mut chain = Chain { out, max_frames };
         let end = walk.run(state.regs, state.kernel_chain, &mut chain);
+        walk.memory.finish();
+        let outermost = walk.outermost.filter(|_| end != ChainEnd::TruncatedCopy);
+        let start = state.regs.sp();
+        self.reach = outermost.and_then(|outermost| outermost.checked_sub(start?));
         self.buffers = buffers;
         self.stats.frames += out.len() as u64;
         end
@@ -172,6 +188,8 @@ pub(crate) struct Walk<'a, S: ?Sized> {
     first_stuck: Option<Box<Stuck>>,
     /// The last place in generated code, and what is known about it.
     pub(crate) generated: Option<(Place, Known)>,
+    /// The stack pointer of the last frame, as long as the copy serves.
+    outermost: Option<u64>,
 }
 
 /// A frame whose caller cannot be found without the word at `addr`.
@@ -191,7 +209,8 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
             (Err(stuck), None) => stuck,
             (walked, Some(first)) => {
                 // The thread may have moved on while its stack was read.
-                if self.memory.is_unmoved() {
+                self.outermost = None;
+                if self.memory.is_proven() {
                     self.unwinder.stats.continued_live += 1;
                     return walked.unwrap_or_else(|stuck| self.end_at(&stuck));
                 }
@@ -201,12 +220,16 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         };
         self.unwinder.stats.moved_on += u64::from(self.memory.has_moved_on());
         let Stuck { frame, action, .. } = &*stuck;
-        self.continue_by_kernel(frame, *action, sample, kernel_chain, chain)
+        let further = self
+            .continue_by_kernel(frame, *action, sample, kernel_chain, chain)
             .or_else(|| match action {
                 Action::StackSwitch => self.continue_in_goroutine(frame, chain),
                 _ => None,
-            })
-            .unwrap_or_else(|| self.end_at(&stuck))
+            });
+        if further.is_some() {
+            self.outermost = None;
+        }
+        further.unwrap_or_else(|| self.end_at(&stuck))
     }
 
     fn walk(&mut self, sample: &Regs, chain: &mut Chain<'_>) -> Result<ChainEnd, Box<Stuck>> {
@@ -229,6 +252,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         chain: &mut Chain<'_>,
     ) -> Result<ChainEnd, Box<Stuck>> {
         loop {
+            self.outermost = frame.regs.sp();
             let known = match self.known(frame.pc, !frame.is_interrupted) {
                 Ok(known) => known,
                 Err(end) if chain.out.is_empty() => {

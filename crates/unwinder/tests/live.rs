@@ -12,6 +12,33 @@ struct Array {
     parts: Vec<(u64, Vec<u8>)>,
     change: Option<(usize, u64)>,
     reads: usize,
+    sampled_at: u64,
+}
+
+/// So many samples of a thread in a row have to agree.
+const NEEDED: usize = 3;
+
+/// Unwinds the sample as one that was taken after what was read for the last one.
+fn next(
+    recorded: &mut Recorded,
+    unwinder: &mut Unwinder,
+    sample: &Sample,
+    memory: &mut Array,
+) -> (Vec<u64>, ChainEnd) {
+    memory.sampled_at += 10;
+    memory.reads = 0;
+    recorded.unwind_live(unwinder, sample, 1000, Some(memory))
+}
+
+/// An unwinder that has seen the sample often enough to believe what memory says at the next one.
+fn experienced(recorded: &mut Recorded, sample: &Sample, memory: &mut Array) -> Unwinder {
+    let mut unwinder = Unwinder::new();
+    let change = memory.change.take();
+    for _ in 0..NEEDED {
+        next(recorded, &mut unwinder, sample, memory);
+    }
+    memory.change = change;
+    unwinder
 }
 
 impl Array {
@@ -35,6 +62,18 @@ impl Array {
 }
 
 impl LiveMemory for Array {
+    fn thread(&self) -> u64 {
+        1
+    }
+
+    fn sampled_at(&self) -> u64 {
+        self.sampled_at
+    }
+
+    fn now(&self) -> Option<u64> {
+        Some(self.sampled_at + 5)
+    }
+
     fn read(&mut self, addr: VirtAddr, into: &mut [u8]) -> usize {
         if let Some((_, at)) = self.change.filter(|&(read, _)| read == self.reads) {
             *self.byte(at) ^= 1;
@@ -81,34 +120,109 @@ fn a_cut_copy_is_finished_from_memory_as_a_whole_copy_is() {
     let Some((mut recorded, sample, whole, mut memory)) = deep() else {
         return;
     };
+    let cut = recorded.unwind_sample(&mut Unwinder::new(), &sample, 1000);
+    assert_eq!(cut.1, ChainEnd::TruncatedCopy);
     let mut unwinder = Unwinder::new();
-    let result = recorded.unwind_live(&mut unwinder, &sample, 1000, Some(&mut memory));
-    assert_eq!(result, (whole, ChainEnd::Root));
-    let stats = unwinder.stats();
-    assert_eq!((stats.continued_live, stats.moved_on), (1, 0));
-    assert_eq!(memory.reads, 3, "the proof, the rest, the proof again");
+    for earlier in 0..NEEDED {
+        let result = next(&mut recorded, &mut unwinder, &sample, &mut memory);
+        assert_eq!(result, cut, "{earlier} samples agree");
+    }
+    for _ in 0..2 {
+        let result = next(&mut recorded, &mut unwinder, &sample, &mut memory);
+        assert_eq!(result, (whole.clone(), ChainEnd::Root));
+    }
+    assert_eq!(unwinder.stats().continued_live, 2);
+    // Before the rest is read, and after it, the proof: more than there is, then what there is.
+    assert_eq!(memory.reads, 5);
 }
 
 #[test]
 fn a_stack_that_has_moved_on_is_cut_where_its_copy_is() {
-    let Some((mut recorded, sample, _, memory)) = deep() else {
+    let Some((mut recorded, sample, _, mut memory)) = deep() else {
         return;
     };
     let cut = recorded.unwind_sample(&mut Unwinder::new(), &sample, 1000);
-    assert_eq!(cut.1, ChainEnd::TruncatedCopy);
     let end = sample.sp() + COPY as u64;
     for at in [end - 1, end - 500, end - 2048, end - 4096] {
         for before_read in 0..3 {
-            let mut unwinder = Unwinder::new();
+            let mut unwinder = experienced(&mut recorded, &sample, &mut memory);
             let mut memory = Array {
                 parts: memory.parts.clone(),
                 change: Some((before_read, at)),
-                reads: 0,
+                sampled_at: memory.sampled_at,
+                ..Array::default()
             };
-            let result = recorded.unwind_live(&mut unwinder, &sample, 1000, Some(&mut memory));
+            let moved_on = unwinder.stats().moved_on;
+            let result = next(&mut recorded, &mut unwinder, &sample, &mut memory);
             assert_eq!(result, cut, "{at:#x} before read {before_read}");
-            let stats = unwinder.stats();
-            assert_eq!((stats.continued_live, stats.moved_on), (0, 1));
+            assert_eq!(unwinder.stats().continued_live, 0);
+            assert_eq!(unwinder.stats().moved_on, moved_on + 1);
+        }
+    }
+}
+
+/// The thread has left a recursion, and what it does now lies where the outermost frames were: the copy
+/// does not tell.
+#[test]
+fn callers_that_are_others_than_at_the_samples_before_are_not_believed() {
+    let Some((mut recorded, sample, whole, mut memory)) = deep() else {
+        return;
+    };
+    let cut = recorded.unwind_sample(&mut Unwinder::new(), &sample, 1000);
+    let [.., inner, main, _, _, _] = whole[..] else {
+        panic!("main is called by two functions of libc, and _start")
+    };
+    let before = memory.parts[0].1.clone();
+    let mut slots = (COPY..before.len() - 7).step_by(8);
+    let slot = slots.find(|&at| before[at..at + 8] == (main + 1).to_le_bytes());
+    let slot = slot.unwrap();
+    let mut unwinder = experienced(&mut recorded, &sample, &mut memory);
+    memory.parts[0].1[slot..slot + 8].copy_from_slice(&(inner + 1).to_le_bytes());
+    for _ in 0..NEEDED {
+        assert_eq!(
+            next(&mut recorded, &mut unwinder, &sample, &mut memory),
+            cut
+        );
+    }
+    // back again: as new as the other ones
+    memory.parts[0].1 = before;
+    for _ in 0..NEEDED {
+        assert_eq!(
+            next(&mut recorded, &mut unwinder, &sample, &mut memory),
+            cut
+        );
+    }
+    let result = next(&mut recorded, &mut unwinder, &sample, &mut memory);
+    assert_eq!(result, (whole, ChainEnd::Root));
+}
+
+#[test]
+fn a_sample_from_elsewhere_ends_what_the_ones_before_agree_on() {
+    let Some((mut recorded, sample, whole, mut memory)) = deep() else {
+        return;
+    };
+    let mut unwinder = experienced(&mut recorded, &sample, &mut memory);
+    let mut elsewhere = sample.clone();
+    elsewhere.stack = memory.parts[0].1.clone();
+    elsewhere.is_cut = false;
+    let result = next(&mut recorded, &mut unwinder, &elsewhere, &mut memory);
+    assert_eq!(result, (whole, ChainEnd::Root));
+    let result = next(&mut recorded, &mut unwinder, &sample, &mut memory);
+    assert_eq!(result.1, ChainEnd::TruncatedCopy);
+}
+
+/// Samples that were waiting together are one witness: all of them were taken before the first read.
+#[test]
+fn samples_without_a_read_in_between_do_not_agree_more_often() {
+    let Some((mut recorded, sample, whole, mut memory)) = deep() else {
+        return;
+    };
+    let mut unwinder = Unwinder::new();
+    for round in 0..=NEEDED {
+        memory.sampled_at += 10;
+        for _ in 0..4 {
+            let result = recorded.unwind_live(&mut unwinder, &sample, 1000, Some(&mut memory));
+            assert_eq!(result.0 == whole, round == NEEDED, "round {round}");
         }
     }
 }
@@ -118,8 +232,9 @@ fn what_the_innermost_functions_do_meanwhile_does_not_matter() {
     let Some((mut recorded, sample, whole, mut memory)) = deep() else {
         return;
     };
+    let mut unwinder = experienced(&mut recorded, &sample, &mut memory);
     memory.change = Some((0, sample.sp()));
-    let result = recorded.unwind_live(&mut Unwinder::new(), &sample, 1000, Some(&mut memory));
+    let result = next(&mut recorded, &mut unwinder, &sample, &mut memory);
     assert_eq!(result, (whole, ChainEnd::Root));
 }
 
@@ -136,7 +251,8 @@ fn an_address_in_memory_that_follows_no_call_is_no_caller() {
         .unwrap();
     assert!(*start + slot as u64 > sample.sp() + COPY as u64);
     stack[slot..slot + 8].copy_from_slice(&(main + 2).to_le_bytes());
-    let (chain, end) = recorded.unwind_live(&mut Unwinder::new(), &sample, 1000, Some(&mut memory));
+    let mut unwinder = experienced(&mut recorded, &sample, &mut memory);
+    let (chain, end) = next(&mut recorded, &mut unwinder, &sample, &mut memory);
     assert_eq!(end, ChainEnd::BadFrame);
     assert_eq!(chain, whole[..whole.len() - 4]);
 }
@@ -173,7 +289,9 @@ fn the_stack_that_a_handler_on_another_one_interrupted_is_read_as_long_as_the_ha
         parts: memory.parts.clone(),
         ..Array::default()
     };
-    let (chain, end) = recorded.unwind_live(&mut Unwinder::new(), &sample, 1000, Some(&mut now));
+    let mut unwinder = Unwinder::new();
+    assert_eq!(next(&mut recorded, &mut unwinder, &sample, &mut now), cut);
+    let (chain, end) = next(&mut recorded, &mut unwinder, &sample, &mut now);
     assert_eq!(end, ChainEnd::Root);
     assert_eq!(chain[chain.len() - outer.len()..], outer);
     assert_eq!(chain[..cut.0.len()], cut.0);
@@ -185,10 +303,11 @@ fn the_stack_that_a_handler_on_another_one_interrupted_is_read_as_long_as_the_ha
     for before_read in 0..3 {
         let mut now = Array {
             parts: memory.parts.clone(),
-            change: Some((before_read, sample.sp() + saved.unwrap() as u64)),
-            reads: 0,
+            ..Array::default()
         };
-        let result = recorded.unwind_live(&mut Unwinder::new(), &sample, 1000, Some(&mut now));
+        let mut unwinder = experienced(&mut recorded, &sample, &mut now);
+        now.change = Some((before_read, sample.sp() + saved.unwrap() as u64));
+        let result = next(&mut recorded, &mut unwinder, &sample, &mut now);
         assert_eq!(result, cut, "before read {before_read}");
     }
 }

@@ -52,6 +52,7 @@ pub(crate) struct Recorded {
     _dir: tempfile::TempDir,
 }
 
+#[derive(Clone)]
 pub(crate) struct Sample {
     pub(crate) regs: Regs,
     pub(crate) is_inside_handler: bool,
