@@ -19,15 +19,15 @@ NOINLINE void down(int depth, ns until)
     locals[63] = locals[0];
 }
 
-NOINLINE void to_depth(ns until)
+NOINLINE void to_depth(int depth, ns until)
 {
-    down(900, until);
+    down(depth, until);
     NOT_LAST;
 }
 
-NOINLINE void deep(ns until)
+NOINLINE void deep(int depth, ns until)
 {
-    to_depth(until);
+    to_depth(depth, until);
     NOT_LAST;
 }
 
@@ -47,8 +47,9 @@ NOINLINE void shallow(ns rounds)
 
 int main(int argc, char **argv)
 {
+    int depth = argc > 2 ? atoi(argv[2]) : 900;
     for (long i = cycles(argc, argv); i > 0; i -= 10) {
-        deep(cpu_now() + 8 * quarter(i));
+        deep(depth, cpu_now() + 8 * quarter(i));
         shallow(32 * quarter(i) / 20000);
     }
     NOT_LAST;

@@ -12,6 +12,7 @@ mod args; // the command line
 mod browse; // report on a terminal
 mod build_ids; // which build-id each file had
 mod buildid_list;
+mod copies; // how much of the stacks is copied
 mod demo; // a workload with a known answer
 mod diff; // two recordings
 mod drawing; // flame graphs and folded stacks

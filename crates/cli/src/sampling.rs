@@ -20,6 +20,10 @@ use crate::hints;
 const DEEP_COPY: u32 = 64_000;
 const FAST_COPY: u32 = 32_768;
 const FAST_RATE: u64 = 2_000;
+/// The same where most stacks are seen to be small, at rates where copying them costs the target more
+/// than the noise.
+const SMALL_COPY: u32 = 8_192;
+const COSTLY_RATE: u64 = 500;
 
 /// The exit status, as `env` has it, where the command was not even tried.
 const NOT_BEGUN: u8 = 125;
@@ -232,7 +236,13 @@ fn stacks(mode: &str, rate: Rate) -> Result<StackCapture, CliError> {
     };
     match mode.split_once(',') {
         None => match mode {
-            "auto" | "dwarf" => Ok(StackCapture::Copy(by_rate)),
+            "auto" | "dwarf" => Ok(match rate {
+                Rate::Frequency(hz) if hz < COSTLY_RATE => StackCapture::Copy(by_rate),
+                _ => StackCapture::CopyAsNeeded {
+                    large: by_rate,
+                    small: SMALL_COPY,
+                },
+            }),
             "fp" => Ok(StackCapture::FramePointers),
             "none" | "no" => Ok(StackCapture::None),
             _ => Err(wrong()),

@@ -22,6 +22,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::aggregation::Aggregation;
 use crate::build_ids::BuildIds;
+use crate::copies::Copies;
 use crate::generated::GeneratedCode;
 use crate::kernel_parts::KernelParts;
 use crate::machine::Machine;
@@ -214,6 +215,9 @@ const RACING_PAUSE: Duration = Duration::from_micros(250);
 /// round took.
 pub const SHORT_PAUSE: Duration = Duration::from_millis(1);
 
+/// How long samples may wait while copies of the stack are small.
+const SMALL_COPIES_WAIT: Duration = Duration::from_millis(5);
+
 /// What becomes of a sample.
 #[derive(Clone, Debug)]
 pub enum Keep {
@@ -265,6 +269,8 @@ pub struct Stage {
     pub foreign_stacks: u64,
     /// Stacks that are not whole, where the target's memory may not be read.
     pub refused_stacks: u64,
+    /// How much of the stacks has to be copied.
+    pub copies: Copies,
     max_stack: usize,
     chain: Vec<u64>,       // of the last sample, markers included
     inner: Option<PartId>, // its kernel's part, where that is kept
@@ -310,6 +316,7 @@ impl Stage {
             last_time: 0,
             foreign_stacks: 0,
             refused_stacks: 0,
+            copies: Copies::default(),
             max_stack,
             chain: Vec::new(),
             inner: None,
@@ -612,6 +619,7 @@ impl Stage {
             self.has_raced = true;
         }
         self.refused_stacks += u64::from(memory.was_refused && !end.is_whole());
+        self.copies.note(stack.capacity, self.unwinder.reach(), end);
         self.chain.push(callchain::USER);
         self.chain.extend(self.user.iter().map(|addr| addr.0));
         end
@@ -740,6 +748,15 @@ impl Stage {
             true => RACING_PAUSE,
             false => SHORT_PAUSE,
         })
+    }
+
+    /// How long samples may wait, which is `usual` at most. While copies of the stack are small, those of
+    /// larger stacks are taken in vain until the first one is seen, two rounds later.
+    pub fn longest_wait(&self, usual: Duration) -> Duration {
+        match self.copies.are_small() {
+            true => usual.min(SMALL_COPIES_WAIT),
+            false => usual,
+        }
     }
 
     /// What unwinding took.

@@ -18,6 +18,9 @@ use crate::sys::EventFd;
 const COMMON: u64 = sample::IP | sample::TID | sample::TIME | sample::PERIOD;
 const MIN_RING: usize = 512 << 10;
 const MAX_RING: usize = 16 << 20;
+/// Switching between large and small copies takes 2 us for each instance of an event; with more of them
+/// the rings would fill meanwhile.
+const MOST_SWITCHED: u64 = 8192;
 /// Files that the program needs besides events.
 const SPARE_FILES: u64 = 128;
 
@@ -108,17 +111,36 @@ pub(crate) struct CpuRing {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) rings: Vec<CpuRing>,
-    pub(crate) fds: Vec<(usize, EventFd)>, // with the event's index
+    pub(crate) instances: Vec<Instance>,
     pub(crate) events: EventSet,
     pub(crate) notes: Vec<Note>,
     /// Set where whole CPUs are sampled and only these processes and their children are kept.
     pub(crate) keep: Option<Vec<Pid>>,
 }
 
+/// An event as it was opened on one thread and CPU.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    /// Of [`Opened::events`].
+    pub(crate) event: usize,
+    pub(crate) fd: EventFd,
+    /// The same with a smaller copy of the stack. One of the two is enabled.
+    pub(crate) small: Option<EventFd>,
+}
+
+impl Instance {
+    /// What is open of it.
+    pub(crate) fn fds(&self) -> impl Iterator<Item = &EventFd> {
+        std::iter::once(&self.fd).chain(&self.small)
+    }
+}
+
 /// An attr with its name while it is being settled.
 struct Wanted {
     name: String,
     attr: EventAttr,
+    /// The attr of its counterpart with a smaller copy of the stack.
+    small: Option<EventAttr>,
     may_become_cpu_clock: bool,
     /// The first event of its group, unless that is itself.
     leader: Option<usize>,
@@ -161,10 +183,11 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
         tasks = vec![-1];
     }
 
+    add_small_copies(options, &mut wanted, tasks.len() * cpus.len(), limit);
     let rings = open_rings(options, &wanted, &cpus, &mut notes)?;
     let mut opened = Opened {
         rings,
-        fds: Vec::new(),
+        instances: Vec::new(),
         events: EventSet::default(),
         notes,
         keep,
@@ -187,7 +210,7 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
             break;
         }
     }
-    if opened.fds.is_empty() {
+    if opened.instances.is_empty() {
         return Err(OpenError::NoSuchTask(probe)); // it exited meanwhile
     }
     opened.events.set_groups(groups(&options.events));
@@ -199,6 +222,36 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
         });
     }
     Ok(opened)
+}
+
+/// Gives events counterparts with smaller copies, where they may take turns and there are files enough
+/// for that on `places` threads and CPUs.
+fn add_small_copies(options: &Options, wanted: &mut [Wanted], places: usize, limit: u64) {
+    let StackCapture::CopyAsNeeded { small, .. } = options.stacks else {
+        return;
+    };
+    // What counts must not miss an event in between.
+    let may_take_turns = |event: &Wanted| {
+        event.leader.is_none()
+            && event.attr.frequency().is_some()
+            && event.attr.sample_type & sample::READ == 0
+    };
+    let instances = places as u64 * wanted.len() as u64;
+    if instances > MOST_SWITCHED || 2 * instances > limit {
+        return;
+    }
+    if !wanted.iter().all(may_take_turns) {
+        return;
+    }
+    for event in wanted {
+        if event.attr.sample_stack_user > small {
+            let mut attr = event.attr.clone();
+            attr.sample_stack_user = small;
+            attr.set(flag::EXCLUDE_CALLCHAIN_USER, true);
+            attr.set(flag::ENABLE_ON_EXEC, false);
+            event.small = Some(attr);
+        }
+    }
 }
 
 fn too_many(tasks: &[i32], cpus: &[Cpu], needed: u64, limit: u64) -> OpenError {
@@ -256,6 +309,7 @@ fn wanted_events(options: &Options, notes: &mut Vec<Note>) -> Result<Vec<Wanted>
             name: spec.name.clone(),
             may_become_cpu_clock: (attr.kind, attr.config) == (event_type::HARDWARE, 0),
             attr,
+            small: None,
             leader: None,
         });
     }
@@ -343,7 +397,7 @@ fn base_attr(options: &Options, tracks: bool) -> EventAttr {
     match options.stacks {
         StackCapture::None => {}
         StackCapture::FramePointers => attr.sample_type |= sample::CALLCHAIN,
-        StackCapture::Copy(bytes) => {
+        StackCapture::Copy(bytes) | StackCapture::CopyAsNeeded { large: bytes, .. } => {
             attr.sample_type |= sample::CALLCHAIN | sample::REGS_USER | sample::STACK_USER;
             attr.sample_regs_user = X86_USER_REGS;
             attr.sample_stack_user = bytes;
@@ -561,29 +615,41 @@ fn open_task(
     ids: &mut [Vec<u64>],
 ) -> Result<(), OpenError> {
     for cpu_ring in &opened.rings {
-        let of_cpu = opened.fds.len();
+        let of_cpu = opened.instances.len();
+        let open = |attr: &EventAttr, leader: Option<&EventFd>| {
+            let mut attr = attr.clone();
+            attr.wakeup = (cpu_ring.ring.size() / 4) as u32;
+            EventFd::open(&attr, task, cpu_ring.cpu.0, leader)
+        };
         for (index, event) in wanted.iter().enumerate() {
             let leader = match event.leader {
                 None => None,
                 Some(leader) => {
-                    let mut fds = opened.fds[of_cpu..].iter();
-                    let Some((_, fd)) = fds.find(|(index, _)| *index == leader) else {
+                    let mut instances = opened.instances[of_cpu..].iter();
+                    let Some(leader) = instances.find(|instance| instance.event == leader) else {
                         continue; // this CPU went offline
                     };
-                    Some(fd)
+                    Some(&leader.fd)
                 }
             };
-            let mut attr = event.attr.clone();
-            attr.wakeup = (cpu_ring.ring.size() / 4) as u32;
-            let fd = match EventFd::open(&attr, task, cpu_ring.cpu.0, leader) {
+            let fd = match open(&event.attr, leader) {
                 Ok(fd) => fd,
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
                 Err(error) if error.raw_os_error() == Some(libc::ENODEV) => continue,
                 Err(source) => return Err(refused(event, task, cpu_ring.cpu, source)),
             };
-            fd.set_output(&cpu_ring.owner)?;
-            ids[index].push(fd.id()?);
-            opened.fds.push((index, fd));
+            // Without it there are large copies.
+            let small = event.small.as_ref().and_then(|attr| open(attr, None).ok());
+            let instance = Instance {
+                event: index,
+                fd,
+                small,
+            };
+            for fd in instance.fds() {
+                fd.set_output(&cpu_ring.owner)?;
+                ids[index].push(fd.id()?);
+            }
+            opened.instances.push(instance);
         }
     }
     Ok(())

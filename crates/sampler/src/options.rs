@@ -38,6 +38,15 @@ pub enum StackCapture {
     FramePointers,
     /// That, the registers, and so many bytes of the stack.
     Copy(u32),
+    /// As `Copy` with `large`, or, while [`crate::Sampler::use_small_copies`] says so, the registers
+    /// and `small` bytes without the kernel's walk, which cost the target less. Events that are
+    /// counted rather than sampled at a frequency always take the large ones.
+    CopyAsNeeded {
+        /// Bytes of a stack that is not known yet, or is large.
+        large: u32,
+        /// Bytes that hold most stacks.
+        small: u32,
+    },
 }
 
 /// A clock of the kernel that stamps the records.

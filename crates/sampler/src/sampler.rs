@@ -14,8 +14,8 @@ use rustc_hash::FxHashSet;
 
 use crate::bytes::{i32_at, u64_at};
 use crate::fields::Fields;
-use crate::open::{OpenError, Opened, open};
-use crate::options::{Clock, Note, Options, Target};
+use crate::open::{CpuRing, Instance, OpenError, Opened, open};
+use crate::options::{Clock, Note, Options, StackCapture, Target};
 use crate::proc;
 use crate::synthesize::{KernelText, Synthesizer};
 use crate::sys;
@@ -56,6 +56,7 @@ pub struct Sampler {
     kept: Option<FxHashSet<i32>>,
     scratch: Vec<Vec<u8>>,
     early: Vec<u8>, // records that came while /proc was being read
+    copies_are_small: bool,
 }
 
 /// Which records may be passed on: those from before the previous round began. A record's time is
@@ -95,6 +96,7 @@ impl Sampler {
             started_at: 0,
             rounds: Rounds::default(),
             early: Vec::new(),
+            copies_are_small: false,
         })
     }
 
@@ -139,8 +141,8 @@ impl Sampler {
         let on_exec = matches!(self.options.target, Target::Command(_));
         if !on_exec {
             // Before /proc is read, so that no mapping made in between is missed.
-            for (_, fd) in &self.opened.fds {
-                fd.enable()?;
+            for instance in &self.opened.instances {
+                instance.fd.enable()?;
             }
             self.started_at = u64::MAX;
         }
@@ -226,6 +228,42 @@ impl Sampler {
         result.map(|_| ())
     }
 
+    /// Bytes of the stack in a small copy; `None` where all are large.
+    pub fn small_copy(&self) -> Option<u32> {
+        let mut instances = self.opened.instances.iter();
+        match self.options.stacks {
+            StackCapture::CopyAsNeeded { small, .. } => instances
+                .any(|instance| instance.small.is_some())
+                .then_some(small),
+            _ => None,
+        }
+    }
+
+    /// From now on takes samples with small copies of the stack, or with large ones. Samples that were
+    /// taken before are still to come.
+    ///
+    /// # Errors
+    /// The kernel's on enabling and disabling.
+    pub fn use_small_copies(&mut self, small: bool) -> io::Result<()> {
+        if std::mem::replace(&mut self.copies_are_small, small) == small {
+            return Ok(());
+        }
+        for instance in &self.opened.instances {
+            let Some(small_fd) = &instance.small else {
+                continue;
+            };
+            // In this order, so that no mapping goes unseen: it may be told twice.
+            if small {
+                small_fd.enable()?;
+                instance.fd.disable()?;
+            } else {
+                instance.fd.enable()?;
+                small_fd.disable()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until a ring is a quarter full, a target process exits, one of `also` is readable, or
     /// the time is over.
     ///
@@ -282,7 +320,7 @@ impl Sampler {
     /// # Errors
     /// The sink's, or a corrupt ring.
     pub fn finish(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
-        for (_, fd) in &self.opened.fds {
+        for fd in self.opened.instances.iter().flat_map(Instance::fds) {
             fd.disable()?;
         }
         self.drain(u64::MAX, sink)?;
@@ -294,8 +332,10 @@ impl Sampler {
     /// A LOST_SAMPLES record for every event that the kernel could not store all samples of.
     fn lost_samples(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for (index, fd) in &self.opened.fds {
-            let attr = &self.opened.events.events()[*index].attr;
+        let instances = self.opened.instances.iter();
+        let fds = instances.flat_map(|instance| instance.fds().map(|fd| (instance.event, fd)));
+        for (event, fd) in fds {
+            let attr = &self.opened.events.events()[event].attr;
             if attr.read_format & read_format::LOST == 0 {
                 continue;
             }
@@ -379,8 +419,6 @@ impl Sampler {
         Ok(())
     }
 }
-
-use crate::open::CpuRing;
 
 /// Whether a record belongs to the recording: samples from its time, of its processes.
 fn wanted(

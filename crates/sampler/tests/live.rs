@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use prof_event::{EventList, EventSpec, RawRecord, Record, Tracker, abi};
-use prof_model::{Pid, VirtAddr};
+use prof_model::{Pid, Tid, VirtAddr};
 use prof_sampler::{Clock, HeldCommand, Options, Rate, Sampler, Sink, StackCapture, Target};
 
 /// Keeps every record.
@@ -190,4 +190,95 @@ fn a_target_that_is_not_there_is_named() {
         error.to_string(),
         format!("no process or thread with id {}", gone.pid())
     );
+}
+
+/// One after another: children that compute and end, as a shell starts them.
+const CHILDREN: &str = "while :; do sh -c 'i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done'; done";
+
+#[test]
+fn copies_become_small_and_large_again_and_nothing_is_missed() {
+    const LARGE: u32 = 16384;
+    const SMALL: u32 = 256;
+    let target = Spinning::start(CHILDREN);
+    let mut options = options(Target::Processes(vec![target.pid()]));
+    options.stacks = StackCapture::CopyAsNeeded {
+        large: LARGE,
+        small: SMALL,
+    };
+    let mut sampler = Sampler::open(options).unwrap();
+    assert_eq!(sampler.small_copy(), Some(SMALL));
+    let ids = &sampler.events().events()[0].ids;
+    assert_eq!(ids.len(), 2 * prof_sampler::online_cpus().len());
+    let mut kept = Kept::default();
+    sampler.start(None, Duration::ZERO, &mut kept).unwrap();
+    let mut spans = Vec::new();
+    for bytes in [LARGE, SMALL, LARGE, SMALL] {
+        sampler.use_small_copies(bytes == SMALL).unwrap();
+        let since = Clock::MONOTONIC.now();
+        sample_for(&mut sampler, &mut kept, Duration::from_millis(300));
+        spans.push((since..Clock::MONOTONIC.now(), bytes));
+    }
+    sampler.finish(&mut kept).unwrap();
+
+    let mut tracker = Tracker::default();
+    let mut seen = vec![(0, 0); spans.len()]; // samples, and new processes
+    for bytes in &kept.0 {
+        let decoded = RawRecord::parse(bytes).unwrap();
+        let decoded = sampler.events().decode(decoded).unwrap();
+        tracker.apply(&decoded.record);
+        let time = decoded.id.time.unwrap();
+        let Some(span) = spans.iter().position(|(span, _)| span.contains(&time)) else {
+            continue;
+        };
+        match decoded.record {
+            Record::Sample(sample) => {
+                let (Some(stack), Some(regs)) = (sample.user_stack, sample.user_regs) else {
+                    continue; // a process that ends
+                };
+                seen[span].0 += 1;
+                assert_eq!(stack.capacity, spans[span].1 as usize);
+                let chain: Vec<_> = sample.callchain.unwrap().iter().collect();
+                let walked = chain.contains(&abi::callchain::USER);
+                assert_eq!(walked, spans[span].1 == LARGE, "{chain:x?}");
+                let ip = VirtAddr(regs.values.iter().nth(8).unwrap());
+                let space = tracker.processes.space(sample.pid);
+                let mode = sample.mode;
+                if mode == prof_model::CpuMode::User {
+                    assert!(
+                        space.is_some_and(|space| space.find(ip).is_some()),
+                        "{ip:?}"
+                    );
+                }
+            }
+            Record::Fork(task) if task.pid != task.ppid => seen[span].1 += 1,
+            _ => {}
+        }
+    }
+    // A free CPU gives 300 samples and a hundred processes.
+    for (samples, processes) in &seen {
+        assert!(*samples > 15 && *processes > 2, "{seen:?}");
+    }
+}
+
+#[test]
+fn what_is_counted_is_always_copied_whole() {
+    let target = Spinning::start("exec sleep 60");
+    for (events, rate) in [
+        ("cpu-clock", Rate::Period(1_000_000)),
+        ("cpu-clock,sched:sched_switch", Rate::Frequency(999)),
+        ("{cpu-clock,context-switches}:S", Rate::Frequency(999)),
+    ] {
+        let mut options = options(Target::Threads(vec![Tid(target.pid().0)]));
+        options.inherit = false;
+        options.rate = rate;
+        options.stacks = StackCapture::CopyAsNeeded {
+            large: 16384,
+            small: 4096,
+        };
+        options.events = EventList::default();
+        options.events.add(events).unwrap();
+        let mut sampler = Sampler::open(options).unwrap();
+        assert_eq!(sampler.small_copy(), None, "{events}");
+        sampler.use_small_copies(true).unwrap(); // nothing to switch
+    }
 }

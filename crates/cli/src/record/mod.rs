@@ -23,6 +23,7 @@ pub use output::{Output, write_whole};
 pub use recorder::file_events;
 
 use crate::args::RecordArgs;
+use crate::copies::Copies;
 use crate::drawing::{self, Facts};
 use crate::error::{CliError, Failure, Outcome};
 use crate::input;
@@ -182,7 +183,8 @@ fn recorder(plan: &Plan, args: &RecordArgs, sampler: &Sampler) -> Result<Recorde
             Some(Output::stdout(&written, &features)?)
         }
     };
-    let stage = Stage::new(&sampled, Files::live(), args.sampling.max_stack);
+    let mut stage = Stage::new(&sampled, Files::live(), args.sampling.max_stack);
+    stage.copies = Copies::new(sampler.small_copy());
     Ok(Recorder::new(sampled, stage, output))
 }
 
@@ -217,9 +219,11 @@ fn drain(
             if requests.count() == 0 {
                 also.push(requests.wake_fd());
             }
-            sampler.wait(left.min(LONGEST_WAIT), &also)?;
+            let longest = recorder.stage.longest_wait(LONGEST_WAIT);
+            sampler.wait(left.min(longest), &also)?;
         }
         let has_more = sampler.round(recorder)?;
+        sampler.use_small_copies(recorder.stage.copies.are_small())?;
         hurry = recorder.stage.races().or(has_more.then_some(SHORT_PAUSE));
         progress.update(recorder);
         if let Some(command) = command.as_deref_mut() {

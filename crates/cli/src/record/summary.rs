@@ -40,6 +40,9 @@ pub fn print_start(sampler: &Sampler) {
             attr.sample_stack_user
         );
     }
+    if let Some(bytes) = sampler.small_copy() {
+        eprintln!("prof: {bytes} bytes of stack while that is enough");
+    }
     eprintln!(
         "prof: {} ring buffers of {} KiB",
         sampler.cpu_count(),
@@ -107,6 +110,14 @@ pub fn print(recorder: &Recorder, names: &Names, file: Option<&File>, verbose: b
     }
     if verbose {
         let stats = recorder.stage.unwinder_stats();
+        let (small, too_small) = recorder.stage.copies.taken_small();
+        if small > 0 {
+            eprintln!(
+                "prof: {} samples with the smaller copy of the stack, which was too small for {}",
+                thousands(small),
+                thousands(too_small)
+            );
+        }
         if stats.continued_live + stats.moved_on > 0 {
             eprintln!(
                 "prof: {} stacks finished from live memory, {} not, because their threads had moved on or may have",

@@ -165,10 +165,12 @@ impl Collector {
                 let left = next.saturating_duration_since(Instant::now());
                 let also = exit.iter().map(AsFd::as_fd).chain([stop.as_fd()]);
                 let also: Vec<_> = also.collect();
-                sampler.wait(left.min(LONGEST_WAIT), &also)?;
+                let longest = self.stage.longest_wait(LONGEST_WAIT);
+                sampler.wait(left.min(longest), &also)?;
             }
             self.passed = [self.passed[1], sampler.clock().now()];
             let has_more = sampler.round(self)?;
+            sampler.use_small_copies(self.stage.copies.are_small())?;
             hurry = self.stage.races().or(has_more.then_some(SHORT_PAUSE));
             if let Some(command) = command.as_deref_mut()
                 && let Some(status) = command.try_wait()?

@@ -24,6 +24,7 @@ use prof_sampler::{HeldCommand, Options, Rate, RunningCommand, StackCapture, onl
 use prof_symbolizer::RunningKernel;
 
 use crate::args::TopArgs;
+use crate::copies::Copies;
 use crate::error::{CliError, Failure, Outcome};
 use crate::hints;
 use crate::record;
@@ -106,7 +107,9 @@ fn ring_bytes(options: &Options) -> usize {
     const MOST: usize = 64 << 20; // on all CPUs together
     const LEAST: usize = 512 << 10;
     let stack = match options.stacks {
-        StackCapture::Copy(bytes) => u64::from(bytes),
+        StackCapture::Copy(bytes) | StackCapture::CopyAsNeeded { large: bytes, .. } => {
+            u64::from(bytes)
+        }
         StackCapture::FramePointers | StackCapture::None => 0,
     };
     let hz = match options.rate {
@@ -146,7 +149,8 @@ impl Watch {
         let shared = Shared::new(facts::at_start(sampling, &sampler));
         let meters = Meters::new(sampling, &sampler);
         let events = sampler.events().clone();
-        let stage = Stage::new(&events, Files::live(), args.sampling.max_stack);
+        let mut stage = Stage::new(&events, Files::live(), args.sampling.max_stack);
+        stage.copies = Copies::new(sampler.small_copy());
         let (to_namer, messages) = sync_channel(WAITING);
         let now = sampler.clock().now();
         let kept = (form == Form::Screens).then(|| Kept::new(record::file_events(&events)));

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{Place, Ran, Running, has, is_root};
+use crate::support::{Place, Ran, Running, gcc, has, is_root};
 
 /// A library that is another one in each mount namespace, at the same path.
 struct Containers {
@@ -66,11 +66,6 @@ impl Containers {
             self.place.prof(&[&args[..], &only].concat()).ok()
         })
     }
-}
-
-pub(crate) fn gcc(place: &Place, args: &[&str]) {
-    let ran: Ran = place.command("gcc", args).output().unwrap().into();
-    ran.ok();
 }
 
 /// Until a process has mapped a file.

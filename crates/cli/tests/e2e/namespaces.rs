@@ -3,8 +3,8 @@
 
 use std::process::Stdio;
 
-use crate::containers::{gcc, wait_for};
-use crate::support::{PROF, Place, Ran, Running, has, is_root};
+use crate::containers::wait_for;
+use crate::support::{PROF, Place, Ran, Running, gcc, has, is_root};
 
 /// Two roots, `one` and `two`. In each `/app` comes from the overlay's upper layer (the lower one has
 /// another program there), and `/lib/libwork.so`, libc and the loader from the lower one.

@@ -1,6 +1,6 @@
 use std::fs;
 
-use crate::support::{Place, has, workload};
+use crate::support::{Place, gcc, has, workload};
 
 /// 9,999 Hz on two busy threads: nothing is lost, and a sample takes a twentieth of the space that it
 /// takes in a file of `perf record --call-graph dwarf`.
@@ -64,4 +64,64 @@ fn every_fiftieth_page_fault_is_not_every_one() {
         (1..=each * 6 / 5 / 50).contains(&fiftieth),
         "{fiftieth} of {each}"
     );
+}
+
+/// How many samples had the smaller copy of the stack, for how many it was too small, and how many
+/// percent of all stacks are whole, as `record -v` tells.
+fn small_copies(told: &str) -> (usize, usize, f64) {
+    let number = |text: &str| -> usize { text.replace(',', "").parse().unwrap() };
+    let line = told
+        .lines()
+        .find_map(|line| line.split_once(" samples with the smaller copy of the stack"));
+    let (taken, rest) = line.unwrap_or_else(|| panic!("{told}"));
+    let taken = taken.rsplit(' ').next().unwrap();
+    let too_small = rest.rsplit(' ').next().unwrap();
+    let whole = told.split("stacks: ").nth(1).unwrap();
+    let whole = whole.split('%').next().unwrap().parse().unwrap();
+    (number(taken), number(too_small), whole)
+}
+
+#[test]
+fn stacks_that_are_small_are_copied_small() {
+    let place = Place::new();
+    let target = workload();
+    let pid = target.pid();
+    let record = ["record", "-v", "-F", "9999", "-p", &pid, "-d", "2s"];
+    let (taken, too_small, whole) = small_copies(&place.prof(&record).ok().err);
+    let samples = place.samples("perf.data");
+    assert!(taken * 2 > samples, "{taken} of {samples}");
+    assert!(too_small == 0 && whole > 99.5, "{too_small}, {whole}%");
+
+    // A size that was asked for is the size; and 99 copies in a second cost nothing.
+    for other in [
+        ["-F", "9999", "--call-graph", "dwarf,32768"],
+        ["-F", "99", "--call-graph", "auto"],
+    ] {
+        let record = ["record", "-v", "-p", &pid, "-d", "1s"];
+        let told = place.prof(&[&record[..], &other[..]].concat()).ok().err;
+        assert!(!told.contains("while that is enough"), "{told}");
+        assert!(!told.contains("smaller copy"), "{told}");
+    }
+}
+
+/// A recursion that is deeper than the small copies comes every tenth of a second: the first time they
+/// are seen to be too small, and that is remembered.
+#[test]
+fn stacks_that_grow_are_soon_copied_large() {
+    if !has("gcc") {
+        return;
+    }
+    let place = Place::new();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/targets/turns.c");
+    gcc(
+        &place,
+        &["-O2", "-fomit-frame-pointer", source, "-o", "turns"],
+    );
+    let target = place.file("turns");
+    let record = ["record", "-v", "-F", "9999", "--", target.to_str().unwrap()];
+    let ran = place.prof(&[&record[..], &["500", "300"]].concat()).ok();
+    let (taken, too_small, whole) = small_copies(&ran.err);
+    assert!((1..=taken).contains(&too_small), "{too_small} of {taken}");
+    assert!(whole > 95.0, "{}", ran.err); // 99.9% on a free CPU; a fifth of all are deep
+    assert!(place.share("perf.data", "bottom") > 10.0);
 }

@@ -179,6 +179,12 @@ pub(crate) fn workload() -> Running {
     Running::start(PROF, &["workload", "60"])
 }
 
+/// Compiles with these arguments.
+pub(crate) fn gcc(place: &Place, args: &[&str]) {
+    let ran: Ran = place.command("gcc", args).output().unwrap().into();
+    ran.ok();
+}
+
 /// How far a share, in percent, may be off with so many samples: four and a half standard errors,
 /// which one run in 100,000 exceeds, and half a point for what the workload itself is off.
 pub(crate) fn tolerance(percent: f64, samples: usize) -> f64 {
