@@ -88,7 +88,7 @@ impl Unwinder {
 
     /// How many bytes above the stack pointer the last callchain's outermost frame begins: a copy a
     /// little larger than that gives the same callchain. `None` if it goes on beyond the copy, with
-    /// what else is known or not at all.
+    /// what else is known or not at all, and for goroutines and coroutines, whose callchains often do.
     pub fn reach(&self) -> Option<u64> {
         self.reach
     }
@@ -364,7 +364,10 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
                 Ok(())
             }
             Action::SignalReturn => self.leave_signal_frame(frame),
-            Action::StackStart => Err(ChainEnd::Root.into()),
+            Action::StackStart => {
+                self.outermost = None; // there are more stacks than one, and ways between them
+                Err(ChainEnd::Root.into())
+            }
             Action::NoRule => Err(ChainEnd::NoRule.into()),
             Action::StackSwitch => Err(Stop::Unreadable(0)),
             Action::VdsoCall => self.leave_vdso_call(frame),
