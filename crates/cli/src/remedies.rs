@@ -56,6 +56,9 @@ fn remedy(reason: Reason, dso: &Dso, processes: &ProcessTable) -> Option<String>
         Reason::FileReplaced | Reason::FileMissing if dso.kind == DsoKind::File => {
             "`--symfs DIR`, with the file as it was at the same path below it".to_owned()
         }
+        Reason::FileUnreadable => {
+            "permission to read it, or as much memory as it is long (`ulimit -v`)".to_owned()
+        }
         Reason::KernelRestricted => {
             "`sysctl kernel.kptr_restrict=0`, or run prof with CAP_SYSLOG or as root".to_owned()
         }

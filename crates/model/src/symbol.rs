@@ -95,11 +95,13 @@ pub enum Reason {
     KernelRestricted = 6,
     /// The recording comes from another kernel than the one that runs here.
     OtherKernel = 7,
+    /// The file is there, and cannot be opened or mapped.
+    FileUnreadable = 8,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoMapping,
         Self::FileMissing,
         Self::FileReplaced,
@@ -108,6 +110,7 @@ impl Reason {
         Self::NoPerfMap,
         Self::KernelRestricted,
         Self::OtherKernel,
+        Self::FileUnreadable,
     ];
 
     /// A few words for a summary line.
@@ -121,6 +124,7 @@ impl Reason {
             Self::NoPerfMap => "generated code without a perf map",
             Self::KernelRestricted => "kernel.kptr_restrict hides kernel addresses",
             Self::OtherKernel => "recorded on another kernel",
+            Self::FileUnreadable => "the mapped file could not be read",
         }
     }
 }

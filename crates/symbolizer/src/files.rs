@@ -1,5 +1,6 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -62,8 +63,9 @@ impl FileFinder {
     /// or otherwise touched.
     ///
     /// # Errors
-    /// [`Reason::FileReplaced`] if only another file is found at its path, [`Reason::FileMissing`] if
-    /// none is, [`Reason::NoPerfMap`] for memory without a file.
+    /// [`Reason::FileReplaced`] if only another file is found at its path, [`Reason::FileUnreadable`] if
+    /// what lies there cannot be read, [`Reason::FileMissing`] if nothing does, [`Reason::NoPerfMap`] for
+    /// memory without a file.
     pub fn open_live(
         &self,
         pid: Pid,
@@ -105,13 +107,11 @@ impl FileFinder {
         if let Some(found) = open_descriptor(&process, &wanted) {
             return Ok(found);
         }
-        match wanted.check(path) {
-            Candidate::Accepted(found) => Ok(found),
-            Candidate::Rejected => Err(Reason::FileReplaced),
-            Candidate::Absent if matches!(at_path, Candidate::Rejected) => {
-                Err(Reason::FileReplaced)
-            }
-            Candidate::Absent => Err(Reason::FileMissing),
+        match (at_path, wanted.check(path)) {
+            (_, Candidate::Accepted(found)) => Ok(found),
+            (Candidate::Rejected, _) | (_, Candidate::Rejected) => Err(Reason::FileReplaced),
+            (Candidate::Unreadable, _) | (_, Candidate::Unreadable) => Err(Reason::FileUnreadable),
+            _ => Err(Reason::FileMissing),
         }
     }
 
@@ -181,19 +181,12 @@ impl FileFinder {
                 }
                 None => path.to_owned(),
             };
-            match wanted.check(&path) {
-                Candidate::Accepted(found) => Ok(found),
-                Candidate::Rejected => Err(Reason::FileReplaced),
-                Candidate::Absent => Err(Reason::FileMissing),
-            }
+            wanted.check(&path).accepted()
         };
         at_path.or_else(|reason| {
             let build_id = dso.build_id.ok_or(reason)?;
             let cached = caches::images(build_id).into_iter();
-            let mut found = cached.filter_map(|path| match wanted.check(&path) {
-                Candidate::Accepted(found) => Some(found),
-                _ => None,
-            });
+            let mut found = cached.filter_map(|path| wanted.check(&path).accepted().ok());
             found.next().ok_or(reason)
         })
     }
@@ -202,13 +195,17 @@ impl FileFinder {
 /// Opens a regular file without side effects on anything else that may lie at the path: no waiting
 /// for a FIFO's writer, no terminal taken over, no device touched.
 pub(crate) fn open_regular(path: &Path) -> Option<File> {
-    if !fs::metadata(path).ok()?.is_file() {
-        return None;
+    try_open_regular(path).ok()
+}
+
+fn try_open_regular(path: &Path) -> io::Result<File> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::ErrorKind::NotFound.into());
     }
     let mut options = OpenOptions::new();
     options.read(true);
     options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-    options.open(path).ok()
+    options.open(path)
 }
 
 /// What the kernel appends to the path of a mapped file that has no name any more.
@@ -225,7 +222,19 @@ struct Wanted {
 enum Candidate {
     Accepted(FoundFile),
     Rejected,
+    Unreadable,
     Absent,
+}
+
+impl Candidate {
+    fn accepted(self) -> Result<FoundFile, Reason> {
+        match self {
+            Self::Accepted(found) => Ok(found),
+            Self::Rejected => Err(Reason::FileReplaced),
+            Self::Unreadable => Err(Reason::FileUnreadable),
+            Self::Absent => Err(Reason::FileMissing),
+        }
+    }
 }
 
 impl Wanted {
@@ -249,14 +258,20 @@ impl Wanted {
     /// A known build-id decides. Without one the inode does; the device is not compared, because
     /// overlayfs and btrfs report one number in `/proc/PID/maps` and another in `stat`.
     fn check(&self, path: &Path) -> Candidate {
-        let Some(file) = open_regular(path) else {
-            return Candidate::Absent;
+        let file = match try_open_regular(path) {
+            Ok(file) => file,
+            Err(error) => {
+                return match error.kind() {
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Candidate::Absent,
+                    _ => Candidate::Unreadable,
+                };
+            }
         };
         if self.build_id.is_none() && !self.is_inode_of(&file) {
             return Candidate::Rejected;
         }
         let Ok(image) = MappedFile::open(&file) else {
-            return Candidate::Absent;
+            return Candidate::Unreadable;
         };
         let build_id = read_build_id(image.as_ref());
         if let Some(wanted) = self.build_id
@@ -284,10 +299,7 @@ fn open_descriptor(process: &Path, wanted: &Wanted) -> Option<FoundFile> {
         if !same_device || found.ino() != file.inode {
             return None;
         }
-        match wanted.check(&path) {
-            Candidate::Accepted(found) => Some(found),
-            _ => None,
-        }
+        wanted.check(&path).accepted().ok()
     })
 }
 

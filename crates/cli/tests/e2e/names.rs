@@ -1,5 +1,6 @@
 //! Names as they come, and what is said where there are none.
 
+use std::fs::OpenOptions;
 use std::process::Command;
 
 use crate::support::{PROF, Place, Ran, Running, has, is_root, tolerance};
@@ -213,6 +214,36 @@ impl Drop for Setting {
     fn drop(&mut self) {
         let _ = std::fs::write(self.path, self.before.trim());
     }
+}
+
+/// A file that is there and has no names for us: that it was not found would be the wrong trail.
+#[test]
+fn a_file_that_cannot_be_read_is_not_called_missing() {
+    if !has("gcc") {
+        return;
+    }
+    let place = Place::new();
+    build(&place, "split.c", &["-o", "long"]);
+    let mut file = OpenOptions::new();
+    let file = file.append(true).open(place.file("long")).unwrap();
+    file.set_len(3 << 30).unwrap(); // none of it on the disk
+    drop(file); // or it could not be run
+    let record = format!("ulimit -v 2000000; exec {PROF} record -F 499 -- ./long 50");
+    let ran: Ran = place
+        .command("sh", &["-c", &record])
+        .output()
+        .unwrap()
+        .into();
+    let ran = ran.ok();
+    let why = ran
+        .err
+        .contains("in long: the mapped file could not be read");
+    assert!(
+        why && ran.err.contains("hint: long: permission"),
+        "{}",
+        ran.err
+    );
+    assert!(ran.err.contains("ulimit -v"), "{}", ran.err);
 }
 
 #[test]
