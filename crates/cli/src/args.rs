@@ -273,6 +273,13 @@ impl DrawingArgs {
     pub fn any(&self) -> bool {
         self.svg.is_some() || self.folded.is_some()
     }
+
+    /// Whether folded stacks go to stdout.
+    pub fn to_stdout(&self) -> bool {
+        self.folded
+            .as_ref()
+            .is_some_and(|path| path.as_os_str() == "-")
+    }
 }
 
 /// Where to read from, and which names to give; for `report` and `script`.

@@ -42,6 +42,7 @@ mod script_pass; // printing in a second one
 mod selection; // which samples are read
 mod signals; // Ctrl-C
 mod stage; // from a record to a place in the profile
+mod streams; // of a command
 mod time_slices; // parts of a recording
 mod top;
 mod trace; // tracepoint fields as text

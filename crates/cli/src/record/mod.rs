@@ -30,6 +30,7 @@ use crate::input;
 use crate::sampling;
 use crate::signals::{self, EndRequests};
 use crate::stage::{Files, SHORT_PAUSE, Stage};
+use crate::streams;
 use plan::{OutputPlan, Plan};
 use progress::Progress;
 use recorder::Recorder;
@@ -79,7 +80,10 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
     let mut plan = Plan::new(args)?;
     let blocked = signals::block().map_err(failed("could not block signals"));
     blocked.map_err(|error| plan.sampling.not_begun(error))?;
-    let held = plan.sampling.hold_command()?;
+    let held = match plan.output == OutputPlan::Stdout || args.drawing.to_stdout() {
+        true => streams::away_from_stdout(|| plan.sampling.hold_command())?,
+        false => plan.sampling.hold_command()?,
+    };
     let kernel = RunningKernel::read();
     let not_begun = |error| plan.sampling.not_begun(error);
     let requests = EndRequests::listen().map_err(not_begun)?;

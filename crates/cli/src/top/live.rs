@@ -1,6 +1,5 @@
 //! What the screens see of a live target, and what they ask for.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -14,7 +13,7 @@ use super::collect::{CodeAnswer, Message};
 use super::namer::Shared;
 use super::{Watch, failed};
 use crate::args::TopArgs;
-use crate::error::{CliError, Failure};
+use crate::error::Failure;
 use crate::screens::{self, Signals};
 use crate::signals::EndRequests;
 
@@ -114,32 +113,4 @@ impl Source for Live<'_> {
     fn stop(&mut self) {
         self.signals.stop();
     }
-}
-
-/// Runs `fork` with the standard streams on /dev/null: what a command prints would go across the
-/// screens, and what it reads would be keys.
-pub fn away_from_terminal<T>(fork: impl FnOnce() -> Result<T, CliError>) -> Result<T, CliError> {
-    use nix::unistd::{dup, dup2_stderr, dup2_stdin, dup2_stdout};
-    let failed = failed("could not turn a command's output away from the terminal");
-    let nowhere = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/null")
-        .map_err(&failed)?;
-    let switch = || -> nix::Result<_> {
-        let saved = (dup(io::stdin())?, dup(io::stdout())?, dup(io::stderr())?);
-        dup2_stdin(&nowhere)?;
-        dup2_stdout(&nowhere)?;
-        dup2_stderr(&nowhere)?;
-        Ok(saved)
-    };
-    let saved = switch().map_err(|error| failed(error.into()))?;
-    let forked = fork();
-    let back = || -> nix::Result<()> {
-        dup2_stdin(&saved.0)?;
-        dup2_stdout(&saved.1)?;
-        dup2_stderr(&saved.2)
-    };
-    back().map_err(|error| failed(error.into()))?;
-    forked
 }

@@ -32,6 +32,7 @@ use crate::sampling::{self, Sampling};
 use crate::screens;
 use crate::signals::{self, EndRequests};
 use crate::stage::{Files, Stage};
+use crate::streams;
 use collect::{Collector, Message};
 use facts::Meters;
 use keep::Kept;
@@ -64,7 +65,7 @@ pub fn run(args: &TopArgs) -> Outcome {
     // Before any thread starts: one that does not block a signal would take it.
     let stops = block_signals(form).map_err(|error| sampling.not_begun(error))?;
     let held = match form {
-        Form::Screens => live::away_from_terminal(|| sampling.hold_command())?,
+        Form::Screens => streams::away_from_terminal(|| sampling.hold_command())?,
         Form::Tables | Form::Objects => sampling.hold_command()?,
     };
     let requests = EndRequests::listen().map_err(|error| sampling.not_begun(error))?;

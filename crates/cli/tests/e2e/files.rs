@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{PROF, Place, Running, workload};
+use crate::support::{PROF, Place, Ran, Running, workload};
 
 fn send(process: &std::process::Child, signal: Signal) {
     kill(Pid::from_raw(process.id() as i32), signal).unwrap();
@@ -139,4 +139,33 @@ fn a_reader_that_goes_away_is_no_error_worth_a_message() {
         .unwrap();
     script.wait().unwrap();
     assert_eq!(complaints, "");
+}
+
+/// As perf does: a command's own output goes to stderr where records or stacks go to stdout.
+#[test]
+fn what_a_command_prints_does_not_lie_between_the_records() {
+    let place = Place::new();
+    let work = "echo printed; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
+    let record = format!("{PROF} record -F 999 -o - -- sh -c '{work}' >piped");
+    let ran: Ran = place
+        .command("sh", &["-c", &record])
+        .output()
+        .unwrap()
+        .into();
+    ran.ok().says(&["printed", "Captured and piped"]);
+    let report = place.prof(&["report", "-i", "piped", "--stdio", "-q"]).ok();
+    assert!(report.out.contains("sh "), "{}", report.out);
+
+    let record = [
+        "record", "-F", "999", "--folded", "-", "--", "sh", "-c", work,
+    ];
+    let ran = place.prof(&record).ok().says(&["printed"]);
+    assert!(
+        ran.out.lines().count() > 0 && !ran.out.contains("printed"),
+        "{}",
+        ran.out
+    );
+    // to a file, all is as it was
+    let ran = place.prof(&["record", "-q", "--", "sh", "-c", work]).ok();
+    assert_eq!(ran.out, "printed\n");
 }
