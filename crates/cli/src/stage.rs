@@ -271,6 +271,8 @@ pub struct Stage {
     pub refused_stacks: u64,
     /// How much of the stacks has to be copied.
     pub copies: Copies,
+    has_samples: bool, // in this round of the rings
+    had_samples: bool, // in the last one
     max_stack: usize,
     chain: Vec<u64>,       // of the last sample, markers included
     inner: Option<PartId>, // its kernel's part, where that is kept
@@ -317,6 +319,8 @@ impl Stage {
             foreign_stacks: 0,
             refused_stacks: 0,
             copies: Copies::default(),
+            has_samples: false,
+            had_samples: false,
             max_stack,
             chain: Vec::new(),
             inner: None,
@@ -358,6 +362,7 @@ impl Stage {
         self.last_time = self.last_time.max(time);
         match &decoded.record {
             Record::Sample(sample) => {
+                self.has_samples = true;
                 let event = &events.events()[decoded.event];
                 let found = self.build_chain(event, sample);
                 let end = end.unwrap_or(found);
@@ -549,6 +554,7 @@ impl Stage {
         };
         if regs.abi != 2 {
             self.chain.extend(recorded.iter()); // a 32-bit program: the kernel's walk is all we have
+            self.copies.note(stack.capacity, None, ChainEnd::Unknown);
             return ChainEnd::Unknown;
         }
         let Some(arch) = self.machine.unwinds(&regs) else {
@@ -727,6 +733,7 @@ impl Stage {
 
     /// A round of the rings is over: what comes from now on is newer.
     pub fn finish_round(&mut self) {
+        self.had_samples = std::mem::take(&mut self.has_samples);
         self.generated.refresh();
         let read = |pid, addr, into: &mut [u8]| read_memory(pid, addr, into).unwrap_or(0);
         self.watches.look(read);
@@ -753,7 +760,7 @@ impl Stage {
     /// How long samples may wait, which is `usual` at most. While copies of the stack are small, those of
     /// larger stacks are taken in vain until the first one is seen, two rounds later.
     pub fn longest_wait(&self, usual: Duration) -> Duration {
-        match self.copies.are_small() {
+        match self.copies.are_small() && self.had_samples {
             true => usual.min(SMALL_COPIES_WAIT),
             false => usual,
         }

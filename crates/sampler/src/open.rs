@@ -20,7 +20,7 @@ const MIN_RING: usize = 512 << 10;
 const MAX_RING: usize = 16 << 20;
 /// Switching between large and small copies takes 2 us for each instance of an event; with more of them
 /// the rings would fill meanwhile.
-const MOST_SWITCHED: u64 = 8192;
+const MOST_SWITCHED: u64 = 4000;
 /// Files that the program needs besides events.
 const SPARE_FILES: u64 = 128;
 
@@ -237,7 +237,8 @@ fn add_small_copies(options: &Options, wanted: &mut [Wanted], places: usize, lim
             && event.attr.sample_type & sample::READ == 0
     };
     let instances = places as u64 * wanted.len() as u64;
-    if instances > MOST_SWITCHED || 2 * instances > limit {
+    // Threads that start meanwhile need files, too.
+    if instances > MOST_SWITCHED || 4 * instances > limit {
         return;
     }
     if !wanted.iter().all(may_take_turns) {

@@ -56,8 +56,24 @@ pub struct Sampler {
     kept: Option<FxHashSet<i32>>,
     scratch: Vec<Vec<u8>>,
     early: Vec<u8>, // records that came while /proc was being read
-    copies_are_small: bool,
+    turns: Turns,
 }
+
+/// Which of the two events of each instance is enabled.
+#[derive(Debug, Default)]
+struct Turns {
+    are_small: bool,
+    /// When to enable and disable once more.
+    repeat_at: Option<Instant>,
+    /// Whether there are so many threads that a switch takes long.
+    are_slow: bool,
+}
+
+/// A thread that is being started has its events by then.
+const UNTIL_STARTED: Duration = Duration::from_millis(2);
+/// A switch goes through all threads that were started since the events were opened; samples are counted
+/// twice while it does, and the rings wait.
+const SLOW_SWITCH: Duration = Duration::from_millis(10);
 
 /// Which records may be passed on: those from before the previous round began. A record's time is
 /// taken a little before the record is complete, so the newest ones may still have company to come.
@@ -96,7 +112,7 @@ impl Sampler {
             started_at: 0,
             rounds: Rounds::default(),
             early: Vec::new(),
-            copies_are_small: false,
+            turns: Turns::default(),
         })
     }
 
@@ -240,26 +256,38 @@ impl Sampler {
     }
 
     /// From now on takes samples with small copies of the stack, or with large ones. Samples that were
-    /// taken before are still to come.
+    /// taken before are still to come. Call it after each round, also if nothing is to change: a thread
+    /// that was started during a switch may have come out with the wrong one of its two events enabled.
     ///
     /// # Errors
     /// The kernel's on enabling and disabling.
     pub fn use_small_copies(&mut self, small: bool) -> io::Result<()> {
-        if std::mem::replace(&mut self.copies_are_small, small) == small {
-            return Ok(());
+        let turns = &mut self.turns;
+        if small != turns.are_small && !(small && turns.are_slow) {
+            turns.are_small = small;
+            let began = Instant::now();
+            self.switch()?;
+            self.turns.are_slow |= began.elapsed() > SLOW_SWITCH;
+            self.turns.repeat_at = Some(Instant::now() + UNTIL_STARTED);
+        } else if turns.repeat_at.is_some_and(|at| at <= Instant::now()) {
+            turns.repeat_at = None;
+            self.switch()?;
         }
+        Ok(())
+    }
+
+    fn switch(&self) -> io::Result<()> {
         for instance in &self.opened.instances {
-            let Some(small_fd) = &instance.small else {
+            let Some(small) = &instance.small else {
                 continue;
             };
+            let (used, other) = match self.turns.are_small {
+                true => (small, &instance.fd),
+                false => (&instance.fd, small),
+            };
             // In this order, so that no mapping goes unseen: it may be told twice.
-            if small {
-                small_fd.enable()?;
-                instance.fd.disable()?;
-            } else {
-                instance.fd.enable()?;
-                small_fd.disable()?;
-            }
+            used.enable()?;
+            other.disable()?;
         }
         Ok(())
     }

@@ -14,6 +14,8 @@ pub(crate) enum Action {
     NoRule,
     /// Into what a signal interrupted: the kernel's signal frame is at the stack pointer.
     SignalReturn,
+    /// Not at all: the instructions show that nobody called.
+    ProgramStart,
     /// Not at all: a goroutine or a coroutine starts here, or Go has left one to find another.
     StackStart,
     /// Go called from here on the thread's own stack; the frames above are on the goroutine's, to which

@@ -56,7 +56,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
 
     fn is_root(&self, action: Action) -> bool {
         match action {
-            Action::StackStart => true,
+            Action::ProgramStart | Action::StackStart => true,
             Action::Rule(id) | Action::Inferred(id) => self.unwinder.rules.rule(id).is_outermost(),
             _ => false,
         }

@@ -2,7 +2,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use prof_model::VirtAddr;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::StackMemory;
 use crate::x86_64::SIGNAL_FRAME_BYTES;
@@ -61,9 +61,9 @@ const MARGIN: u64 = 12 << 10;
 /// How many samples of a thread in a row have to agree on what lies beyond their copies, before one is
 /// believed. Behind a copy lie the same bytes, though the thread has left, until it comes as deep again:
 /// what changes in between is higher up, and leads to callers of something else. A signal's frame has all
-/// registers of a moment and is hardly like any other.
+/// registers of a moment and is rarely like another.
 const AGREED_BEHIND_COPY: u32 = 3;
-const AGREED_ON_OTHER_STACK: u32 = 1;
+const AGREED_ON_OTHER_STACK: u32 = 2;
 /// So many bytes of what lay beyond the last copies of threads are kept.
 const MOST_KEPT: usize = 32 << 20;
 /// How far beyond the copy a stack is believed to reach: an address further away is garbage.
@@ -108,7 +108,7 @@ impl Piece {
     }
 }
 
-/// Live memory as it was read for one sample.
+/// Live memory as it was read for a thread's last sample that needed it.
 #[derive(Default)]
 struct Seen {
     /// What proves that the thread was there, and something below.
@@ -119,6 +119,10 @@ struct Seen {
     /// How many samples lie between two reads of these, and when the last such read was over.
     agreed: u32,
     until: u64,
+    /// The read led to other callers than the one before, although the thread seemed to be where it was.
+    differs: bool,
+    /// The thread has been elsewhere since.
+    is_over: bool,
 }
 
 impl Seen {
@@ -136,6 +140,9 @@ impl Seen {
 pub(crate) struct Buffers {
     now: Seen,
     last: FxHashMap<u64, Seen>,
+    /// Threads of which different callers were seen behind the same bytes, from one sample to the next:
+    /// their copies prove nothing.
+    ambiguous: FxHashSet<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,8 +151,8 @@ enum State {
     Reading,
     /// All of another stack was read.
     Whole,
-    /// The thread has moved on.
-    MovedOn,
+    /// The thread has moved on, or may have.
+    Unproven,
 }
 
 /// Where the rest lies, and the word in the copy by which the frames below it return there.
@@ -205,10 +212,10 @@ impl<'a, S: StackMemory + ?Sized> Memory<'a, S> {
         count > 0
     }
 
-    /// Whether the thread was seen to have moved on.
-    pub(crate) fn has_moved_on(&self) -> bool {
+    /// Whether the thread has moved on, or may have.
+    pub(crate) fn is_unproven(&self) -> bool {
         let rest = self.rest.as_ref();
-        rest.is_some_and(|rest| rest.state == State::MovedOn)
+        rest.is_some_and(|rest| rest.state == State::Unproven)
     }
 
     /// Reads instructions: `into.len()` bytes from `addr` on, or as many as there are.
@@ -228,6 +235,10 @@ impl<'a, S: StackMemory + ?Sized> Memory<'a, S> {
             return false;
         };
         if rest.state == State::Untouched {
+            if rest.buffers.ambiguous.contains(&rest.live.thread()) {
+                rest.state = State::Unproven;
+                return false;
+            }
             let piece = &mut rest.buffers.now.rest;
             piece.bytes.clear();
             (piece.start, rest.proof, rest.needed) = match beyond {
@@ -279,18 +290,19 @@ impl<'a, S: StackMemory + ?Sized> Memory<'a, S> {
         }
         let is_same = is_as_copied(self.copy, &rest.proof, |addr| piece.word(addr));
         if !is_same {
-            rest.state = State::MovedOn;
-            self.forget();
+            rest.state = State::Unproven;
+            self.end_series();
         }
         is_same
     }
 
-    /// Forgets what was read for the thread's last samples.
-    fn forget(&mut self) {
+    /// The thread is not where its last samples were.
+    fn end_series(&mut self) {
         if let Some(rest) = &mut self.rest
             && !rest.buffers.last.is_empty()
+            && let Some(seen) = rest.buffers.last.get_mut(&rest.live.thread())
         {
-            rest.buffers.last.remove(&rest.live.thread());
+            seen.is_over = true;
         }
     }
 
@@ -299,17 +311,25 @@ impl<'a, S: StackMemory + ?Sized> Memory<'a, S> {
     pub(crate) fn finish(&mut self) {
         let rest = self.rest.as_ref();
         if rest.is_some_and(|rest| rest.state == State::Untouched) {
-            self.forget();
+            self.end_series();
         }
     }
 
     /// Whether the rest that was read is that of the sample: the thread is where it was, was there at its
     /// last samples too, and they found the same words in the rest, before this sample and after it.
+    /// `callers` are what the rest led to, if that is all of them.
     #[cold]
-    pub(crate) fn is_proven(&mut self) -> bool {
-        if !self.is_unmoved() {
-            return false;
+    pub(crate) fn is_proven(&mut self, callers: Option<&[VirtAddr]>) -> bool {
+        let is_proven = self.is_unmoved() && self.agrees_with_last(callers);
+        if let Some(rest) = &mut self.rest
+            && !is_proven
+        {
+            rest.state = State::Unproven;
         }
+        is_proven
+    }
+
+    fn agrees_with_last(&mut self, callers: Option<&[VirtAddr]>) -> bool {
         let Some(rest) = &mut self.rest else {
             return false;
         };
@@ -317,18 +337,35 @@ impl<'a, S: StackMemory + ?Sized> Memory<'a, S> {
             return false;
         };
         let (thread, sampled_at) = (rest.live.thread(), rest.live.sampled_at());
-        let Buffers { now, last } = &mut *rest.buffers;
+        let Buffers {
+            now,
+            last,
+            ambiguous,
+        } = &mut *rest.buffers;
         let before = last.remove(&thread).unwrap_or_default();
         let used = rest.used.get_mut();
-        let agrees = is_as_copied(self.copy, &rest.proof, |addr| before.word(addr))
-            && used
-                .iter()
-                .all(|&(addr, word)| before.word(addr) == Some(word));
+        let is_same_place = is_as_copied(self.copy, &rest.proof, |addr| before.word(addr));
+        let is_series = is_same_place && !before.is_over;
+        let is_later = before.until < sampled_at;
+        if is_series && is_later && before.differs {
+            ambiguous.insert(thread); // that it has gone elsewhere did not explain it
+            return false;
+        }
+        let is_other = |&(at, word): &(u64, u64)| before.word(at) != Some(word);
+        let agrees = is_series && !used.iter().any(is_other);
+        let is_caller = |word: u64| {
+            let mut callers = callers.unwrap_or_default().iter();
+            callers.any(|caller| caller.0 == word || caller.0 == word.wrapping_sub(1))
+        };
+        let mut known = used.iter().filter(|&&(at, _)| before.word(at).is_some());
+        now.differs =
+            is_series && (before.differs || known.any(|word| is_other(word) && is_caller(word.1)));
         (now.since, now.agreed, now.until) = match agrees {
             false => (at, 0, at),
-            true if before.until < sampled_at => (before.since, before.agreed + 1, at),
+            true if is_later => (before.since, before.agreed + 1, at),
             true => (before.since, before.agreed, before.until),
         };
+        now.is_over = false;
         let is_proven = now.agreed >= rest.needed && now.since < sampled_at;
         if now.room() + last.values().map(Seen::room).sum::<usize>() > MOST_KEPT {
             last.clear();

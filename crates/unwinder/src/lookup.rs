@@ -208,7 +208,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
                 let inferred = vaddr.map(|vaddr| module.inferred(vaddr, rules, stats));
                 match (inferred, at_sp) {
                     (Some(Inferred::Rule(id)), _) => Action::Inferred(id),
-                    (Some(Inferred::Outermost), _) => Action::StackStart,
+                    (Some(Inferred::Outermost), _) => Action::ProgramStart,
                     (_, Some(at_sp)) => Action::AtSp(at_sp),
                     (Some(Inferred::NoRule), None) => Action::NoRule,
                     (Some(Inferred::NotReached) | None, None) => Action::FramePointer,

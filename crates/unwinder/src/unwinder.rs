@@ -128,13 +128,13 @@ impl Unwinder {
             first_stuck: None,
             generated: None,
             outermost: None,
+            reached: None,
         };
         let mut chain = Chain { out, max_frames };
         let end = walk.run(state.regs, state.kernel_chain, &mut chain);
         walk.memory.finish();
-        let outermost = walk.outermost.filter(|_| end != ChainEnd::TruncatedCopy);
-        let start = state.regs.sp();
-        self.reach = outermost.and_then(|outermost| outermost.checked_sub(start?));
+        let (reached, start) = (walk.reached, state.regs.sp());
+        self.reach = reached.and_then(|reached| reached.checked_sub(start?));
         self.buffers = buffers;
         self.stats.frames += out.len() as u64;
         end
@@ -188,8 +188,9 @@ pub(crate) struct Walk<'a, S: ?Sized> {
     first_stuck: Option<Box<Stuck>>,
     /// The last place in generated code, and what is known about it.
     pub(crate) generated: Option<(Place, Known)>,
-    /// The stack pointer of the last frame, as long as the copy serves.
+    /// The stack pointer of the last frame, and whether the copy was enough to come there.
     outermost: Option<u64>,
+    reached: Option<u64>,
 }
 
 /// A frame whose caller cannot be found without the word at `addr`.
@@ -205,12 +206,16 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
     fn run(&mut self, sample: &Regs, kernel_chain: &[u64], chain: &mut Chain<'_>) -> ChainEnd {
         let walked = self.walk(sample, chain);
         let stuck = match (walked, self.first_stuck.take()) {
-            (Ok(end), None) => return end,
+            (Ok(end), None) => {
+                self.reached = self.outermost;
+                return end;
+            }
             (Err(stuck), None) => stuck,
             (walked, Some(first)) => {
                 // The thread may have moved on while its stack was read.
-                self.outermost = None;
-                if self.memory.is_proven() {
+                let is_whole = matches!(walked, Ok(ChainEnd::Root));
+                let callers = is_whole.then(|| chain.since(first.len));
+                if self.memory.is_proven(callers) {
                     self.unwinder.stats.continued_live += 1;
                     return walked.unwrap_or_else(|stuck| self.end_at(&stuck));
                 }
@@ -218,18 +223,14 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
                 first
             }
         };
-        self.unwinder.stats.moved_on += u64::from(self.memory.has_moved_on());
+        self.unwinder.stats.moved_on += u64::from(self.memory.is_unproven());
         let Stuck { frame, action, .. } = &*stuck;
-        let further = self
-            .continue_by_kernel(frame, *action, sample, kernel_chain, chain)
+        self.continue_by_kernel(frame, *action, sample, kernel_chain, chain)
             .or_else(|| match action {
                 Action::StackSwitch => self.continue_in_goroutine(frame, chain),
                 _ => None,
-            });
-        if further.is_some() {
-            self.outermost = None;
-        }
-        further.unwrap_or_else(|| self.end_at(&stuck))
+            })
+            .unwrap_or_else(|| self.end_at(&stuck))
     }
 
     fn walk(&mut self, sample: &Regs, chain: &mut Chain<'_>) -> Result<ChainEnd, Box<Stuck>> {
@@ -364,6 +365,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
                 Ok(())
             }
             Action::SignalReturn => self.leave_signal_frame(frame),
+            Action::ProgramStart => Err(ChainEnd::Root.into()),
             Action::StackStart => {
                 self.outermost = None; // there are more stacks than one, and ways between them
                 Err(ChainEnd::Root.into())

@@ -216,6 +216,46 @@ impl Drop for Setting {
     }
 }
 
+/// What lies behind the copy of a stack is read some time after the sample. Who called cannot be told
+/// where it may have been another by then: such stacks are cut, not finished with the wrong one.
+#[test]
+fn a_caller_that_cannot_be_told_is_not_guessed() {
+    if !has("gcc") {
+        return;
+    }
+    let place = Place::new();
+    build(
+        &place,
+        "either.c",
+        &["-fomit-frame-pointer", "-o", "either"],
+    );
+    place
+        .prof(&["record", "-F", "999", "--", "./either", "200"])
+        .ok();
+    let folded = place.prof(&["report", "--folded", "-", "-q"]).ok();
+    let (mut cut, mut wrong) = (0, 0);
+    for line in folded
+        .out
+        .lines()
+        .filter(|line| line.contains("bottom_of_"))
+    {
+        let (stack, samples) = line.rsplit_once(' ').unwrap();
+        let samples: usize = samples.parse().unwrap();
+        let (one, other) = (stack.contains(";one;"), stack.contains(";other;"));
+        match (stack.contains(";bottom_of_one"), one, other) {
+            (_, false, false) => cut += samples,
+            (true, true, _) | (false, _, true) => {}
+            _ => wrong += samples,
+        }
+    }
+    // Of 500; what chance makes of it before the first difference is seen.
+    assert!(
+        cut > 50 && wrong <= 5,
+        "{cut} cut, {wrong} wrong\n{}",
+        folded.out
+    );
+}
+
 /// A file that is there and has no names for us: that it was not found would be the wrong trail.
 #[test]
 fn a_file_that_cannot_be_read_is_not_called_missing() {
