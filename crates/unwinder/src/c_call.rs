@@ -62,13 +62,13 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
                 return Some(pushed.err().unwrap_or(end));
             }
         }
-        let Some((id, frame)) = self.read_goroutine(frame, caller, way_back) else {
+        let Some((id, mut frame)) = self.read_goroutine(frame, caller, way_back) else {
             self.unwinder.stats.moved_on += 1;
             return None;
         };
         self.unwinder.stats.continued_live += 1;
         let from = chain.len();
-        let end = match self.walk_from(frame, chain) {
+        let end = match self.walk_from(&mut frame, chain) {
             Ok(end) => end,
             Err(stuck) => self.end_at(&stuck),
         };

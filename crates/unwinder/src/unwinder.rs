@@ -127,7 +127,7 @@ impl Unwinder {
             quiet: None,
             first_stuck: None,
             generated: None,
-            outermost: None,
+            has_many_stacks: false,
             reached: None,
         };
         let mut chain = Chain { out, max_frames };
@@ -188,8 +188,9 @@ pub(crate) struct Walk<'a, S: ?Sized> {
     first_stuck: Option<Box<Stuck>>,
     /// The last place in generated code, and what is known about it.
     pub(crate) generated: Option<(Place, Known)>,
-    /// The stack pointer of the last frame, and whether the copy was enough to come there.
-    outermost: Option<u64>,
+    /// A goroutine or a coroutine started the stack: there are others, and ways between them.
+    has_many_stacks: bool,
+    /// The outermost frame's stack pointer, if the copy was enough to come there.
     reached: Option<u64>,
 }
 
@@ -206,12 +207,10 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
     fn run(&mut self, sample: &Regs, kernel_chain: &[u64], chain: &mut Chain<'_>) -> ChainEnd {
         let walked = self.walk(sample, chain);
         let stuck = match (walked, self.first_stuck.take()) {
-            (Ok(end), None) => {
-                self.reached = self.outermost;
-                return end;
-            }
+            (Ok(end), None) => return end,
             (Err(stuck), None) => stuck,
             (walked, Some(first)) => {
+                self.reached = None;
                 // The thread may have moved on while its stack was read.
                 let is_whole = matches!(walked, Ok(ChainEnd::Root));
                 let callers = is_whole.then(|| chain.since(first.len));
@@ -237,23 +236,24 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         let (Some(pc), Some(_)) = (sample.ip(), sample.sp()) else {
             return Ok(ChainEnd::NoUserState);
         };
-        let frame = Frame {
+        let mut frame = Frame {
             regs: *sample,
             pc,
             is_interrupted: true,
             found: Found::Whole,
         };
-        self.walk_from(frame, chain)
+        let end = self.walk_from(&mut frame, chain)?;
+        self.reached = frame.regs.sp().filter(|_| !self.has_many_stacks);
+        Ok(end)
     }
 
     /// Walks outwards from a frame.
     pub(crate) fn walk_from(
         &mut self,
-        mut frame: Frame,
+        frame: &mut Frame,
         chain: &mut Chain<'_>,
     ) -> Result<ChainEnd, Box<Stuck>> {
         loop {
-            self.outermost = frame.regs.sp();
             let known = match self.known(frame.pc, !frame.is_interrupted) {
                 Ok(known) => known,
                 Err(end) if chain.out.is_empty() => {
@@ -262,7 +262,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
                 Err(end) => return Ok(end),
             };
             let known = match known.action {
-                Action::FramePointer if self.is_unseen_signal_frame(&frame) => TRAMPOLINE,
+                Action::FramePointer if self.is_unseen_signal_frame(frame) => TRAMPOLINE,
                 _ => known,
             };
             if !frame.is_interrupted && !known.is_returned_to {
@@ -277,13 +277,13 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
             if let Err(end) = chain.push(known.shown(frame.pc, frame.is_interrupted)) {
                 return Ok(end);
             }
-            while let Err(stop) = self.leave(&mut frame, known.action) {
+            while let Err(stop) = self.leave(frame, known.action) {
                 let addr = match stop {
                     Stop::End(end) => return Ok(end),
                     Stop::Unreadable(addr) => addr,
                 };
                 let stuck = Box::new(Stuck {
-                    frame,
+                    frame: *frame,
                     action: known.action,
                     addr,
                     len: chain.out.len(),
@@ -367,7 +367,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
             Action::SignalReturn => self.leave_signal_frame(frame),
             Action::ProgramStart => Err(ChainEnd::Root.into()),
             Action::StackStart => {
-                self.outermost = None; // there are more stacks than one, and ways between them
+                self.has_many_stacks = true;
                 Err(ChainEnd::Root.into())
             }
             Action::NoRule => Err(ChainEnd::NoRule.into()),
