@@ -1,5 +1,6 @@
 //! `prof record`.
 
+mod coverage; // whether samples stand for all CPU time
 mod output; // the file, written beside the sampling
 mod plan; // what the arguments ask for
 mod progress; // the line on the terminal
@@ -15,7 +16,7 @@ use prof_event::abi::event_type;
 use prof_model::{BuildId, CpuMode, Dso, DsoId, DsoKind, DsoTable, Pid};
 use prof_perfdata::{ClockData, Features, StoredBuildId, StoredNames, TracingData};
 use prof_profile::Names;
-use prof_sampler::{Clock, HeldCommand, RunningCommand, Sampler, Target, proc};
+use prof_sampler::{Clock, HeldCommand, RunningCommand, Sampler};
 use prof_symbolizer::{RunningKernel, Symbolizer};
 use rustc_hash::FxHashMap;
 
@@ -31,6 +32,7 @@ use crate::sampling;
 use crate::signals::{self, EndRequests};
 use crate::stage::{Files, SHORT_PAUSE, Stage};
 use crate::streams;
+use coverage::{Shortfall, cpu_time, cpu_time_of_ended};
 use plan::{OutputPlan, Plan};
 use progress::Progress;
 use recorder::Recorder;
@@ -126,6 +128,10 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
     });
     let elapsed = started.elapsed();
     let cpu_after = cpu_time(&plan.sampling.options.target);
+    let cpu_time = match cpu_before.zip(cpu_after) {
+        Some((before, after)) => Some(after.saturating_sub(before)),
+        None => cpu_time_of_command(&plan, command.as_mut()),
+    };
     let written = sampled.and_then(|()| sampler.finish(&mut recorder));
 
     progress.say("finding names ...");
@@ -135,9 +141,7 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
     let mut done = Done {
         samples: recorder.samples(),
         lost: recorder.lost(),
-        cpu_time: cpu_before
-            .zip(cpu_after)
-            .map(|(before, after)| after.saturating_sub(before)),
+        cpu_time,
         elapsed,
         of_command: plan.sampling.samples_command,
         command_status: None,
@@ -165,11 +169,33 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
     }
     if !args.quiet {
         summary::print(&recorder, &names, output.as_ref(), args.verbose);
+        let is_all = args.delay == 0 && done.samples > 0;
+        if let Some(shortfall) = is_all.then(|| shortfall(&recorder, &plan, &done)).flatten() {
+            eprintln!("hint: {shortfall}");
+        }
     }
     if let Some(mut command) = command {
         done.command_status = Some(end_command(&mut command, &plan, &requests)?);
     }
     Ok(done)
+}
+
+/// CPU time of a command that is sampled and has ended.
+fn cpu_time_of_command(plan: &Plan, command: Option<&mut RunningCommand>) -> Option<Duration> {
+    let has_ended = matches!(command?.try_wait(), Ok(Some(_)));
+    (has_ended && plan.sampling.samples_command).then(cpu_time_of_ended)?
+}
+
+/// What is missing of the target's CPU time, where the kernel did not say itself that it paused or lost
+/// something.
+fn shortfall(recorder: &Recorder, plan: &Plan, done: &Done) -> Option<Shortfall> {
+    let profile = &recorder.stage.profile;
+    if profile.losses.throttled > 0 || done.lost > 0 {
+        return None;
+    }
+    let (event, options) = (recorder.events().events().first()?, &plan.sampling.options);
+    let seen = Duration::from_nanos(profile.total(0).period);
+    Shortfall::find(&event.attr, options, seen, done.cpu_time?)
 }
 
 fn failed(what: &'static str) -> impl Fn(io::Error) -> CliError {
@@ -406,14 +432,4 @@ pub fn build_ids(
 
 fn plan_frequency(events: &EventSet) -> Option<u64> {
     events.events().first()?.attr.frequency()
-}
-
-/// CPU time of the target so far; of a whole system it means nothing.
-fn cpu_time(target: &Target) -> Option<Duration> {
-    let pids: Vec<i32> = match target {
-        Target::Processes(pids) => pids.iter().map(|pid| pid.0).collect(),
-        Target::Threads(tids) => tids.iter().map(|tid| tid.0).collect(),
-        Target::System | Target::Command(_) => return None,
-    };
-    pids.into_iter().map(proc::cpu_time).sum()
 }

@@ -34,6 +34,11 @@ impl Recorder {
         }
     }
 
+    /// The events, as the kernel samples them.
+    pub fn events(&self) -> &EventSet {
+        &self.sampled
+    }
+
     /// Samples so far.
     pub fn samples(&self) -> u64 {
         self.ends.samples()

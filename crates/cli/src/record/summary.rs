@@ -157,7 +157,8 @@ pub fn no_samples(done: &Done, wants_drawing: bool) -> CliError {
                 "although the target was on the CPU for {} ms",
                 time.as_millis()
             ))
-            .hint("sample more often, `-F 999`, or another event, `-e cpu-clock`"),
+            .hint("sample more often, `-F 4999`: what ends between two samples is not seen")
+            .hint("or CPUs instead of threads, `-a`; or another event, `-e cpu-clock`"),
         None => message.hint("record for longer, or more often: `-F 999`"),
     }
 }

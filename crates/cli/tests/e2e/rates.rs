@@ -1,6 +1,6 @@
 use std::fs;
 
-use crate::support::{Place, gcc, has, workload};
+use crate::support::{PROF, Place, gcc, has, workload};
 
 /// 9,999 Hz on two busy threads: nothing is lost, and a sample takes a twentieth of the space that it
 /// takes in a file of `perf record --call-graph dwarf`.
@@ -124,4 +124,44 @@ fn stacks_that_grow_are_soon_copied_large() {
     assert!((1..=taken).contains(&too_small), "{too_small} of {taken}");
     assert!(whole > 95.0, "{}", ran.err); // 99.9% on a free CPU; a fifth of all are deep
     assert!(place.share("perf.data", "bottom") > 10.0);
+}
+
+/// Each thread has a clock of its own, and none of these lives until its first sample: what the samples
+/// leave out is said.
+#[test]
+fn threads_that_end_before_their_first_sample_are_missed_out_loud() {
+    let place = Place::new();
+    // The shell itself is sampled, the many that it starts are not.
+    let short = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; \
+        for i in $(seq 400); do sed s/a/b/ /etc/services /etc/services; done >/dev/null";
+    let record = [
+        "record",
+        "-F",
+        "99",
+        "-e",
+        "cpu-clock",
+        "--",
+        "sh",
+        "-c",
+        short,
+    ];
+    let ran = place.prof(&record).ok();
+    assert!(
+        ran.err.contains(" s on the CPU were sampled: threads"),
+        "{}",
+        ran.err
+    );
+    let record = [
+        "record",
+        "-F",
+        "999",
+        "-e",
+        "cpu-clock",
+        "--",
+        PROF,
+        "workload",
+        "1",
+    ];
+    let ran = place.prof(&record).ok();
+    assert!(!ran.err.contains("were sampled"), "{}", ran.err);
 }
