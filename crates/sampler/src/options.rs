@@ -1,9 +1,12 @@
 //! What to sample, and what had to be done differently.
 
 use std::fmt;
+use std::time::Duration;
 
 use prof_event::EventList;
 use prof_model::{Cpu, Pid, Tid};
+
+use crate::proc;
 
 /// Whom to sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +19,18 @@ pub enum Target {
     System,
     /// A command that is held before its program begins ([`crate::HeldCommand`]).
     Command(Pid),
+}
+
+impl Target {
+    /// CPU time of its processes or threads so far. `None` if one is gone, and for what is not a list of
+    /// them.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        match self {
+            Self::Processes(pids) => pids.iter().map(|pid| proc::cpu_time(pid.0)).sum(),
+            Self::Threads(tids) => tids.iter().map(|tid| proc::cpu_time(tid.0)).sum(),
+            Self::System | Self::Command(_) => None,
+        }
+    }
 }
 
 /// How often.

@@ -6,22 +6,12 @@ use std::time::Duration;
 use nix::sys::resource::{UsageWho, getrusage};
 use prof_event::EventAttr;
 use prof_event::abi::{event_type, flag};
-use prof_sampler::{Options, Target, proc};
+use prof_sampler::Options;
 
 /// Less than this share of the CPU time, in percent, is worth a line.
 const ENOUGH: u32 = 70;
 /// Of less CPU time nothing is said: the kernel counts it in steps of 10 ms.
 const LEAST: Duration = Duration::from_millis(200);
-
-/// CPU time of the target so far, where it can be told.
-pub fn cpu_time(target: &Target) -> Option<Duration> {
-    let pids: Vec<i32> = match target {
-        Target::Processes(pids) => pids.iter().map(|pid| pid.0).collect(),
-        Target::Threads(tids) => tids.iter().map(|tid| tid.0).collect(),
-        Target::System | Target::Command(_) => return None,
-    };
-    pids.into_iter().map(proc::cpu_time).sum()
-}
 
 /// CPU time of a command that has ended, with all that it waited for.
 pub fn cpu_time_of_ended() -> Option<Duration> {
@@ -82,7 +72,7 @@ impl fmt::Display for Shortfall {
 #[cfg(test)]
 mod tests {
     use prof_event::{EventList, EventSpec};
-    use prof_sampler::{Clock, Rate, StackCapture};
+    use prof_sampler::{Clock, Rate, StackCapture, Target};
 
     use super::*;
 

@@ -32,7 +32,7 @@ use crate::sampling;
 use crate::signals::{self, EndRequests};
 use crate::stage::{Files, SHORT_PAUSE, Stage};
 use crate::streams;
-use coverage::{Shortfall, cpu_time, cpu_time_of_ended};
+use coverage::{Shortfall, cpu_time_of_ended};
 use plan::{OutputPlan, Plan};
 use progress::Progress;
 use recorder::Recorder;
@@ -92,7 +92,7 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
     let mut sampler = plan.sampling.open()?;
     let mut recorder = recorder(&plan, args, &sampler).map_err(not_begun)?;
     requests.set_unfinished(recorder.output.as_ref().and_then(Output::unfinished));
-    let cpu_before = cpu_time(&plan.sampling.options.target);
+    let cpu_before = plan.sampling.options.target.cpu_time();
 
     let text = sampling::kernel_text(&kernel);
     let delay = Duration::from_millis(args.delay);
@@ -127,7 +127,7 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
         )
     });
     let elapsed = started.elapsed();
-    let cpu_after = cpu_time(&plan.sampling.options.target);
+    let cpu_after = plan.sampling.options.target.cpu_time();
     let cpu_time = match cpu_before.zip(cpu_after) {
         Some((before, after)) => Some(after.saturating_sub(before)),
         None => cpu_time_of_command(&plan, command.as_mut()),

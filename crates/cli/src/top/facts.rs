@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
-use prof_sampler::{Note, Sampler, Target, online_cpus, page_size, parse_cpu_list, proc};
+use prof_sampler::{Note, Sampler, Target, online_cpus, page_size, parse_cpu_list};
 use prof_tui::{Cost, CpuUse, Facts};
 
 use super::cgroup::Cgroup;
@@ -174,10 +174,8 @@ fn allowed_cpus(task: i32) -> Option<usize> {
 /// CPU time used so far.
 fn cpu_time(target: &Target) -> Option<Duration> {
     match target {
-        Target::Processes(pids) => pids.iter().map(|pid| proc::cpu_time(pid.0)).sum(),
-        Target::Threads(tids) => tids.iter().map(|tid| proc::cpu_time(tid.0)).sum(),
         Target::System => system_cpu_time(),
-        Target::Command(_) => None,
+        target => target.cpu_time(),
     }
 }
 
