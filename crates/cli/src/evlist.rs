@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use prof_event::Event;
 use prof_event::abi::event_type;
-use prof_perfdata::{EventGroup, Recording, TracingData};
+use prof_perfdata::EventGroup;
+use prof_tracepoint::Tracepoints;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::{CliError, Outcome};
 use crate::input;
+use crate::tracepoints;
 
 /// Counts up when a field of `--json` changes its meaning or goes away.
 const SCHEMA_VERSION: u32 = 1;
@@ -57,14 +59,17 @@ pub fn run(args: &EvlistArgs) -> Outcome {
         // a pipe names its events on the way
         input::for_each(&mut recording, &args.input.display().to_string(), |_| {})?;
     }
-    let formats = formats(&recording)?;
+    let tracepoints = tracepoints::read(&recording).map_err(|it| CliError::from_error(&it))?;
     let events = recording.events().events();
     let mut out = io::stdout().lock();
     if args.json {
         let list = EventList {
             schema_version: SCHEMA_VERSION,
             command: "evlist",
-            events: events.iter().map(|event| json(event, &formats)).collect(),
+            events: events
+                .iter()
+                .map(|event| json(event, &tracepoints))
+                .collect(),
             groups: recording.features().groups.iter().map(json_group).collect(),
         };
         serde_json::to_writer_pretty(&mut out, &list).map_err(io::Error::from)?;
@@ -75,25 +80,17 @@ pub fn run(args: &EvlistArgs) -> Outcome {
         }
     } else {
         for event in events {
-            writeln!(out, "{}", line(event, args, &formats))?;
+            writeln!(out, "{}", line(event, args, &tracepoints))?;
         }
     }
     out.flush()?;
     Ok(0)
 }
 
-fn formats(recording: &Recording) -> Result<TracingData, CliError> {
-    let data = recording.features().tracing_data.as_ref();
-    let data = data.map(|data| TracingData::parse(data)).transpose();
-    Ok(data
-        .map_err(|error| CliError::from_error(&error))?
-        .unwrap_or_default())
-}
-
-fn line(event: &Event, args: &EvlistArgs, formats: &TracingData) -> String {
+fn line(event: &Event, args: &EvlistArgs, tracepoints: &Tracepoints) -> String {
     let name = &event.name;
     if args.trace_fields {
-        return match trace_fields(event, formats) {
+        return match trace_fields(event, tracepoints) {
             Some(fields) => format!("{name}: trace_fields: {}", fields.join(",")),
             None => format!("{name}: (not a tracepoint)"),
         };
@@ -114,13 +111,12 @@ fn line(event: &Event, args: &EvlistArgs, formats: &TracingData) -> String {
 }
 
 /// What a tracepoint tells beyond what all of them do.
-fn trace_fields<'a>(event: &Event, formats: &'a TracingData) -> Option<Vec<&'a str>> {
+fn trace_fields<'a>(event: &Event, tracepoints: &'a Tracepoints) -> Option<Vec<&'a str>> {
     if event.attr.kind != event_type::TRACEPOINT {
         return None;
     }
-    let fields = formats.by_id(event.attr.config)?.fields.iter();
-    let own = fields.filter(|field| !field.name.starts_with("common_"));
-    Some(own.map(|field| field.name.as_str()).collect())
+    let fields = tracepoints.format(event.attr.config)?.own_fields();
+    Some(fields.map(|field| field.name.as_str()).collect())
 }
 
 /// One line for a group, one for each event outside of groups.
@@ -172,7 +168,7 @@ struct JsonGroup<'a> {
     members: u32,
 }
 
-fn json<'a>(event: &'a Event, formats: &'a TracingData) -> JsonEvent<'a> {
+fn json<'a>(event: &'a Event, tracepoints: &'a Tracepoints) -> JsonEvent<'a> {
     let frequency = event.attr.frequency();
     let fields = event.attr.describe().into_iter();
     JsonEvent {
@@ -186,7 +182,7 @@ fn json<'a>(event: &'a Event, formats: &'a TracingData) -> JsonEvent<'a> {
         attr: fields
             .map(|(key, text)| (key.to_owned(), Value::from(text)))
             .collect(),
-        trace_fields: trace_fields(event, formats),
+        trace_fields: trace_fields(event, tracepoints),
     }
 }
 

@@ -45,7 +45,7 @@ mod stage; // from a record to a place in the profile
 mod streams; // of a command
 mod time_slices; // parts of a recording
 mod top;
-mod trace; // tracepoint fields as text
+mod tracepoints; // of a recording
 mod units; // durations and sizes
 mod watches; // what words of a running process were at a time
 mod workload; // what the demo records

@@ -8,9 +8,10 @@ use std::thread::{self, Builder};
 use prof_event::Record;
 use prof_event::abi::event_type;
 use prof_model::{Cpu, VirtAddr};
-use prof_perfdata::{Item, Recording, TracingData};
+use prof_perfdata::{Item, Recording};
 use prof_profile::{Profile, ScriptExtras, ScriptHead, ScriptSample};
 use prof_report::ScriptWriter;
+use prof_tracepoint::Tracepoints;
 
 use crate::args::ScriptArgs;
 use crate::error::CliError;
@@ -22,7 +23,7 @@ use crate::script_extras::extras;
 use crate::script_filter::Filter;
 use crate::selection::{Selection, Wanted};
 use crate::stage::{Keep, Stage};
-use crate::trace::Tracepoints;
+use crate::tracepoints;
 
 /// Samples are handed to the thread that prints them so many at a time.
 const BATCH: usize = 256;
@@ -63,7 +64,7 @@ pub fn print(
             is_delta: known.args.deltatime,
             start: None,
         },
-        tracepoints: tracepoints(recording),
+        tracepoints: tracepoints::read(recording).unwrap_or_default(),
         namer: RefCell::new(known.namer),
         args: known.args,
         profile: known.profile,
@@ -224,11 +225,4 @@ impl Clock {
         }
         time.saturating_sub(start)
     }
-}
-
-/// How to print the tracepoints of a recording.
-fn tracepoints(recording: &Recording) -> Tracepoints {
-    let data = recording.features().tracing_data.as_ref();
-    let data = data.and_then(|data| TracingData::parse(data).ok());
-    Tracepoints::new(data.unwrap_or_default())
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use prof_event::abi::event_type;
 use prof_event::{Record, Sample};
 use prof_model::{Pid, Tid};
-use prof_perfdata::{Item, Recording, TracingData};
+use prof_perfdata::{Item, Recording};
 use prof_profile::{Detail, FrameKey};
+use prof_tracepoint::Tracepoints;
 use rustc_hash::FxHashSet;
 
 use crate::args::InputArgs;
@@ -16,7 +17,7 @@ use crate::error::CliError;
 use crate::input;
 use crate::stage::{Keep, Stage};
 use crate::time_slices::TimeSlices;
-use crate::trace::Tracepoints;
+use crate::tracepoints;
 
 /// What a report wants to know of each sample beyond its stack.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,13 +86,14 @@ impl Selection {
             Some(slices) => Some(slices.ranges(times(recording, args, slices)?)),
             None => None,
         };
-        let data = recording.features().tracing_data.as_ref();
-        let data = data.filter(|_| wanted.text);
-        let data = data.and_then(|data| TracingData::parse(data).ok());
+        let tracepoints = match wanted.text {
+            true => tracepoints::read(recording).unwrap_or_default(),
+            false => Tracepoints::default(),
+        };
         Ok(Self {
             ranges,
             wanted,
-            tracepoints: Tracepoints::new(data.unwrap_or_default()),
+            tracepoints,
             data: FxHashSet::default(),
             counters: Counters::new(),
         })

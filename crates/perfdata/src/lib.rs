@@ -2,8 +2,8 @@
 //!
 //! In: records as the kernel wrote them, facts about the host, names. Out: a file or a pipe that
 //! perf reads; the same records back, in time order. Files of big-endian machines are read too.
-//! Elsewhere: what a record says (`prof-event`), opening events (`prof-sampler`), finding names
-//! (`prof-symbolizer`).
+//! Elsewhere: what a record says (`prof-event`), what a tracepoint's format says
+//! (`prof-tracepoint`), opening events (`prof-sampler`), finding names (`prof-symbolizer`).
 #![forbid(unsafe_code)]
 
 mod attr_section; // events and their ids
@@ -21,7 +21,7 @@ mod pipe; // the form without offsets
 mod recording; // opening a file, a folder or a pipe
 mod sink; // what takes records
 mod source; // bytes by offset, bytes in a row
-mod tracing_data; // formats of tracepoints
+mod tracing_data; // texts of the formats of tracepoints
 mod trailer; // our bytes behind perf's
 mod writer;
 
@@ -35,5 +35,5 @@ pub use pipe::PipeWriter;
 pub use recording::Recording;
 pub use sink::RecordSink;
 pub use source::{MapPart, SharedBytes};
-pub use tracing_data::{TracepointField, TracepointFormat, TracingData};
+pub use tracing_data::{FormatText, TracingData};
 pub use writer::{Summary, Writer, WriterOptions};

@@ -13,7 +13,6 @@ use crate::header::{self, FILE_SIZE, FileHeader, Form, PIPE_SIZE, Section};
 use crate::names::StoredNames;
 use crate::pass::{Context, Item, Pass};
 use crate::source::{Feed, MapPart, Source};
-use crate::tracing_data::TracingData;
 use crate::trailer::Trailer;
 use crate::{Error, attr_section, pipe};
 
@@ -513,10 +512,9 @@ fn has_feature_table(source: &Source, header: &FileHeader, big_endian: bool) -> 
 /// Where the numbers in the records of a big-endian file are.
 fn layouts(context: &Context<'_>) -> Layouts {
     let formats = context.features.tracing_data.as_deref();
-    let formats = formats.and_then(|formats| TracingData::parse(formats).ok());
     Layouts {
         events: context.events.clone(),
-        tracepoints: formats.unwrap_or_default(),
+        tracepoints: formats.map_or_else(Vec::new, big_endian::tracepoints),
     }
 }
 

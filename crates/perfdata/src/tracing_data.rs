@@ -1,9 +1,8 @@
-//! Formats of tracepoints: what the fields of a tracepoint's raw data are.
+//! The formats of tracepoints as texts: collected from tracefs, and read from their section.
 //!
 //! perf copies them from tracefs into a section of their own and refuses a recording of tracepoints
-//! that has none.
+//! that has none. What they say is `prof_tracepoint`'s.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -20,43 +19,22 @@ const PAGE_SIZE: u32 = 4096;
 /// Where tracefs is mounted, today and before Linux 4.1.
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// Formats of the tracepoints of a recording.
+/// The texts of tracefs that a recording of tracepoints brings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TracingData {
-    /// One for each tracepoint.
-    pub formats: Vec<TracepointFormat>,
-    /// Constant strings of the kernel by address: what pointers in the data stand for.
-    pub strings: HashMap<u64, String>,
+    /// One for each tracepoint, in the order of the section.
+    pub formats: Vec<FormatText>,
+    /// The text of `printk_formats`: constant strings of the kernel and their addresses.
+    pub printk_formats: String,
 }
 
-/// What a tracepoint's raw data consist of.
+/// The text of a tracepoint's `format` file, which `prof_tracepoint` parses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TracepointFormat {
-    /// `sched`
+pub struct FormatText {
+    /// The folder of the tracepoint in tracefs, such as `sched`.
     pub system: String,
-    /// `sched_switch`
-    pub name: String,
-    /// The attr's config.
-    pub id: u64,
-    /// In the order of the data; the first few are the same for all tracepoints.
-    pub fields: Vec<TracepointField>,
-    /// How the kernel would print it: a C format string and its arguments.
-    pub print: String,
-}
-
-/// A field of a tracepoint.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TracepointField {
-    /// `prev_comm`
-    pub name: String,
-    /// The C type, with `[]` and a length for arrays: `char[16]`.
-    pub kind: String,
-    /// Bytes from the start of the raw data.
-    pub offset: usize,
-    /// Bytes; 0 where the length is in the data.
-    pub size: usize,
-    /// Whether it is a signed number.
-    pub signed: bool,
+    /// The text of the file. Bytes that are not UTF-8 are replaced.
+    pub text: String,
 }
 
 impl TracingData {
@@ -109,11 +87,6 @@ impl TracingData {
             Ok(None) => Err(corrupt("they are of a big-endian machine")),
             Err(Short) => Err(corrupt("they end too early")),
         }
-    }
-
-    /// The format of the tracepoint with this attr config.
-    pub fn by_id(&self, id: u64) -> Option<&TracepointFormat> {
-        self.formats.iter().find(|format| format.id == id)
     }
 }
 
@@ -181,29 +154,24 @@ fn parse_body(body: &[u8]) -> Result<Option<TracingData>, Short> {
     for _ in 0..reader.u32()? {
         let system = String::from_utf8_lossy(reader.c_string()).into_owned();
         for _ in 0..reader.u32()? {
-            let text = String::from_utf8_lossy(text(&mut reader)?);
-            formats.push(TracepointFormat::parse(&system, &text));
+            formats.push(FormatText {
+                system: system.clone(),
+                text: String::from_utf8_lossy(text(&mut reader)?).into_owned(),
+            });
         }
     }
     Ok(Some(TracingData {
         formats,
-        strings: strings(&mut reader).unwrap_or_default(),
+        printk_formats: printk_formats(&mut reader).unwrap_or_default(),
     }))
 }
 
-/// Lines of `printk_formats`: `0xffffffff82a0b1c8 : "start context switch"`.
-fn strings(reader: &mut Reader<'_>) -> Result<HashMap<u64, String>, Short> {
+/// What follows the formats; old recordings end before it.
+fn printk_formats(reader: &mut Reader<'_>) -> Result<String, Short> {
     let kallsyms = reader.u32()?;
     reader.bytes(kallsyms as usize)?;
     let len = reader.u32()?;
-    let text = String::from_utf8_lossy(reader.bytes(len as usize)?);
-    let lines = text.lines().filter_map(|line| {
-        let (address, text) = line.split_once(" : ")?;
-        let address = u64::from_str_radix(address.trim().strip_prefix("0x")?, 16).ok()?;
-        let text = text.trim().strip_prefix('"')?.strip_suffix('"')?;
-        Some((address, text.replace("\\n", "")))
-    });
-    Ok(lines.collect())
+    Ok(String::from_utf8_lossy(reader.bytes(len as usize)?).into_owned())
 }
 
 fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Short> {
@@ -211,92 +179,11 @@ fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Short> {
     reader.bytes(len)
 }
 
-impl TracepointFormat {
-    /// Reads the text of a `format` file of tracefs. Lines that make no sense are left out.
-    pub fn parse(system: &str, text: &str) -> Self {
-        let mut this = Self {
-            system: system.to_owned(),
-            ..Self::default()
-        };
-        for line in text.lines() {
-            let Some((key, value)) = line.trim().split_once(':') else {
-                continue;
-            };
-            match key {
-                "name" => this.name = value.trim().to_owned(),
-                "ID" => this.id = value.trim().parse().unwrap_or(0),
-                "print fmt" => this.print = value.trim().to_owned(),
-                "field" => this.fields.extend(TracepointField::parse(value)),
-                _ => {}
-            }
-        }
-        this
-    }
-}
-
-impl TracepointField {
-    /// Reads `char prev_comm[16]; offset:8; size:16; signed:0;`.
-    fn parse(line: &str) -> Option<Self> {
-        let mut parts = line.split(';').map(str::trim);
-        let declaration = parts.next()?;
-        let (declared, array) = match declaration.find('[') {
-            // `__data_loc char[] name` has its brackets in the type
-            Some(at) if declaration.ends_with(']') => declaration.split_at(at),
-            _ => (declaration, ""),
-        };
-        let declared = declared.trim();
-        let (_, name) = declared.rsplit_once([' ', '\t', '*'])?;
-        let kind = &declared[..declared.len() - name.len()]; // with the star, if there is one
-        let mut this = Self {
-            name: name.to_owned(),
-            kind: format!("{}{array}", kind.trim()),
-            ..Self::default()
-        };
-        for part in parts {
-            match part.split_once(':') {
-                Some(("offset", value)) => this.offset = value.parse().ok()?,
-                Some(("size", value)) => this.size = value.parse().ok()?,
-                Some(("signed", value)) => this.signed = value != "0",
-                _ => {}
-            }
-        }
-        Some(this)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const FORMAT: &str = "name: sched_switch\nID: 316\nformat:\n\
-        \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\n\
-        \tfield:char prev_comm[16];\toffset:8;\tsize:16;\tsigned:1;\n\
-        \tfield:const char * name;\toffset:24;\tsize:8;\tsigned:0;\n\
-        \tfield:__data_loc char[] file;\toffset:32;\tsize:4;\tsigned:1;\n\
-        \tfield:__u8 saddr[4];\toffset:36;\tsize:4;\tsigned:0;\n\n\
-        print fmt: \"prev_comm=%s\", REC->prev_comm\n";
-
-    #[test]
-    fn a_format_gives_each_field_with_its_place() {
-        let format = TracepointFormat::parse("sched", FORMAT);
-        assert_eq!((format.name.as_str(), format.id), ("sched_switch", 316));
-        assert_eq!(format.print, "\"prev_comm=%s\", REC->prev_comm");
-        let fields: Vec<_> = format
-            .fields
-            .iter()
-            .map(|f| (f.kind.as_str(), f.name.as_str(), f.offset, f.size, f.signed))
-            .collect();
-        assert_eq!(
-            fields,
-            [
-                ("unsigned short", "common_type", 0, 2, false),
-                ("char[16]", "prev_comm", 8, 16, true),
-                ("const char *", "name", 24, 8, false),
-                ("__data_loc char[]", "file", 32, 4, true),
-                ("__u8[4]", "saddr", 36, 4, false),
-            ]
-        );
-    }
+    const FORMAT: &str = "name: sched_switch\nID: 316\n";
 
     #[test]
     fn a_section_that_is_cut_is_an_error_until_its_last_format() {
@@ -313,7 +200,11 @@ mod tests {
         section.put_u32(1);
         put_text(FORMAT.as_bytes(), &mut section);
         let parsed = TracingData::parse(&section).unwrap();
-        assert_eq!(parsed.by_id(316).unwrap().system, "sched");
+        let format = FormatText {
+            system: "sched".to_owned(),
+            text: FORMAT.to_owned(),
+        };
+        assert_eq!(parsed.formats, [format]);
         for cut in 0..section.len() {
             assert!(TracingData::parse(&section[..cut]).is_err());
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use common::{Perf, our_samples};
 use prof_perfdata::Recording;
+use prof_tracepoint::TracepointFormat;
 
 /// Reads a recording with perf and with this crate.
 fn assert_same_samples(perf: &Perf, file: &Path) -> Recording {
@@ -130,9 +131,12 @@ fn tracepoints_of_all_cpus_and_folders_give_the_same_samples() {
     let recording = assert_same_samples(&perf, &tracepoint);
     let blob = recording.features().tracing_data.as_ref().unwrap();
     let data = prof_perfdata::TracingData::parse(blob).unwrap();
-    let format = data
-        .by_id(recording.events().events()[0].attr.config)
-        .unwrap();
+    let [format] = &data.formats[..] else {
+        panic!("{data:?}");
+    };
+    let format = TracepointFormat::parse(&format.system, &format.text);
+    let event = &recording.events().events()[0];
+    assert_eq!(format.id, event.attr.config);
     assert_eq!((&*format.system, &*format.name), ("sched", "sched_switch"));
     let field = format
         .fields

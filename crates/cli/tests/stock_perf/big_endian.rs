@@ -6,6 +6,7 @@ use std::path::Path;
 use prof_event::abi::{event_type, misc, read_format, record, sample};
 use prof_event::{EventAttr, EventSet, RawRecord};
 use prof_perfdata::{Recording, TracingData};
+use prof_tracepoint::TracepointFormat;
 
 use crate::lab::Lab;
 
@@ -177,18 +178,20 @@ fn tracing_data(turner: &mut Turner<'_>) {
 /// The records of a recording.
 struct Records {
     events: EventSet,
-    formats: TracingData,
+    formats: Vec<TracepointFormat>,
 }
 
 impl Records {
     fn of(file: &Path) -> Self {
         let recording = Recording::open(file).unwrap();
-        let formats = recording.features().tracing_data.as_ref();
+        let section = recording.features().tracing_data.as_ref();
+        let texts = section.map(|section| TracingData::parse(section).unwrap());
+        let texts = texts.unwrap_or_default().formats.into_iter();
         Self {
             events: recording.events().clone(),
-            formats: formats.map_or_else(TracingData::default, |formats| {
-                TracingData::parse(formats).unwrap()
-            }),
+            formats: texts
+                .map(|it| TracepointFormat::parse(&it.system, &it.text))
+                .collect(),
         }
     }
 
@@ -276,10 +279,13 @@ impl Records {
 
     /// What perf would find in a tracepoint's data of such a machine.
     fn raw(&self, attr: &EventAttr, raw: &mut [u8]) {
-        let format = self.formats.by_id(attr.config);
-        let Some(format) = format.filter(|_| attr.kind == event_type::TRACEPOINT) else {
+        let mut formats = self.formats.iter();
+        let Some(format) = formats.find(|format| format.id == attr.config) else {
             return;
         };
+        if attr.kind != event_type::TRACEPOINT {
+            return;
+        }
         for field in &format.fields {
             if !field.kind.ends_with(']') || field.kind.starts_with("__data_loc") {
                 raw[field.offset..field.offset + field.size].reverse();

@@ -11,6 +11,7 @@ mod stream; // one record after the other
 
 use cursor::Cursor;
 use prof_event::EventSet;
+use prof_tracepoint::TracepointFormat;
 
 use crate::header::{FILE_SIZE, PIPE_SIZE};
 use crate::tracing_data::TracingData;
@@ -43,7 +44,16 @@ pub(crate) struct Layouts {
     /// Samples and the ends of other records are laid out as their events say.
     pub(crate) events: EventSet,
     /// The data of tracepoints is laid out as their formats say.
-    pub(crate) tracepoints: TracingData,
+    pub(crate) tracepoints: Vec<TracepointFormat>,
+}
+
+/// The formats in a section that is turned already; none where it is damaged.
+pub(crate) fn tracepoints(section: &[u8]) -> Vec<TracepointFormat> {
+    let data = TracingData::parse(section).unwrap_or_default();
+    let formats = data.formats.iter();
+    formats
+        .map(|format| TracepointFormat::parse(&format.system, &format.text))
+        .collect()
 }
 
 /// Sections and ids: nothing but 64-bit words.

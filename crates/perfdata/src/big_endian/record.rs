@@ -1,9 +1,9 @@
 use prof_event::abi::{branch, event_type, flag, misc, read_format, record, sample};
 use prof_event::{Event, EventAttr, HEADER_SIZE, SampleId, Short};
+use prof_tracepoint::TracepointField;
 
 use super::cursor::Cursor;
 use super::{Layouts, feature};
-use crate::tracing_data::TracepointField;
 
 /// Turns an attr of any size.
 ///
@@ -189,8 +189,9 @@ impl Layouts {
     /// The numbers in a tracepoint's data. Without its format they stay.
     fn turn_raw(&self, attr: &EventAttr, raw: &mut [u8]) {
         let is_tracepoint = attr.kind == event_type::TRACEPOINT;
-        let format = self.tracepoints.by_id(attr.config);
-        let Some(format) = format.filter(|_| is_tracepoint) else {
+        let mut formats = self.tracepoints.iter();
+        let format = formats.find(|format| is_tracepoint && format.id == attr.config);
+        let Some(format) = format else {
             return;
         };
         for field in &format.fields {

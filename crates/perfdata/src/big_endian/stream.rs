@@ -3,11 +3,10 @@ use std::io::{self, Read};
 use prof_event::abi::record;
 use prof_event::{HEADER_SIZE, RawRecord};
 
-use super::{Layouts, feature};
+use super::{Layouts, feature, tracepoints};
 use crate::compression::Inflater;
 use crate::feature::bit;
 use crate::pipe;
-use crate::tracing_data::TracingData;
 
 /// The records of a big-endian stream as little-endian ones. Those in compressed records come out
 /// plain, in the place of the compressed one.
@@ -90,7 +89,7 @@ impl<R: Read> BigEndianReader<R> {
         let mut formats = Vec::new();
         self.take(size, &mut formats)?;
         let _ = feature::turn(bit::TRACING_DATA, &mut formats);
-        self.layouts.tracepoints = TracingData::parse(&formats).unwrap_or_default();
+        self.layouts.tracepoints = tracepoints(&formats);
         bytes.append(&mut formats);
         Ok(())
     }

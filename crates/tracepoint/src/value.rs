@@ -1,12 +1,12 @@
 //! What an expression over a tracepoint's fields comes to.
 
-use prof_perfdata::{TracepointField, TracepointFormat};
+use crate::format::{TracepointField, TracepointFormat};
 
-use super::expression::{Binary, Expr, Function, Unary};
+use crate::expression::{Binary, Expr, Function, Unary};
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value<'a> {
+pub(crate) enum Value<'a> {
     Number(i64),
     Text(String),
     Bytes(&'a [u8]),
@@ -23,14 +23,14 @@ impl Value<'_> {
 
 /// A sample's data, with the format that explains them.
 #[derive(Clone, Copy)]
-pub struct Data<'a> {
-    pub format: &'a TracepointFormat,
-    pub raw: &'a [u8],
+pub(crate) struct Data<'a> {
+    pub(crate) format: &'a TracepointFormat,
+    pub(crate) raw: &'a [u8],
 }
 
 impl<'a> Data<'a> {
     /// `None` where the data are too short for a field, or the types do not fit.
-    pub fn evaluate(self, expr: &Expr) -> Option<Value<'a>> {
+    pub(crate) fn evaluate(self, expr: &Expr) -> Option<Value<'a>> {
         Some(match expr {
             Expr::Number(value) => Value::Number(*value),
             Expr::Unknown => Value::Number(0), // as perf has it
@@ -193,7 +193,7 @@ impl<'a> Data<'a> {
     }
 
     /// The field's bytes, wherever they lie.
-    pub fn bytes(self, field: &TracepointField) -> Option<&'a [u8]> {
+    pub(crate) fn bytes(self, field: &TracepointField) -> Option<&'a [u8]> {
         let end = field.offset.checked_add(field.size)?;
         let bytes = self.raw.get(field.offset..end)?;
         let relative = field.kind.contains("__rel_loc");

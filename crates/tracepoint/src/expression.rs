@@ -1,10 +1,10 @@
 //! The arguments of a tracepoint's format string: C expressions over its fields.
 
-use prof_perfdata::TracepointFormat;
+use crate::format::TracepointFormat;
 
 /// An expression.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Expr {
+pub(crate) enum Expr {
     Number(i64),
     /// A constant of the kernel that the format names instead of its value.
     Unknown,
@@ -25,14 +25,14 @@ pub enum Expr {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unary {
+pub(crate) enum Unary {
     Minus,
     Not,
     Complement,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Binary {
+pub(crate) enum Binary {
     Or,
     And,
     BitOr,
@@ -55,7 +55,7 @@ pub enum Binary {
 
 /// What the kernel's format strings may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Function {
+pub(crate) enum Function {
     /// `__print_flags`: value, delimiter, table.
     Flags,
     /// `__print_symbolic`: value, table.
@@ -72,15 +72,15 @@ pub enum Function {
 
 /// A format string and its arguments.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PrintFormat {
-    pub text: String,
-    pub arguments: Vec<Expr>,
+pub(crate) struct PrintFormat {
+    pub(crate) text: String,
+    pub(crate) arguments: Vec<Expr>,
 }
 
 impl PrintFormat {
     /// Reads what a format file has behind `print fmt:`. `None` where it does more than format: calls
     /// of the kernel's own functions, statements.
-    pub fn parse(format: &TracepointFormat) -> Option<Self> {
+    pub(crate) fn parse(format: &TracepointFormat) -> Option<Self> {
         let mut parser = Parser {
             tokens: tokens(&format.print)?,
             at: 0,

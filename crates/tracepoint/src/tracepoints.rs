@@ -1,129 +1,92 @@
-//! A tracepoint's raw data as text.
-
-mod expression; // the arguments of a format string
-mod print; // `%d` and its kin
-mod value; // fields out of bytes
+//! The tracepoints of a recording, by their numbers.
 
 use std::collections::HashMap;
 
-use prof_perfdata::{TracepointField, TracepointFormat, TracingData};
+use crate::expression::PrintFormat;
+use crate::fields;
+use crate::format::TracepointFormat;
+use crate::print::{self, Pointers};
+use crate::value::Data;
 
-use expression::PrintFormat;
-use print::Pointers;
-use value::Data;
-
-/// How the tracepoints of a recording are printed.
+/// The tracepoints of a recording: what their fields are, and how their samples are printed.
 #[derive(Debug, Default)]
 pub struct Tracepoints {
-    data: TracingData,
-    /// By the event's number; `None` where the kernel's format cannot be followed.
-    formats: HashMap<u64, Option<PrintFormat>>,
+    by_id: HashMap<u64, Tracepoint>,
+    /// The kernel's constant strings by address: what pointers in the data stand for.
+    strings: HashMap<u64, String>,
+}
+
+#[derive(Debug)]
+struct Tracepoint {
+    format: TracepointFormat,
+    /// `None` where the kernel's format string cannot be followed.
+    print: Option<PrintFormat>,
 }
 
 impl Tracepoints {
-    /// With the formats that a recording brings.
-    pub fn new(data: TracingData) -> Self {
-        let formats = data.formats.iter();
-        let formats = formats
-            .map(|format| (format.id, PrintFormat::parse(format)))
-            .collect();
-        Self { data, formats }
+    /// Takes the formats of a recording, and the text of the recorded kernel's `printk_formats` file
+    /// in tracefs, which tells its constant strings. Of two formats with one number the first counts.
+    pub fn new(formats: impl IntoIterator<Item = TracepointFormat>, printk_formats: &str) -> Self {
+        let mut by_id = HashMap::new();
+        for format in formats {
+            by_id.entry(format.id).or_insert_with(|| Tracepoint {
+                print: PrintFormat::parse(&format),
+                format,
+            });
+        }
+        Self {
+            by_id,
+            strings: constant_strings(printk_formats),
+        }
     }
 
-    /// Prints a sample of the event with this number as the kernel would: `prev_comm=bash
-    /// prev_pid=4121 ...`. Where its format string calls what only the kernel has, every field by
-    /// name. `function` names kernel addresses.
+    /// The format of the tracepoint whose attr has this config.
+    pub fn format(&self, id: u64) -> Option<&TracepointFormat> {
+        self.by_id.get(&id).map(|tracepoint| &tracepoint.format)
+    }
+
+    /// Prints a sample as the kernel would, in one line: `prev_comm=bash prev_pid=4121 ...`. Where
+    /// the kernel's format string cannot be followed, because it calls what only the kernel has or
+    /// nests too deep, or does not fit the data, every field is printed by its name. The text is
+    /// empty for a tracepoint whose format is not known.
+    ///
+    /// `id` is the config of the sample's attr, `raw` its raw data. `function` names a kernel
+    /// address: the function's name, and the distance from its start in bytes.
     pub fn print(
         &self,
         id: u64,
         raw: &[u8],
         function: &dyn Fn(u64) -> Option<(String, u64)>,
     ) -> String {
-        let Some(format) = self.data.by_id(id) else {
+        let Some(Tracepoint { format, print }) = self.by_id.get(&id) else {
             return String::new();
         };
         let data = Data { format, raw };
         let pointers = Pointers {
-            strings: &self.data.strings,
+            strings: &self.strings,
             function,
         };
-        let print = self.formats.get(&id).and_then(Option::as_ref);
+        let print = print.as_ref();
         print
             .and_then(|print| print::print(print, data, pointers))
-            .unwrap_or_else(|| fields(format, raw))
+            .unwrap_or_else(|| fields::print(format, raw))
     }
 }
 
-/// Every field but those that all tracepoints have.
-fn fields(format: &TracepointFormat, raw: &[u8]) -> String {
-    let own = format
-        .fields
-        .iter()
-        .filter(|field| !field.name.starts_with("common_"));
-    let words: Vec<_> = own
-        .map(|field| format!("{}={}", field.name, value(field, Data { format, raw })))
-        .collect();
-    words.join(" ")
-}
-
-fn value(field: &TracepointField, data: Data<'_>) -> String {
-    let Some(bytes) = data.bytes(field) else {
-        return "?".to_owned();
-    };
-    if field.kind.contains("char") && field.kind.contains('[') {
-        return text(bytes);
-    }
-    let number = |size: usize| {
-        let mut wide = [0; 8];
-        wide[..size].copy_from_slice(&bytes[..size]);
-        u64::from_le_bytes(wide)
-    };
-    match (bytes.len(), field.signed) {
-        _ if field.kind.contains('[') => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-        (1, true) => (number(1) as i8).to_string(),
-        (2, true) => (number(2) as i16).to_string(),
-        (4, true) => (number(4) as i32).to_string(),
-        (8, true) => (number(8) as i64).to_string(),
-        (size @ (1 | 2 | 4), false) => number(size).to_string(),
-        (8, false) if field.kind.contains('*') => format!("{:#x}", number(8)),
-        (8, false) => number(8).to_string(),
-        _ => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    let len = bytes
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(bytes.len());
-    let text = String::from_utf8_lossy(&bytes[..len]);
-    text.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
+/// Parses lines such as `0xffffffff82a0b1c8 : "start context switch"`.
+fn constant_strings(printk_formats: &str) -> HashMap<u64, String> {
+    let lines = printk_formats.lines().filter_map(|line| {
+        let (address, text) = line.split_once(" : ")?;
+        let address = u64::from_str_radix(address.trim().strip_prefix("0x")?, 16).ok()?;
+        let text = text.trim().strip_prefix('"')?.strip_suffix('"')?;
+        Some((address, text.replace("\\n", "")))
+    });
+    lines.collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const FORMAT: &str = "name: sched_switch\nID: 316\nformat:\n\
-        \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\n\
-        \tfield:char prev_comm[4];\toffset:2;\tsize:4;\tsigned:1;\n\
-        \tfield:short prio;\toffset:6;\tsize:2;\tsigned:1;\n\
-        \tfield:__data_loc char[] file;\toffset:8;\tsize:4;\tsigned:1;\n";
-
-    #[test]
-    fn each_field_is_printed_by_its_type_and_missing_bytes_are_a_question_mark() {
-        let format = TracepointFormat::parse("sched", FORMAT);
-        let mut raw = vec![9, 0];
-        raw.extend(b"sh\0x");
-        raw.extend((-5_i16).to_le_bytes());
-        raw.extend((12_u32 | 3 << 16).to_le_bytes());
-        raw.extend(b"ab\0");
-        assert_eq!(fields(&format, &raw), "prev_comm=sh prio=-5 file=ab");
-        assert_eq!(fields(&format, &raw[..7]), "prev_comm=sh prio=? file=?");
-        assert_eq!(fields(&format, &raw[..13]), "prev_comm=sh prio=-5 file=?");
-    }
 
     /// Prints a tracepoint with one field of 4 bytes, `n`, a string and a pointer.
     fn printed(print: &str, n: i32) -> String {
@@ -135,16 +98,15 @@ mod tests {
              \tfield:unsigned short port[2];\toffset:16;\tsize:4;\tsigned:0;\n\
              print fmt: {print}\n"
         );
-        let data = TracingData {
-            formats: vec![TracepointFormat::parse("test", &text)],
-            strings: HashMap::from([(0xff10, "a constant".to_owned())]),
-        };
+        let format = TracepointFormat::parse("test", &text);
         let mut raw = n.to_le_bytes().to_vec();
         raw.extend((20_u32 | 3 << 16).to_le_bytes());
         raw.extend(0xff10_u64.to_le_bytes());
         raw.extend([1, 0, 2, 0]);
         raw.extend(b"ab\0");
-        Tracepoints::new(data).print(7, &raw, &|at| Some(("function".to_owned(), at - 0xff00)))
+        let strings = "0xff10 : \"a constant\\n\"\nno line\n";
+        let function = |at| Some(("function".to_owned(), at - 0xff00));
+        Tracepoints::new([format], strings).print(7, &raw, &function)
     }
 
     #[test]

@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::expression::PrintFormat;
-use super::value::{Data, Value};
+use crate::expression::PrintFormat;
+use crate::fields;
+use crate::value::{Data, Value};
 
 /// What pointers in the data stand for.
 #[derive(Clone, Copy)]
-pub struct Pointers<'a> {
+pub(crate) struct Pointers<'a> {
     /// The kernel's constant strings by address.
-    pub strings: &'a HashMap<u64, String>,
+    pub(crate) strings: &'a HashMap<u64, String>,
     /// A kernel function's name, and how far behind its start an address lies.
-    pub function: &'a dyn Fn(u64) -> Option<(String, u64)>,
+    pub(crate) function: &'a dyn Fn(u64) -> Option<(String, u64)>,
 }
 
 /// One `%` and what belongs to it.
@@ -32,7 +33,11 @@ struct Conversion<'f> {
 }
 
 /// Prints the data in one line; `None` where an argument is missing or makes no sense.
-pub fn print(format: &PrintFormat, data: Data<'_>, pointers: Pointers<'_>) -> Option<String> {
+pub(crate) fn print(
+    format: &PrintFormat,
+    data: Data<'_>,
+    pointers: Pointers<'_>,
+) -> Option<String> {
     let mut out = String::new();
     let mut rest = format.text.as_str();
     let mut arguments = format.arguments.iter();
@@ -116,7 +121,7 @@ impl<'f> Conversion<'f> {
     fn text(&self, value: &Value<'_>, pointers: Pointers<'_>) -> String {
         let text = match value {
             Value::Text(text) => text.clone(),
-            Value::Bytes(bytes) => super::text(bytes),
+            Value::Bytes(bytes) => fields::text(bytes),
             Value::Number(address) => match pointers.strings.get(&(*address as u64)) {
                 Some(text) => text.clone(),
                 None => format!("{address:x}"),
