@@ -8,7 +8,7 @@ mod fields; // where records have their times
 mod host; // CPUs and limits of this machine
 mod launch; // a command, held before it begins
 mod memory; // of a process that runs
-mod open; // attrs, threads x CPUs, fallbacks
+mod open; // what is asked, what the kernel grants, rings, threads x CPUs
 mod options; // what is asked, what was done differently
 pub mod proc; // what /proc tells
 mod ring; // the kernel's ring buffer

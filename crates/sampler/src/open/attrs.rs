@@ -1,0 +1,230 @@
+//! What is asked for, as attrs. Whether the kernel grants them is seen in `settle.rs`.
+
+use std::io;
+
+use prof_event::abi::{X86_USER_REGS, event_type, flag, read_format, sample};
+use prof_event::{EventAttr, EventGroup, EventKind, EventList, EventSpec, GroupSpec};
+
+use super::error::OpenError;
+use crate::host;
+use crate::options::{Note, Options, Rate, StackCapture, Target};
+
+/// What every sample has. One event alone needs no id by which it could be told from others.
+const COMMON: u64 = sample::IP | sample::TID | sample::TIME | sample::PERIOD;
+/// Switching between large and small copies takes 2 us for each instance of an event; with more of them
+/// the rings would fill meanwhile.
+const MAX_SWITCHED: u64 = 4000;
+
+/// An event that is to be opened, while it is being settled what it is.
+pub(super) struct PlannedEvent {
+    pub(super) name: String,
+    pub(super) attr: EventAttr,
+    /// The attr of its counterpart with a smaller copy of the stack.
+    pub(super) small: Option<EventAttr>,
+    pub(super) may_become_cpu_clock: bool,
+    /// The first event of its group, unless that is itself.
+    pub(super) leader: Option<usize>,
+}
+
+impl PlannedEvent {
+    /// Whether its samples carry the counters of its group.
+    pub(super) fn counts_for_group(&self) -> bool {
+        self.attr.sample_type & sample::READ != 0
+    }
+}
+
+pub(super) fn plan_events(
+    options: &Options,
+    notes: &mut Vec<Note>,
+) -> Result<Vec<PlannedEvent>, OpenError> {
+    let cycles = || EventSpec::parse("cycles").expect("perf's default event");
+    let list = match &options.events {
+        list if list.events.is_empty() => &EventList::from(cycles()),
+        list => list,
+    };
+    let rate = clamp_rate(options.rate, notes);
+    // All events have the same fields in front of what is their own, see `Fields`.
+    let mut common = COMMON;
+    let is_tracepoint = |spec: &EventSpec| matches!(spec.kind, EventKind::Tracepoint { .. });
+    if options.sample_cpu || list.events.iter().any(is_tracepoint) {
+        common |= sample::CPU;
+    }
+    if list.events.len() > 1 {
+        common |= sample::IDENTIFIER;
+    }
+    let mut planned = Vec::new();
+    for (index, spec) in list.events.iter().enumerate() {
+        let mut attr = base_attr(options, index == 0);
+        attr.sample_type |= common;
+        spec.apply(&mut attr);
+        match rate {
+            Rate::Period(period) => {
+                attr.sample_period_or_freq = period;
+                // Asked for periods, the kernel samples every software event, each with its own.
+                attr.sample_type &= !if period > 1 { sample::PERIOD } else { 0 };
+            }
+            Rate::Frequency(hz) if attr.kind != event_type::TRACEPOINT => {
+                attr.set(flag::FREQ, true);
+                attr.sample_period_or_freq = hz;
+            }
+            _ => attr.sample_period_or_freq = 1,
+        }
+        if let EventKind::Tracepoint { system, name } = &spec.kind {
+            attr.config = tracepoint_id(system, name)?;
+            attr.sample_type |= sample::RAW;
+        }
+        if spec.exclude_user {
+            attr.sample_type &= !(sample::REGS_USER | sample::STACK_USER);
+            attr.sample_regs_user = 0;
+            attr.sample_stack_user = 0;
+        }
+        planned.push(PlannedEvent {
+            name: spec.name.clone(),
+            may_become_cpu_clock: (attr.kind, attr.config) == (event_type::HARDWARE, 0),
+            attr,
+            small: None,
+            leader: None,
+        });
+    }
+    for group in &list.groups {
+        join(&mut planned, group);
+    }
+    Ok(planned)
+}
+
+/// Makes the events of a group follow their leader, which starts and stops all of them.
+fn join(planned: &mut [PlannedEvent], group: &GroupSpec) {
+    let Some((leader, members)) = planned[group.members.clone()].split_first_mut() else {
+        return;
+    };
+    let leader_samples = group.leader_samples && !members.is_empty();
+    if leader_samples {
+        leader.attr.sample_type |= sample::READ;
+        leader.attr.read_format |= read_format::GROUP;
+    }
+    for member in members {
+        member.leader = Some(group.members.start);
+        let attr = &mut member.attr;
+        attr.set(flag::DISABLED | flag::ENABLE_ON_EXEC, false);
+        if leader_samples {
+            // It takes no samples of its own: those of the leader stand for its own.
+            attr.set(flag::FREQ, false);
+            attr.sample_period_or_freq = 0;
+            attr.sample_type = leader.attr.sample_type;
+            attr.sample_regs_user = leader.attr.sample_regs_user;
+            attr.sample_stack_user = leader.attr.sample_stack_user;
+            attr.read_format = leader.attr.read_format;
+        }
+    }
+}
+
+/// What the file says about groups: one event alone is none.
+pub(super) fn groups(list: &EventList) -> Vec<EventGroup> {
+    let groups = list.groups.iter();
+    let groups = groups.filter(|group| group.members.len() > 1);
+    let group = |group: &GroupSpec| EventGroup {
+        name: group.name.clone().unwrap_or("{anon_group}".to_owned()),
+        leader: group.members.start as u32,
+        members: group.members.len() as u32,
+    };
+    groups.map(group).collect()
+}
+
+fn clamp_rate(rate: Rate, notes: &mut Vec<Note>) -> Rate {
+    let limit = host::max_sample_rate();
+    match rate {
+        Rate::MaxFrequency => Rate::Frequency(limit),
+        Rate::Frequency(hz) if hz > limit => {
+            notes.push(Note::Rate {
+                asked: hz,
+                used: limit,
+            });
+            Rate::Frequency(limit)
+        }
+        rate => rate,
+    }
+}
+
+/// Gives events counterparts with smaller copies, where they may take turns and there are files enough
+/// for that on `places` threads and CPUs.
+pub(super) fn add_small_copies(
+    options: &Options,
+    planned: &mut [PlannedEvent],
+    places: usize,
+    limit: u64,
+) {
+    let StackCapture::CopyAsNeeded { small, .. } = options.stacks else {
+        return;
+    };
+    // What counts must not miss an event in between.
+    let may_take_turns = |event: &PlannedEvent| {
+        event.leader.is_none()
+            && event.attr.frequency().is_some()
+            && event.attr.sample_type & sample::READ == 0
+    };
+    let instances = places as u64 * planned.len() as u64;
+    // Threads that start meanwhile need files, too.
+    if instances > MAX_SWITCHED || 4 * instances > limit {
+        return;
+    }
+    if !planned.iter().all(may_take_turns) {
+        return;
+    }
+    for event in planned {
+        if event.attr.sample_stack_user > small {
+            let mut attr = event.attr.clone();
+            attr.sample_stack_user = small;
+            attr.set(flag::EXCLUDE_CALLCHAIN_USER, true);
+            attr.set(flag::ENABLE_ON_EXEC, false);
+            event.small = Some(attr);
+        }
+    }
+}
+
+fn base_attr(options: &Options, tracks: bool) -> EventAttr {
+    let mut attr = EventAttr {
+        read_format: read_format::ID | read_format::LOST,
+        flags: flag::DISABLED
+            | flag::SAMPLE_ID_ALL
+            | flag::EXCLUDE_GUEST
+            | flag::USE_CLOCKID
+            | flag::WATERMARK,
+        clockid: options.clock.id,
+        ..EventAttr::default()
+    };
+    attr.set(
+        flag::INHERIT,
+        options.inherit && !matches!(options.target, Target::System),
+    );
+    attr.set(
+        flag::ENABLE_ON_EXEC,
+        matches!(options.target, Target::Command(_)),
+    );
+    const TRACKING: u64 =
+        flag::MMAP | flag::MMAP2 | flag::COMM | flag::COMM_EXEC | flag::TASK | flag::KSYMBOL;
+    attr.set(TRACKING, tracks);
+    match options.stacks {
+        StackCapture::None => {}
+        StackCapture::FramePointers => attr.sample_type |= sample::CALLCHAIN,
+        StackCapture::Copy(bytes) | StackCapture::CopyAsNeeded { large: bytes, .. } => {
+            attr.sample_type |= sample::CALLCHAIN | sample::REGS_USER | sample::STACK_USER;
+            attr.sample_regs_user = X86_USER_REGS;
+            attr.sample_stack_user = bytes;
+        }
+    }
+    attr
+}
+
+fn tracepoint_id(system: &str, name: &str) -> Result<u64, OpenError> {
+    let read = |root: &str| std::fs::read_to_string(format!("{root}/events/{system}/{name}/id"));
+    let text = read("/sys/kernel/tracing").or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => read("/sys/kernel/debug/tracing"), // where it was before Linux 4.1
+        _ => Err(error),
+    });
+    text.and_then(|text| text.trim().parse().map_err(io::Error::other))
+        .map_err(|source| OpenError::NoTracepoint {
+            system: system.to_owned(),
+            name: name.to_owned(),
+            source,
+        })
+}

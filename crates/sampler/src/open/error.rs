@@ -1,0 +1,79 @@
+//! Why events could not be opened.
+
+use std::io;
+
+use prof_model::Cpu;
+
+/// An event could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// `perf_event_open` refused.
+    #[error("could not open event `{event}`{}{}", on_task(*.task), on_cpu(*.cpu))]
+    Event {
+        /// Its name.
+        event: String,
+        /// The thread or process; -1: all.
+        task: i32,
+        /// The CPU.
+        cpu: Cpu,
+        /// Whether it was to join a group.
+        in_group: bool,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// There is no such process or thread.
+    #[error("no process or thread with id {0}")]
+    NoSuchTask(i32),
+    /// A ring could not be mapped, not even the smallest.
+    #[error("could not map a ring buffer of {bytes} bytes for CPU {cpu}")]
+    Ring {
+        /// How large.
+        bytes: usize,
+        /// Whose.
+        cpu: Cpu,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A tracepoint is not in tracefs.
+    #[error("no tracepoint `{system}:{name}`")]
+    NoTracepoint {
+        /// `sched`
+        system: String,
+        /// `sched_switch`
+        name: String,
+        /// Why its number could not be read.
+        source: io::Error,
+    },
+    /// A CPU that was asked for is not there.
+    #[error("CPU {0} is not online")]
+    NoSuchCpu(Cpu),
+    /// More descriptors than allowed.
+    #[error(
+        "sampling {tasks} threads on {cpus} CPUs needs {needed} open files and {limit} are allowed"
+    )]
+    TooManyFiles {
+        /// Threads.
+        tasks: usize,
+        /// CPUs.
+        cpus: usize,
+        /// Threads x CPUs x events.
+        needed: u64,
+        /// `ulimit -n`.
+        limit: u64,
+    },
+    /// Anything else.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+fn on_task(task: i32) -> String {
+    if task < 0 {
+        String::new()
+    } else {
+        format!(" for pid {task}")
+    }
+}
+
+fn on_cpu(cpu: Cpu) -> String {
+    format!(" on CPU {cpu}")
+}

@@ -1,0 +1,74 @@
+//! Events as they are opened on one thread and each CPU.
+
+use prof_event::EventAttr;
+
+use super::Opened;
+use super::attrs::PlannedEvent;
+use super::error::OpenError;
+use super::settle::refused;
+use crate::sys::EventFd;
+
+/// An event as it was opened on one thread and CPU.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    /// Of [`Opened::events`].
+    pub(crate) event: usize,
+    pub(crate) fd: EventFd,
+    /// The same with a smaller copy of the stack. One of the two is enabled.
+    pub(crate) small: Option<EventFd>,
+}
+
+impl Instance {
+    /// What is open of it.
+    pub(crate) fn fds(&self) -> impl Iterator<Item = &EventFd> {
+        std::iter::once(&self.fd).chain(&self.small)
+    }
+}
+
+/// Opens every event of one thread on every CPU. A thread that is gone is no error.
+pub(super) fn open_task(
+    opened: &mut Opened,
+    planned: &[PlannedEvent],
+    task: i32,
+    ids: &mut [Vec<u64>],
+) -> Result<(), OpenError> {
+    for cpu_ring in &opened.rings {
+        let of_cpu = opened.instances.len();
+        let open = |attr: &EventAttr, leader: Option<&EventFd>| {
+            let mut attr = attr.clone();
+            attr.wakeup = (cpu_ring.ring.size() / 4) as u32;
+            EventFd::open(&attr, task, cpu_ring.cpu.0, leader)
+        };
+        for (index, event) in planned.iter().enumerate() {
+            let leader = match event.leader {
+                None => None,
+                Some(leader) => {
+                    let mut instances = opened.instances[of_cpu..].iter();
+                    let Some(leader) = instances.find(|instance| instance.event == leader) else {
+                        continue; // this CPU went offline
+                    };
+                    Some(&leader.fd)
+                }
+            };
+            let fd = match open(&event.attr, leader) {
+                Ok(fd) => fd,
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
+                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => continue,
+                Err(source) => return Err(refused(event, task, cpu_ring.cpu, source)),
+            };
+            // Without it there are large copies.
+            let small = event.small.as_ref().and_then(|attr| open(attr, None).ok());
+            let instance = Instance {
+                event: index,
+                fd,
+                small,
+            };
+            for fd in instance.fds() {
+                fd.set_output(&cpu_ring.owner)?;
+                ids[index].push(fd.id()?);
+            }
+            opened.instances.push(instance);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! A ring for each CPU, as large as the memory-lock limit permits.
+
+use prof_event::EventAttr;
+use prof_event::abi::{event_type, flag};
+use prof_model::Cpu;
+
+use super::attrs::PlannedEvent;
+use super::error::OpenError;
+use crate::options::{Note, Options};
+use crate::ring::Ring;
+use crate::sys::{EventFd, page_size};
+
+const MIN_RING: usize = 512 << 10;
+const MAX_RING: usize = 16 << 20;
+
+/// One CPU's ring. It belongs to a dummy event on ourselves, which outlives every thread of the
+/// target; the target's events write into it.
+#[derive(Debug)]
+pub(crate) struct CpuRing {
+    pub(crate) cpu: Cpu,
+    pub(crate) owner: EventFd,
+    pub(crate) ring: Ring,
+}
+
+/// Room for about 150 ms of samples: a reader that is kept off the CPU that long loses nothing.
+fn ring_size(options: &Options, planned: &[PlannedEvent]) -> usize {
+    if let Some(bytes) = options.ring_bytes {
+        let pages = bytes.div_ceil(page_size());
+        return pages.next_power_of_two() * page_size();
+    }
+    let per_second: u64 = planned
+        .iter()
+        .filter(|event| event.attr.sample_period_or_freq != 0)
+        .map(|event| {
+            let record = 1024 + u64::from(event.attr.sample_stack_user);
+            event
+                .attr
+                .frequency()
+                .unwrap_or(4000)
+                .saturating_mul(record)
+        })
+        .fold(0, u64::saturating_add);
+    let bytes = usize::try_from(per_second / 7).unwrap_or(MAX_RING);
+    bytes.clamp(MIN_RING, MAX_RING).next_power_of_two()
+}
+
+pub(super) fn open_rings(
+    options: &Options,
+    planned: &[PlannedEvent],
+    cpus: &[Cpu],
+    notes: &mut Vec<Note>,
+) -> Result<Vec<CpuRing>, OpenError> {
+    const DUMMY: u64 = 9;
+    let asked = ring_size(options, planned);
+    let mut size = asked;
+    let mut rings = Vec::new();
+    let mut cpus = cpus.to_vec();
+    while let Some(&cpu) = cpus.get(rings.len()) {
+        let attr = EventAttr {
+            kind: event_type::SOFTWARE,
+            config: DUMMY,
+            flags: flag::EXCLUDE_KERNEL | flag::EXCLUDE_HV | flag::USE_CLOCKID | flag::WATERMARK,
+            clockid: options.clock.id,
+            wakeup: (size / 4) as u32,
+            ..EventAttr::default()
+        };
+        let owner = match EventFd::open(&attr, std::process::id() as i32, cpu.0, None) {
+            Ok(owner) => owner,
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) && cpus.len() > 1 => {
+                cpus.remove(rings.len()); // it went offline
+                continue;
+            }
+            Err(source) => {
+                return Err(OpenError::Event {
+                    event: planned[0].name.clone(),
+                    task: -1,
+                    cpu,
+                    in_group: false,
+                    source,
+                });
+            }
+        };
+        match Ring::map(&owner, size) {
+            Ok(ring) => rings.push(CpuRing { cpu, owner, ring }),
+            Err(error)
+                if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOMEM))
+                    && size > page_size() =>
+            {
+                rings.clear(); // all alike: start again with half
+                size /= 2;
+            }
+            Err(source) => {
+                return Err(OpenError::Ring {
+                    bytes: size,
+                    cpu,
+                    source,
+                });
+            }
+        }
+    }
+    if size < asked {
+        notes.push(Note::Rings { asked, used: size });
+    }
+    Ok(rings)
+}
