@@ -3,8 +3,8 @@
 use std::io;
 
 use prof_event::{EventKind, EventListError, EventSpec, UnknownEvent};
-use prof_model::Pid;
-use prof_sampler::{OpenError, paranoid, perf_is_filtered, proc};
+use prof_model::{Pid, Tid};
+use prof_sampler::{OpenError, Scope, paranoid, perf_is_filtered, proc};
 
 use crate::error::CliError;
 
@@ -21,11 +21,11 @@ pub fn open_error(error: &OpenError, system_wide: bool) -> CliError {
             .hint("leave out the braces: `-e cycles,cs`"),
         OpenError::Event {
             event,
-            task,
+            scope,
             source,
             ..
-        } => event_refused(message, event, *task, source, system_wide),
-        OpenError::NoSuchTask(task) => no_such_process(*task),
+        } => event_refused(message, event, *scope, source, system_wide),
+        OpenError::NoSuchTask(tid) => no_such_process(*tid),
         OpenError::Ring { .. } => message
             .hint("use smaller rings: `-m 64K`")
             .hint("raise the limit: `sysctl kernel.perf_event_mlock_kb=8192`, or `ulimit -l`"),
@@ -100,14 +100,14 @@ fn no_tracepoint(message: CliError, system: &str, name: &str) -> CliError {
 fn event_refused(
     message: CliError,
     event: &str,
-    task: i32,
+    scope: Scope,
     source: &io::Error,
     system_wide: bool,
 ) -> CliError {
     match source.raw_os_error() {
         Some(libc::ENOSYS) => in_container(message),
         Some(libc::EPERM | libc::EACCES) if perf_is_filtered() => in_container(message),
-        Some(libc::EPERM | libc::EACCES) => no_permission(message, event, task, system_wide),
+        Some(libc::EPERM | libc::EACCES) => no_permission(message, event, scope, system_wide),
         Some(libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV) => message
             .cause(format!(
                 "this machine cannot count `{event}` (a virtual machine without a PMU?)"
@@ -136,9 +136,8 @@ fn level_for(event: &str) -> i32 {
     }
 }
 
-fn no_permission(message: CliError, event: &str, task: i32, system_wide: bool) -> CliError {
+fn no_permission(message: CliError, event: &str, scope: Scope, system_wide: bool) -> CliError {
     let me = nix::unistd::geteuid().as_raw();
-    let owner = proc::status_number(task, "Uid");
     let message = match paranoid() {
         Some(level) => message.cause(format!("kernel.perf_event_paranoid is {level}")),
         None => message.cause("this kernel was built without perf events"),
@@ -152,10 +151,15 @@ fn no_permission(message: CliError, event: &str, task: i32, system_wide: bool) -
             ))
             .hint("or use sudo; see docs/permissions.md");
     }
+    let owner_of = |tid: Tid| proc::status_number(tid.0, "Uid");
+    let owner = match scope {
+        Scope::Thread(tid) => owner_of(tid).map(|owner| (tid, owner)),
+        Scope::Everything => None,
+    };
     match owner {
-        Some(owner) if owner >= 0 && owner as u32 != me => message
+        Some((tid, owner)) if owner >= 0 && owner as u32 != me => message
             .cause(format!(
-                "process {task} belongs to user {owner}, and you are user {me}"
+                "process {tid} belongs to user {owner}, and you are user {me}"
             ))
             .hint(format!(
                 "run prof as that user, `sudo -u '#{owner}' prof ...`, or with sudo"
@@ -171,9 +175,9 @@ fn no_permission(message: CliError, event: &str, task: i32, system_wide: bool) -
 }
 
 /// The message for a process id that is nobody's.
-pub fn no_such_process(task: i32) -> CliError {
-    let message = CliError::new(format!("there is no process or thread {task}"));
-    let digits = task.to_string();
+pub fn no_such_process(tid: Tid) -> CliError {
+    let message = CliError::new(format!("there is no process or thread {tid}"));
+    let digits = tid.to_string();
     let near = named(|pid, _| strsim::damerau_levenshtein(&digits, &pid.to_string()) == 1);
     let message = match near.as_slice() {
         [] => message,
@@ -208,7 +212,7 @@ fn named(matches: impl Fn(Pid, &str) -> bool) -> Vec<(Pid, String)> {
     processes
         .filter(|pid| pid.0 != own)
         .filter_map(|pid| {
-            let comm = proc::comm(pid, prof_model::Tid(pid.0)).ok()?;
+            let comm = proc::comm(pid, Tid(pid.0)).ok()?;
             let comm = String::from_utf8_lossy(&comm).into_owned();
             matches(pid, &comm).then_some((pid, comm))
         })

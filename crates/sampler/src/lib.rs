@@ -13,6 +13,7 @@ mod options; // what is asked, what was done differently
 pub mod proc; // what /proc tells
 mod ring; // the kernel's ring buffer
 mod sampler; // rounds and time order
+mod scope; // what one event covers
 mod synthesize; // records for what was there before
 mod sys; // system calls
 
@@ -22,5 +23,6 @@ pub use memory::read_memory;
 pub use open::OpenError;
 pub use options::{Clock, Note, Options, Rate, StackCapture, Target};
 pub use sampler::{Sampler, Sink};
+pub use scope::Scope;
 pub use synthesize::{KernelProgram, KernelText};
 pub use sys::{page_size, perf_is_filtered};

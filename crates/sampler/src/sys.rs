@@ -6,6 +6,9 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use prof_event::EventAttr;
+use prof_model::Cpu;
+
+use crate::scope::Scope;
 
 const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
 const IOC_ENABLE: libc::Ioctl = 0x2400;
@@ -18,14 +21,18 @@ const IOC_ID: libc::Ioctl = 0x8008_2407_u32 as libc::Ioctl; // signed in musl
 pub(crate) struct EventFd(File);
 
 impl EventFd {
-    /// Opens an event on a task (-1: all) and a CPU, as a member of the group that `leader` leads.
+    /// Opens an event on one CPU, as a member of the group that `leader` leads.
     pub(crate) fn open(
         attr: &EventAttr,
-        task: i32,
-        cpu: u32,
+        scope: Scope,
+        cpu: Cpu,
         leader: Option<&Self>,
     ) -> io::Result<Self> {
         let mut attr = attr.to_bytes();
+        let pid: libc::pid_t = match scope {
+            Scope::Everything => -1,
+            Scope::Thread(tid) => tid.0,
+        };
         let group_fd = leader.map_or(-1, |leader| leader.0.as_raw_fd());
         // SAFETY: `attr` is a whole `perf_event_attr` whose size field says its length. The kernel
         // reads it, and writes to it only its size field when it does not know our version.
@@ -33,8 +40,8 @@ impl EventFd {
             libc::syscall(
                 libc::SYS_perf_event_open,
                 attr.as_mut_ptr(),
-                task,
-                cpu as libc::c_int,
+                pid,
+                cpu.0 as libc::c_int,
                 group_fd,
                 PERF_FLAG_FD_CLOEXEC,
             )

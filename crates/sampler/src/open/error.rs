@@ -2,18 +2,20 @@
 
 use std::io;
 
-use prof_model::Cpu;
+use prof_model::{Cpu, Tid};
+
+use crate::scope::Scope;
 
 /// An event could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// `perf_event_open` refused.
-    #[error("could not open event `{event}`{}{}", on_task(*.task), on_cpu(*.cpu))]
+    #[error("could not open event `{event}`{} on CPU {cpu}", of(*.scope))]
     Event {
         /// Its name.
         event: String,
-        /// The thread or process; -1: all.
-        task: i32,
+        /// What it was to cover.
+        scope: Scope,
         /// The CPU.
         cpu: Cpu,
         /// Whether it was to join a group.
@@ -23,7 +25,7 @@ pub enum OpenError {
     },
     /// There is no such process or thread.
     #[error("no process or thread with id {0}")]
-    NoSuchTask(i32),
+    NoSuchTask(Tid),
     /// A ring could not be mapped, not even the smallest.
     #[error("could not map a ring buffer of {bytes} bytes for CPU {cpu}")]
     Ring {
@@ -49,11 +51,11 @@ pub enum OpenError {
     NoSuchCpu(Cpu),
     /// More descriptors than allowed.
     #[error(
-        "sampling {tasks} threads on {cpus} CPUs needs {needed} open files and {limit} are allowed"
+        "sampling {threads} threads on {cpus} CPUs needs {needed} open files and {limit} are allowed"
     )]
     TooManyFiles {
-        /// Threads.
-        tasks: usize,
+        /// Threads; 0 where whole CPUs are sampled.
+        threads: usize,
         /// CPUs.
         cpus: usize,
         /// Threads x CPUs x events.
@@ -66,14 +68,9 @@ pub enum OpenError {
     Io(#[from] io::Error),
 }
 
-fn on_task(task: i32) -> String {
-    if task < 0 {
-        String::new()
-    } else {
-        format!(" for pid {task}")
+fn of(scope: Scope) -> String {
+    match scope {
+        Scope::Everything => String::new(),
+        Scope::Thread(tid) => format!(" for pid {tid}"),
     }
-}
-
-fn on_cpu(cpu: Cpu) -> String {
-    format!(" on CPU {cpu}")
 }

@@ -1,4 +1,4 @@
-//! Events as they are opened on one thread and each CPU.
+//! Events as they are opened, each of them on every CPU.
 
 use prof_event::EventAttr;
 
@@ -6,9 +6,10 @@ use super::Opened;
 use super::attrs::PlannedEvent;
 use super::error::OpenError;
 use super::settle::refused;
+use crate::scope::Scope;
 use crate::sys::EventFd;
 
-/// An event as it was opened on one thread and CPU.
+/// An event as it was opened for one scope on one CPU.
 #[derive(Debug)]
 pub(crate) struct Instance {
     /// Of [`Opened::events`].
@@ -25,11 +26,11 @@ impl Instance {
     }
 }
 
-/// Opens every event of one thread on every CPU. A thread that is gone is no error.
-pub(super) fn open_task(
+/// Opens every event of one scope on every CPU. A thread that is gone is no error.
+pub(super) fn open_scope(
     opened: &mut Opened,
     planned: &[PlannedEvent],
-    task: i32,
+    scope: Scope,
     ids: &mut [Vec<u64>],
 ) -> Result<(), OpenError> {
     for cpu_ring in &opened.rings {
@@ -37,7 +38,7 @@ pub(super) fn open_task(
         let open = |attr: &EventAttr, leader: Option<&EventFd>| {
             let mut attr = attr.clone();
             attr.wakeup = (cpu_ring.ring.size() / 4) as u32;
-            EventFd::open(&attr, task, cpu_ring.cpu.0, leader)
+            EventFd::open(&attr, scope, cpu_ring.cpu, leader)
         };
         for (index, event) in planned.iter().enumerate() {
             let leader = match event.leader {
@@ -54,7 +55,7 @@ pub(super) fn open_task(
                 Ok(fd) => fd,
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
                 Err(error) if error.raw_os_error() == Some(libc::ENODEV) => continue,
-                Err(source) => return Err(refused(event, task, cpu_ring.cpu, source)),
+                Err(source) => return Err(refused(event, scope, cpu_ring.cpu, source)),
             };
             // Without it there are large copies.
             let small = event.small.as_ref().and_then(|attr| open(attr, None).ok());

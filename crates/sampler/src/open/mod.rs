@@ -2,7 +2,7 @@
 
 mod attrs; // what is asked for
 mod error; // why the kernel said no
-mod instances; // on one thread and each CPU
+mod instances; // on every CPU
 mod rings; // where they write
 mod settle; // what the kernel grants
 
@@ -16,8 +16,9 @@ pub(crate) use rings::CpuRing;
 use crate::host;
 use crate::options::{Note, Options, Target};
 use crate::proc;
+use crate::scope::Scope;
 use attrs::{PlannedEvent, add_small_copies, groups, plan_events};
-use instances::open_task;
+use instances::open_scope;
 use rings::open_rings;
 use settle::settle;
 
@@ -35,40 +36,32 @@ pub(crate) struct Opened {
     pub(crate) keep: Option<Vec<Pid>>,
 }
 
+/// Opens the events of a recording, all of them disabled.
 pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
     let mut notes = Vec::new();
     let mut planned = plan_events(options, &mut notes)?;
     let cpus = cpus_of(options)?;
-    let tasks = tasks_of(&options.target)?;
-    let probe = tasks.first().copied().unwrap_or(-1);
+    let mut scopes = scopes_of(&options.target)?;
+    let probe = scopes.first().copied().unwrap_or(Scope::Everything);
     for event in &mut planned {
         settle(event, probe, cpus[0], &mut notes)?;
     }
 
     let limit = host::raise_file_limit().saturating_sub(SPARE_FILES);
-    let needed = (tasks.len().max(1) * cpus.len() * planned.len()) as u64;
+    let needed = (scopes.len() * cpus.len() * planned.len()) as u64;
     let mut keep = None;
-    let mut tasks = tasks;
     if needed > limit {
-        let Target::Processes(pids) = &options.target else {
-            return Err(too_many(&tasks, &cpus, needed, limit));
+        let Some(pids) = processes_to_keep(&options.target, &mut planned, cpus[0]) else {
+            return Err(too_many(&scopes, &cpus, needed, limit));
         };
-        if planned.iter().any(PlannedEvent::counts_for_group) {
-            return Err(too_many(&tasks, &cpus, needed, limit)); // a CPU counts for others, too
-        }
-        settle(&mut planned[0], -1, cpus[0], &mut Vec::new())
-            .map_err(|_| too_many(&tasks, &cpus, needed, limit))?;
         notes.push(Note::FilteredCpus { needed, limit });
-        keep = Some(pids.clone());
-        tasks = vec![-1];
-    } else if matches!(options.target, Target::System) {
-        tasks = vec![-1];
+        keep = Some(pids);
+        scopes = vec![Scope::Everything];
     }
 
-    add_small_copies(options, &mut planned, tasks.len() * cpus.len(), limit);
-    let rings = open_rings(options, &planned, &cpus, &mut notes)?;
+    add_small_copies(options, &mut planned, scopes.len() * cpus.len(), limit);
     let mut opened = Opened {
-        rings,
+        rings: open_rings(options, &planned, &cpus, &mut notes)?,
         instances: Vec::new(),
         events: EventSet::default(),
         notes,
@@ -76,39 +69,52 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
     };
     let mut ids = vec![Vec::new(); planned.len()];
     let mut done = Vec::new();
-    loop {
-        // Threads that start meanwhile may have missed some CPUs' events: look again until no new
-        // one is there.
-        for &task in &tasks {
-            open_task(&mut opened, &planned, task, &mut ids)?;
+    while !scopes.is_empty() {
+        for &scope in &scopes {
+            open_scope(&mut opened, &planned, scope, &mut ids)?;
         }
-        done.extend_from_slice(&tasks);
-        if !matches!(options.target, Target::Processes(_)) || opened.keep.is_some() {
-            break;
-        }
-        tasks = tasks_of(&options.target)?;
-        tasks.retain(|task| !done.contains(task));
-        if tasks.is_empty() {
-            break;
+        done.append(&mut scopes);
+        if matches!(options.target, Target::Processes(_)) && opened.keep.is_none() {
+            // Threads that start meanwhile may have missed some CPUs' events: look again until no
+            // new one is there.
+            scopes = scopes_of(&options.target)?;
+            scopes.retain(|scope| !done.contains(scope));
         }
     }
     if opened.instances.is_empty() {
-        return Err(OpenError::NoSuchTask(probe)); // it exited meanwhile
+        return Err(match probe {
+            Scope::Thread(tid) => OpenError::NoSuchTask(tid), // it exited meanwhile
+            Scope::Everything => OpenError::NoSuchCpu(cpus[0]), // all went offline meanwhile
+        });
     }
     opened.events.set_groups(groups(&options.events));
-    for (planned, ids) in planned.into_iter().zip(ids) {
+    for (event, ids) in planned.into_iter().zip(ids) {
         opened.events.push(Event {
-            attr: planned.attr,
-            name: planned.name,
+            attr: event.attr,
+            name: event.name,
             ids,
         });
     }
     Ok(opened)
 }
 
-fn too_many(tasks: &[i32], cpus: &[Cpu], needed: u64, limit: u64) -> OpenError {
+/// The processes whose samples are to be kept of those of whole CPUs. `None` if the target is something
+/// else, or if whole CPUs may not be sampled.
+fn processes_to_keep(target: &Target, planned: &mut [PlannedEvent], cpu: Cpu) -> Option<Vec<Pid>> {
+    let Target::Processes(pids) = target else {
+        return None;
+    };
+    if planned.iter().any(PlannedEvent::counts_for_group) {
+        return None; // a CPU counts for others, too
+    }
+    settle(&mut planned[0], Scope::Everything, cpu, &mut Vec::new()).ok()?;
+    Some(pids.clone())
+}
+
+fn too_many(scopes: &[Scope], cpus: &[Cpu], needed: u64, limit: u64) -> OpenError {
+    let is_thread = |scope: &&Scope| matches!(scope, Scope::Thread(_));
     OpenError::TooManyFiles {
-        tasks: tasks.len(),
+        threads: scopes.iter().filter(is_thread).count(),
         cpus: cpus.len(),
         needed,
         limit,
@@ -127,19 +133,20 @@ fn cpus_of(options: &Options) -> Result<Vec<Cpu>, OpenError> {
     }
 }
 
-/// The threads to open events on; none for the whole system.
-fn tasks_of(target: &Target) -> Result<Vec<i32>, OpenError> {
+/// What the events for a target cover: each thread of a process has events of its own.
+fn scopes_of(target: &Target) -> Result<Vec<Scope>, OpenError> {
     match target {
-        Target::System => Ok(Vec::new()),
-        Target::Command(pid) => Ok(vec![pid.0]),
-        Target::Threads(tids) => Ok(tids.iter().map(|tid| tid.0).collect()),
+        Target::System => Ok(vec![Scope::Everything]),
+        Target::Command(pid) => Ok(vec![Scope::Thread(Tid(pid.0))]),
+        Target::Threads(tids) => Ok(tids.iter().copied().map(Scope::Thread).collect()),
         Target::Processes(pids) => {
-            let mut tasks = Vec::new();
+            let mut scopes = Vec::new();
             for &pid in pids {
-                let threads = proc::threads(pid).map_err(|_| OpenError::NoSuchTask(pid.0))?;
-                tasks.extend(threads.into_iter().map(|Tid(tid)| tid));
+                let gone = |_| OpenError::NoSuchTask(Tid(pid.0));
+                let threads = proc::threads(pid).map_err(gone)?;
+                scopes.extend(threads.into_iter().map(Scope::Thread));
             }
-            Ok(tasks)
+            Ok(scopes)
         }
     }
 }

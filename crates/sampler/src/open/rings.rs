@@ -2,12 +2,13 @@
 
 use prof_event::EventAttr;
 use prof_event::abi::{event_type, flag};
-use prof_model::Cpu;
+use prof_model::{Cpu, Tid};
 
 use super::attrs::PlannedEvent;
 use super::error::OpenError;
 use crate::options::{Note, Options};
 use crate::ring::Ring;
+use crate::scope::Scope;
 use crate::sys::{EventFd, page_size};
 
 const MIN_RING: usize = 512 << 10;
@@ -53,6 +54,7 @@ pub(super) fn open_rings(
     const DUMMY: u64 = 9;
     let asked = ring_size(options, planned);
     let mut size = asked;
+    let ourselves = Scope::Thread(Tid(std::process::id() as i32));
     let mut rings = Vec::new();
     let mut cpus = cpus.to_vec();
     while let Some(&cpu) = cpus.get(rings.len()) {
@@ -64,7 +66,7 @@ pub(super) fn open_rings(
             wakeup: (size / 4) as u32,
             ..EventAttr::default()
         };
-        let owner = match EventFd::open(&attr, std::process::id() as i32, cpu.0, None) {
+        let owner = match EventFd::open(&attr, ourselves, cpu, None) {
             Ok(owner) => owner,
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) && cpus.len() > 1 => {
                 cpus.remove(rings.len()); // it went offline
@@ -73,7 +75,7 @@ pub(super) fn open_rings(
             Err(source) => {
                 return Err(OpenError::Event {
                     event: planned[0].name.clone(),
-                    task: -1,
+                    scope: Scope::Everything,
                     cpu,
                     in_group: false,
                     source,

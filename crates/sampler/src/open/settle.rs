@@ -9,17 +9,18 @@ use super::attrs::PlannedEvent;
 use super::error::OpenError;
 use crate::host;
 use crate::options::Note;
+use crate::scope::Scope;
 use crate::sys::EventFd;
 
-/// Finds what of an event the kernel grants, on one thread and CPU.
+/// Finds what of an event the kernel grants, on one CPU.
 pub(super) fn settle(
     event: &mut PlannedEvent,
-    task: i32,
+    scope: Scope,
     cpu: Cpu,
     notes: &mut Vec<Note>,
 ) -> Result<(), OpenError> {
     loop {
-        let Err(error) = EventFd::open(&event.attr, task, cpu.0, None) else {
+        let Err(error) = EventFd::open(&event.attr, scope, cpu, None) else {
             return Ok(());
         };
         let may_exclude_kernel = !event.attr.has(flag::EXCLUDE_KERNEL)
@@ -45,9 +46,9 @@ pub(super) fn settle(
                 event
                     .attr
                     .set(flag::EXCLUDE_KERNEL | flag::EXCLUDE_HV, true);
-                let again = EventFd::open(&event.attr, task, cpu.0, None).err();
+                let again = EventFd::open(&event.attr, scope, cpu, None).err();
                 if again.is_some_and(|again| is_forbidden(&again)) {
-                    return Err(refused(event, task, cpu, error)); // user code is no more allowed
+                    return Err(refused(event, scope, cpu, error)); // user code is no more allowed
                 }
                 let separator = if event.name.contains(':') { "" } else { ":" };
                 event.name = format!("{}{separator}u", event.name);
@@ -70,7 +71,7 @@ pub(super) fn settle(
             Some(libc::EINVAL) if event.attr.has(flag::KSYMBOL) => {
                 event.attr.set(flag::KSYMBOL, false); // Linux before 5.1
             }
-            _ => return Err(refused(event, task, cpu, error)),
+            _ => return Err(refused(event, scope, cpu, error)),
         }
     }
 }
@@ -79,13 +80,18 @@ fn is_forbidden(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM))
 }
 
-pub(super) fn refused(event: &PlannedEvent, task: i32, cpu: Cpu, source: io::Error) -> OpenError {
-    if source.raw_os_error() == Some(libc::ESRCH) {
-        return OpenError::NoSuchTask(task);
+pub(super) fn refused(
+    event: &PlannedEvent,
+    scope: Scope,
+    cpu: Cpu,
+    source: io::Error,
+) -> OpenError {
+    if let (Scope::Thread(tid), Some(libc::ESRCH)) = (scope, source.raw_os_error()) {
+        return OpenError::NoSuchTask(tid);
     }
     OpenError::Event {
         event: event.name.clone(),
-        task,
+        scope,
         cpu,
         in_group: event.leader.is_some(),
         source,
