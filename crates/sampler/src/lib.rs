@@ -3,6 +3,8 @@
 //! In: whom to sample, what to count. Out: raw records in time order, lent to a [`Sink`]; first those
 //! that tell what was there before. Elsewhere: decoding (`prof-event`), unwinding, files. The target
 //! is never stopped, traced or changed.
+#![deny(unsafe_code)]
+
 mod bytes; // single numbers
 mod fields; // where records have their times
 mod host; // CPUs and limits of this machine
@@ -11,10 +13,12 @@ mod memory; // of a process that runs
 mod open; // what is asked, what the kernel grants, rings, threads x CPUs
 mod options; // what is asked, what was done differently
 pub mod proc; // what /proc tells
+#[allow(unsafe_code)] // memory that the kernel writes
 mod ring; // the kernel's ring buffer
 mod sampler; // rounds and time order
 mod scope; // what one event covers
 mod synthesize; // records for what was there before
+#[allow(unsafe_code)] // what no crate wraps
 mod sys; // system calls
 
 pub use host::{max_sample_rate, mlock_kb, online_cpus, paranoid, parse_cpu_list};
