@@ -175,7 +175,7 @@ fn no_permission(message: CliError, event: &str, scope: Scope, system_wide: bool
 }
 
 /// The message for a process id that is nobody's.
-pub fn no_such_process(tid: Tid) -> CliError {
+fn no_such_process(tid: Tid) -> CliError {
     let message = CliError::new(format!("there is no process or thread {tid}"));
     let digits = tid.to_string();
     let near = named(|pid, _| strsim::damerau_levenshtein(&digits, &pid.to_string()) == 1);

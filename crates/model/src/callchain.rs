@@ -1,5 +1,3 @@
-use crate::VirtAddr;
-
 /// In which mode a CPU ran the code at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum CpuMode {
@@ -16,21 +14,6 @@ pub enum CpuMode {
     GuestKernel,
     /// A process of a virtual machine that this host runs.
     GuestUser,
-}
-
-/// One entry of a callchain.
-///
-/// `lookup` is where names are looked up: the interrupted instruction itself, or the call (return
-/// address - 1) for the frames above it, because a call that never returns may be a function's last
-/// instruction. `shown` is the address that the recorder wrote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Frame {
-    /// In which mode it ran.
-    pub mode: CpuMode,
-    /// The address as recorded: perf prints this one.
-    pub shown: VirtAddr,
-    /// The address inside the instruction that was running or calling.
-    pub lookup: VirtAddr,
 }
 
 /// Why a callchain has no further frame.

@@ -1,12 +1,12 @@
 //! The words that every crate of `prof` shares: plain values, no I/O.
 //!
-//! In: nothing. Out: addresses, ids, DSOs, mappings, the process table over time, callchains and
-//! symbols. Elsewhere: perf's byte layouts (`prof-event`), files (`prof-symbolizer`).
+//! In: nothing. Out: addresses, ids, DSOs, mappings, the process table over time, how callchains
+//! end, symbols. Elsewhere: perf's byte layouts (`prof-event`), files (`prof-symbolizer`).
 #![forbid(unsafe_code)]
 
 mod addr; // an address in a process, the same place in its DSO
 mod build_id;
-mod callchain; // frames, and why a callchain ended
+mod callchain; // in which mode code ran, and why a callchain ended
 mod code; // a function's instructions and their source
 mod dso; // what is mapped: files, kernel, vDSO, JIT memory
 mod id; // pid, tid, cpu
@@ -17,7 +17,7 @@ mod symbol; // names, inline frames, lines, or why there are none
 
 pub use addr::{DsoAddr, VirtAddr};
 pub use build_id::BuildId;
-pub use callchain::{ChainEnd, CpuMode, Frame};
+pub use callchain::{ChainEnd, CpuMode};
 pub use code::{CodeLine, CodePlace, FunctionCode, Instruction, NoSource, SourceText};
 pub use dso::{Dso, DsoId, DsoKind, DsoTable, FileId};
 pub use id::{Cpu, Pid, Tid};

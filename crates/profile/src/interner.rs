@@ -54,10 +54,4 @@ impl<T: Hash + Eq> Interner<T> {
     pub(crate) fn values(&self) -> &[T] {
         &self.values
     }
-
-    /// Forgets all of them.
-    pub(crate) fn clear(&mut self) {
-        self.values.clear();
-        self.numbers.clear();
-    }
 }

@@ -314,17 +314,6 @@ impl Profile {
         self.frames.intern(place);
     }
 
-    /// Forgets the samples but keeps frames and stacks with their ids: a live view's next interval.
-    pub fn clear_samples(&mut self) {
-        self.contexts.clear();
-        self.entries.clear();
-        self.weights.clear();
-        self.detailed.clear();
-        self.detailed_weights.clear();
-        self.ends = Default::default();
-        self.times = None;
-    }
-
     /// The key of an entry.
     fn key(&self, (context, stack): EntryKey) -> SampleKey {
         SampleKey {

@@ -252,17 +252,6 @@ fn answers_reach_the_frames_they_belong_to() {
 }
 
 #[test]
-fn clearing_samples_keeps_the_ids_of_frames_and_stacks() {
-    let stack = [frame(0, 1), caller(0, 2)];
-    let mut profile = profile(&[&stack]);
-    let before = profile.sorted_samples(0)[0].0;
-    profile.clear_samples();
-    assert!(profile.is_empty());
-    profile.add(&sample(&stack));
-    assert_eq!(profile.sorted_samples(0)[0].0, before);
-}
-
-#[test]
 fn a_log_has_each_sample_as_it_came() {
     let (inner, outer) = (frame(0, 10), caller(1, 20));
     let mut profile = Profile::new(vec![EventInfo::default(); 2]);

@@ -44,11 +44,6 @@ pub fn max_sample_rate() -> u64 {
     sysctl("perf_event_max_sample_rate").unwrap_or(100_000)
 }
 
-/// `kernel.perf_event_mlock_kb`, per user and CPU.
-pub fn mlock_kb() -> u64 {
-    sysctl("perf_event_mlock_kb").unwrap_or(516)
-}
-
 /// Raises the limit of open files to its hard limit; returns what it is then.
 pub(crate) fn raise_file_limit() -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {

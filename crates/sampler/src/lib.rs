@@ -21,7 +21,7 @@ mod synthesize; // records for what was there before
 #[allow(unsafe_code)] // what no crate wraps
 mod sys; // system calls
 
-pub use host::{max_sample_rate, mlock_kb, online_cpus, paranoid, parse_cpu_list};
+pub use host::{max_sample_rate, online_cpus, paranoid, parse_cpu_list};
 pub use launch::{ExitStatus, HeldCommand, RunningCommand};
 pub use memory::read_memory;
 pub use open::OpenError;

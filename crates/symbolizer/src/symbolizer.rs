@@ -164,7 +164,7 @@ impl Symbolizer {
 
     /// Opens the perf map of a process that may exit before its names are asked for, or takes in what
     /// was added to it. Returns whether there is one.
-    pub fn keep_perf_map(&mut self, pid: Pid) -> bool {
+    fn keep_perf_map(&mut self, pid: Pid) -> bool {
         let map = match self.perf_maps.entry(pid) {
             Entry::Occupied(held) => held.into_mut(),
             Entry::Vacant(place) => {
