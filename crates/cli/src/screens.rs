@@ -7,7 +7,6 @@ use std::sync::Arc;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
-use prof_event::abi::event_type;
 use prof_event::{Event, EventSet};
 use prof_model::{FunctionCode, Resolution, Symbol};
 use prof_profile::Weight;
@@ -38,14 +37,9 @@ pub fn events(events: &EventSet) -> Vec<EventFacts> {
             Some(hz) => format!("{hz} Hz"),
             None => format!("every {}", event.attr.sample_period_or_freq),
         },
-        is_time: is_time(event),
+        is_time: event.attr.is_cpu_time(),
     };
     events.events().iter().map(of).collect()
-}
-
-/// Whether an event's periods are nanoseconds on a CPU: cpu-clock, task-clock.
-pub fn is_time(event: &Event) -> bool {
-    event.attr.kind == event_type::SOFTWARE && event.attr.config <= 1
 }
 
 /// Takes the signals that stop this process and let it go on.

@@ -1,6 +1,6 @@
 //! `perf_event_attr`: what to count, and what each sample carries.
 
-use crate::abi::flag;
+use crate::abi::{event_type, flag};
 use crate::bytes::{Reader, Short};
 
 /// Bytes of the attr that we write: the newest layout that perf 6.1 reads.
@@ -146,6 +146,12 @@ impl EventAttr {
     /// Samples per second asked for, in frequency mode.
     pub fn frequency(&self) -> Option<u64> {
         self.has(flag::FREQ).then_some(self.sample_period_or_freq)
+    }
+
+    /// Whether periods are nanoseconds on a CPU: those of `cpu-clock` and `task-clock`, software events
+    /// 0 and 1.
+    pub fn is_cpu_time(&self) -> bool {
+        self.kind == event_type::SOFTWARE && self.config <= 1
     }
 
     /// How exact the instruction pointer must be, 0 to 3.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use prof_event::EventAttr;
-use prof_event::abi::{event_type, flag};
+use prof_event::abi::flag;
 use prof_sampler::Options;
 
 /// Less than this share of the CPU time, in percent, is worth a line.
@@ -41,14 +41,13 @@ impl Shortfall {
         seen: Duration,
         used: Duration,
     ) -> Option<Self> {
-        let is_cpu_time = attr.kind == event_type::SOFTWARE && attr.config <= 1;
         let is_part = attr.has(flag::EXCLUDE_KERNEL)
             || attr.has(flag::EXCLUDE_USER)
             || options.cpus.is_some()
             || !options.inherit;
         let hz = u32::try_from(attr.frequency()?).ok()?;
         let is_much = used >= LEAST && seen < used * ENOUGH / 100;
-        (is_cpu_time && !is_part && is_much && hz > 0).then(|| Self {
+        (attr.is_cpu_time() && !is_part && is_much && hz > 0).then(|| Self {
             seen,
             used,
             interval: Duration::from_secs(1) / hz,

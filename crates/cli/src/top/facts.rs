@@ -93,7 +93,7 @@ impl Meters {
                 .and_then(allowed_cpus)
                 .unwrap_or_else(|| online_cpus().len()) as f64,
             cgroup: task.and_then(Cgroup::of),
-            time_is_sampled: event.is_some_and(screens::is_time),
+            time_is_sampled: event.is_some_and(|event| event.attr.is_cpu_time()),
             target,
             before: Reading::default(),
         };
