@@ -194,7 +194,7 @@ fn facts(path: &Path, input: &Input) -> Facts {
         target: words.join("  "),
         machine_cpus: features.nr_cpus_online,
         events: screens::events(input.recording.events()),
-        lost: losses.lost_samples.max(losses.lost_records),
+        lost: losses.lost(),
         throttled: losses.throttled,
         notes: input.recording.warnings().to_vec(),
         ..Facts::default()

@@ -34,6 +34,13 @@ pub struct Losses {
     pub throttled: u64,
 }
 
+impl Losses {
+    /// How much was lost: samples where the kernel counts them, else records of any kind.
+    pub fn lost(&self) -> u64 {
+        self.lost_samples.max(self.lost_records)
+    }
+}
+
 /// What the caller calls the inner frames of a stack that come again and again: as long as it calls
 /// the same frames so, they are looked at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -118,10 +118,7 @@ impl Meters {
 
     /// Takes a new reading and says what happened since the last one.
     pub fn read(&mut self, piece: &Piece, facts: &mut Facts) {
-        facts.lost += {
-            let losses = piece.profile.losses;
-            losses.lost_samples.max(losses.lost_records)
-        };
+        facts.lost += piece.profile.losses.lost();
         facts.throttled += piece.profile.losses.throttled;
         let now = self.now();
         let before = std::mem::replace(&mut self.before, now);
