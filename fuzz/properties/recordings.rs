@@ -2,21 +2,17 @@
 
 use std::io::Cursor;
 
-use prof_event::abi::{record, sample};
+use prof_event::abi::record;
 use prof_perfdata::{Error, Features, RecordSink, Recording, Writer, WriterOptions};
 
 /// A record: its time, and its bytes.
 type Told = (Option<u64>, Vec<u8>);
 
-/// The kernel's records, each once; `None` where the recording is damaged.
+/// The kernel's records; `None` where the recording is damaged.
 fn records(recording: &mut Recording) -> Option<Vec<Told>> {
     let mut told = Vec::new();
-    let mut last_sample = None;
     let result = recording.for_each(|item| -> Result<(), Error> {
-        // A sample of a group comes once for each event.
-        let is_sample = item.raw.kind == record::SAMPLE;
-        let is_again = is_sample && last_sample.replace(item.sample) == Some(item.sample);
-        if item.raw.kind < record::HEADER_ATTR && !is_again {
+        if item.raw.kind < record::HEADER_ATTR {
             told.push((item.decoded.id.time, item.raw.bytes.to_vec()));
         }
         Ok(())
@@ -36,11 +32,6 @@ pub(crate) fn perf_data(bytes: &[u8]) {
     assert_eq!(records(&mut recording).as_ref(), Some(&first), "read twice");
     // A record is read by the events in front of it: those that come late are written in front of all.
     if recording.events().events().len() != known {
-        return;
-    }
-    // What counters of a group have counted since the last sample depends on the order.
-    let mut events = recording.events().events().iter();
-    if events.any(|event| event.attr.sample_type & sample::READ != 0) {
         return;
     }
 

@@ -8,14 +8,14 @@ use prof_report::{
     AnnotateOptions, AnnotateValue, Annotation, EventGroup, Filter, PercentType, hot_functions,
     write_annotation,
 };
+use prof_session::{LoadedRecording, Wanted};
 use prof_symbolizer::{AsmSyntax, NoCode};
 
 use crate::args::InputArgs;
 use crate::error::{CliError, Outcome};
-use crate::input::{self, Input};
+use crate::input;
 use crate::report::{groups, wants_color};
 use crate::sampling;
-use crate::selection::Wanted;
 
 /// `prof annotate`.
 #[derive(clap::Args, Debug, Clone)]
@@ -138,7 +138,7 @@ fn percent_type(text: &str) -> Result<PercentType, String> {
 /// A message, or a closed pipe.
 pub fn run(args: &AnnotateArgs) -> Outcome {
     let filter = filter(args)?;
-    let mut input = input::read(&args.input, Wanted::default())?;
+    let mut input = input::read(&args.input.read_options(), Wanted::default())?;
     let wanted = args.function.as_ref().or(args.symbol.as_ref());
     let limit = args
         .percent_limit
@@ -147,7 +147,7 @@ pub fn run(args: &AnnotateArgs) -> Outcome {
     let mut refused = Vec::new();
     let mut out = BufWriter::new(io::stdout().lock());
     for group in event_groups(&input, args.group) {
-        let profile = &input.stage.profile;
+        let profile = &input.profile;
         let totals = group.events.iter().map(|&event| profile.total(event));
         let totals: Vec<_> = totals.collect();
         let names = group.events.iter().map(|&event| usize::from(event));
@@ -213,9 +213,9 @@ pub fn run(args: &AnnotateArgs) -> Outcome {
 }
 
 /// The events that share a table.
-fn event_groups(input: &Input, forced: bool) -> Vec<EventGroup> {
+fn event_groups(input: &LoadedRecording, forced: bool) -> Vec<EventGroup> {
     let known = groups(&input.recording, forced);
-    EventGroup::of_all(input.stage.profile.events.len() as u16, &known)
+    EventGroup::of_all(input.profile.events.len() as u16, &known)
 }
 
 /// How many samples a function has, of all events together.
@@ -308,7 +308,7 @@ fn doubts(annotation: &Annotation<'_>, args: &AnnotateArgs) {
 
 /// There is no such function, or none that is hot enough.
 fn no_function(
-    input: &Input,
+    input: &LoadedRecording,
     filter: &Filter,
     wanted: Option<&String>,
     left_out: usize,
@@ -323,7 +323,7 @@ fn no_function(
     if left_out > 0 {
         return message.cause("it has fewer samples than --percent-limit asks for");
     }
-    let profile = &input.stage.profile;
+    let profile = &input.profile;
     let mut similar: Vec<(f64, String)> = Vec::new();
     for event in 0..profile.events.len() as u16 {
         for samples in hot_functions(profile, &input.names, &[event], filter) {

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use prof_session::{InlinedFunctions, NoTimeSlices, ReadOptions, TimeSlices};
 
 use crate::annotate::AnnotateArgs;
 use crate::buildid_list::BuildidListArgs;
 use crate::diff::DiffArgs;
+use crate::error::CliError;
 use crate::evlist::EvlistArgs;
-use crate::time_slices::TimeSlices;
 use crate::units;
 
 /// A sampling profiler for Linux: finds the function that burns the CPU.
@@ -220,7 +221,7 @@ pub struct SamplingArgs {
     pub call_graph: String,
 
     /// The most frames kept of a stack
-    #[arg(long, value_name = "FRAMES", default_value_t = crate::stage::DEFAULT_MAX_STACK)]
+    #[arg(long, value_name = "FRAMES", default_value_t = prof_session::DEFAULT_MAX_STACK)]
     pub max_stack: usize,
 
     /// Ring buffer per CPU: 8M, 512K; a bare number is pages
@@ -341,6 +342,26 @@ pub struct InputArgs {
     /// Accepted because perf has it: read files whoever owns them
     #[arg(short, long)]
     pub force: bool,
+}
+
+impl InputArgs {
+    /// The same as the library has it.
+    pub fn read_options(&self) -> ReadOptions {
+        ReadOptions {
+            path: self.input.clone(),
+            symfs: self.symfs.clone(),
+            kallsyms: self.kallsyms.clone(),
+            vmlinux: self.vmlinux.clone(),
+            inlined: match (self.no_inline, self.inline) {
+                (true, _) => InlinedFunctions::Nowhere,
+                (_, true) => InlinedFunctions::Everywhere,
+                _ => InlinedFunctions::WhereUnwound,
+            },
+            demangle: !self.no_demangle,
+            time: self.time.clone(),
+            max_stack: self.max_stack,
+        }
+    }
 }
 
 /// `prof report`.
@@ -625,7 +646,11 @@ pub struct DemoArgs {
 }
 
 pub(crate) fn time_slices(text: &str) -> Result<TimeSlices, String> {
-    TimeSlices::parse(text).map_err(|error| error.to_string())
+    TimeSlices::parse(text).map_err(|NoTimeSlices(text)| {
+        let message = format!("`--time {text}` names no part of a recording");
+        let hint = "for example `--time 1513.3,1513.4` in seconds, or `--time 10%-20%`";
+        CliError::usage(message).hint(hint).to_string()
+    })
 }
 
 #[cfg(test)]

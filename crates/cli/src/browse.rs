@@ -1,7 +1,7 @@
 //! `prof report` on a terminal: the screens over a recording.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use prof_event::Record;
@@ -10,16 +10,16 @@ use prof_model::{DsoAddr, DsoId, FunctionCode, Tid};
 use prof_perfdata::{ChainEnds, StoredNames};
 use prof_profile::{SampleKey, Weight};
 use prof_report::Filter;
+use prof_session::record::Output;
+use prof_session::{LoadedRecording, Wanted};
 use prof_symbolizer::AsmSyntax;
 use prof_tui::{Facts, History, Intake, Options, Request, Samples, Source, Window};
 
 use crate::args::ReportArgs;
 use crate::error::{CliError, Outcome};
 use crate::header;
-use crate::input::{self, Input};
-use crate::record::Output;
+use crate::input;
 use crate::screens::{self, Signals};
-use crate::selection::Wanted;
 use crate::signals::{self, EndRequests};
 use crate::units::thousands;
 
@@ -101,7 +101,7 @@ pub fn details() -> Wanted {
 ///
 /// # Errors
 /// A message.
-pub fn run(args: &ReportArgs, input: Input, filter: &Filter) -> Outcome {
+pub fn run(args: &ReportArgs, input: LoadedRecording, filter: &Filter) -> Outcome {
     let history = history(&input, filter, !args.input.no_inline);
     if history.span().is_none() {
         return Err(CliError::new("no sample passes the filters").into());
@@ -111,10 +111,10 @@ pub fn run(args: &ReportArgs, input: Input, filter: &Filter) -> Outcome {
     signals::block().map_err(failed)?;
     let stops = screens::listen_to_stops().map_err(failed)?;
     let requests = EndRequests::listen()?;
-    let mut loaded = Loaded {
+    let mut browsed = Browsed {
         facts: facts(&args.input.input, &input),
         history,
-        recording_name: args.input.input.display().to_string(),
+        path: args.input.input.clone(),
         name: suggested_name(&args.input.input),
         input,
         signals: Signals::new(&requests, Some(stops)),
@@ -123,7 +123,7 @@ pub fn run(args: &ReportArgs, input: Input, filter: &Filter) -> Outcome {
         color: screens::wants_color(),
         refresh: std::time::Duration::ZERO,
     };
-    let shown = prof_tui::run(&mut loaded, &options);
+    let shown = prof_tui::run(&mut browsed, &options);
     shown.map_err(|error| CliError::new("could not use the terminal").cause(error))?;
     Ok(0)
 }
@@ -137,8 +137,8 @@ fn suggested_name(path: &Path) -> String {
 }
 
 /// The samples that pass, slice by slice.
-fn history(input: &Input, filter: &Filter, inline: bool) -> History {
-    let profile = &input.stage.profile;
+fn history(input: &LoadedRecording, filter: &Filter, inline: bool) -> History {
+    let profile = &input.profile;
     let passes = filter.test(profile, &input.names, inline);
     let mut samples: Vec<(u64, SampleKey, Weight)> = (0..profile.events.len() as u16)
         .flat_map(|event| profile.detailed_samples(event))
@@ -150,7 +150,7 @@ fn history(input: &Input, filter: &Filter, inline: bool) -> History {
     let (Some(&(first, ..)), Some(&(last, ..))) = (samples.first(), samples.last()) else {
         return history;
     };
-    let processes = &input.stage.tracker.processes;
+    let processes = &input.tracker.processes;
     let names = Samples {
         profile,
         names: &input.names,
@@ -180,7 +180,7 @@ fn history(input: &Input, filter: &Filter, inline: bool) -> History {
 }
 
 /// What the header says: which file, of which machine, by which command.
-fn facts(path: &Path, input: &Input) -> Facts {
+fn facts(path: &Path, input: &LoadedRecording) -> Facts {
     let features = input.recording.features();
     let words = [
         Some(path.display().to_string()),
@@ -189,7 +189,7 @@ fn facts(path: &Path, input: &Input) -> Facts {
         (!features.cmdline.is_empty()).then(|| features.cmdline.join(" ")),
     ];
     let words: Vec<String> = words.into_iter().flatten().collect();
-    let losses = input.stage.profile.losses;
+    let losses = input.profile.losses;
     Facts {
         target: words.join("  "),
         machine_cpus: features.nr_cpus_online,
@@ -202,16 +202,16 @@ fn facts(path: &Path, input: &Input) -> Facts {
 }
 
 /// A recording that is looked at.
-struct Loaded<'a> {
-    input: Input,
+struct Browsed<'a> {
+    input: LoadedRecording,
     history: History,
     facts: Facts,
-    recording_name: String,
+    path: PathBuf,
     name: String,
     signals: Signals<'a>,
 }
 
-impl Source for Loaded<'_> {
+impl Source for Browsed<'_> {
     fn is_live(&self) -> bool {
         false
     }
@@ -249,8 +249,8 @@ impl Source for Loaded<'_> {
     }
 
     fn code(&mut self, dso: DsoId, address: u64) -> Result<(Arc<str>, FunctionCode), String> {
-        let Input { namer, stage, .. } = &mut self.input;
-        let file = stage.profile.dsos.get(dso);
+        let LoadedRecording { namer, profile, .. } = &mut self.input;
+        let file = profile.dsos.get(dso);
         let found = namer.resolve(dso, file, &[DsoAddr(address)]).pop();
         screens::code(found, |symbol| {
             namer.code(dso, file, symbol, AsmSyntax::Att)
@@ -270,7 +270,7 @@ impl Source for Loaded<'_> {
     }
 }
 
-impl Loaded<'_> {
+impl Browsed<'_> {
     /// Writes the samples of a range, and all that is needed to read them; returns how many.
     fn write_records(&mut self, path: &Path, span: &Range<u64>) -> Result<u64, CliError> {
         let whole = self.history.span().is_none_or(|whole| whole == *span);
@@ -278,17 +278,15 @@ impl Loaded<'_> {
         let mut output = Output::file(path, recording.events(), None)?;
         let mut stored = recording.stored_names().cloned();
         let mut ends = ChainEnds::default();
-        let mut last = None; // a group's sample comes once for each of its events
         let mut samples = 0;
         let mut written = Ok(());
-        input::for_each(recording, &self.recording_name, |item| {
+        input::for_each(recording, &self.path, |item| {
             match &item.decoded.record {
                 Record::Sample(sample) => {
                     let inside = sample.time.map_or(whole, |time| span.contains(&time));
-                    if !inside || last == Some(item.sample) {
+                    if !inside {
                         return;
                     }
-                    last = Some(item.sample);
                     samples += 1;
                     ends.push(item.chain_end.unwrap_or_default());
                 }

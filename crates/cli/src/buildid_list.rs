@@ -97,11 +97,9 @@ fn stored(recording: &Recording) -> Listed {
 fn hits(recording: &mut Recording, path: &Path) -> Result<Listed, CliError> {
     let mut tracker = Tracker::default();
     let mut hit: FxHashSet<DsoId> = FxHashSet::default();
-    input::for_each(recording, &path.display().to_string(), |item| {
-        match &item.decoded.record {
-            Record::Sample(sample) => hit.extend(dso_of(&tracker, sample)),
-            record => tracker.apply(record),
-        }
+    input::for_each(recording, path, |item| match &item.decoded.record {
+        Record::Sample(sample) => hit.extend(dso_of(&tracker, sample)),
+        record => tracker.apply(record),
     })?;
     let stored = stored(recording);
     let rank: HashMap<&[u8], usize> = stored

@@ -10,13 +10,12 @@ use prof_report::{
     write_differential, write_json_diff,
 };
 
-use crate::args::InputArgs;
+use prof_session::record::write_whole;
+use prof_session::{InlinedFunctions, LoadedRecording, ReadOptions, TimeSlices, Wanted};
+
 use crate::error::{CliError, Failure, Outcome};
-use crate::input::{self, Input};
-use crate::record::write_whole;
+use crate::input;
 use crate::sampling;
-use crate::selection::Wanted;
-use crate::time_slices::TimeSlices;
 use crate::units::thousands;
 
 /// `prof diff`.
@@ -197,8 +196,8 @@ pub fn run(args: &DiffArgs) -> Outcome {
         ..Wanted::default()
     };
     let read = |path: &Path| {
-        let input = input::read(&input_args(args, path), wanted)?;
-        if input.stage.profile.is_empty() {
+        let input = input::read(&read_options(args, path), wanted)?;
+        if input.profile.is_empty() {
             let name = path.display();
             return Err(CliError::new(format!(
                 "the recording `{name}` has no samples"
@@ -253,16 +252,19 @@ pub fn run(args: &DiffArgs) -> Outcome {
     Ok(0)
 }
 
-fn side_of(input: &Input) -> DiffSide<'_> {
+fn side_of(input: &LoadedRecording) -> DiffSide<'_> {
     DiffSide {
-        profile: &input.stage.profile,
+        profile: &input.profile,
         names: &input.names,
     }
 }
 
-fn nothing_in_common((before, old): (&Path, &Input), (after, new): (&Path, &Input)) -> CliError {
-    let names = |input: &Input| {
-        let events = input.stage.profile.events.iter();
+fn nothing_in_common(
+    (before, old): (&Path, &LoadedRecording),
+    (after, new): (&Path, &LoadedRecording),
+) -> CliError {
+    let names = |input: &LoadedRecording| {
+        let events = input.profile.events.iter();
         let names: Vec<_> = events.map(|event| format!("`{}`", event.name)).collect();
         names.join(", ")
     };
@@ -273,8 +275,8 @@ fn nothing_in_common((before, old): (&Path, &Input), (after, new): (&Path, &Inpu
 }
 
 /// Says what makes the comparison less than it seems.
-fn say_losses(path: &Path, input: &Input) {
-    let lost = input.stage.profile.losses.lost_samples;
+fn say_losses(path: &Path, input: &LoadedRecording) {
+    let lost = input.profile.losses.lost_samples;
     if lost > 0 {
         eprintln!(
             "prof: {}: lost {} samples: what differs may be what was lost",
@@ -318,22 +320,13 @@ fn options(args: &DiffArgs) -> Result<ReportOptions, CliError> {
     })
 }
 
-fn input_args(args: &DiffArgs, path: &Path) -> InputArgs {
-    InputArgs {
-        input: path.to_owned(),
+fn read_options(args: &DiffArgs, path: &Path) -> ReadOptions {
+    ReadOptions {
         symfs: args.symfs.clone(),
         kallsyms: args.kallsyms.clone(),
-        vmlinux: None,
-        no_inline: false,
-        inline: true,
-        no_demangle: false,
-        demangle: true,
+        inlined: InlinedFunctions::Everywhere,
         time: args.time.clone(),
-        comms: args.comms.clone(),
-        pid: args.pid.clone(),
-        tid: args.tid.clone(),
-        max_stack: crate::stage::DEFAULT_MAX_STACK,
-        force: args.force,
+        ..ReadOptions::new(path)
     }
 }
 
@@ -341,11 +334,11 @@ fn input_args(args: &DiffArgs, path: &Path) -> InputArgs {
 fn draw(
     args: &DiffArgs,
     path: &Path,
-    (old_path, old): (&Path, &Input),
-    (new_path, new): (&Path, &Input),
+    (old_path, old): (&Path, &LoadedRecording),
+    (new_path, new): (&Path, &LoadedRecording),
     filter: &Filter,
 ) -> Result<(), Failure> {
-    let (before, after) = (&old.stage.profile, &new.stage.profile);
+    let (before, after) = (&old.profile, &new.profile);
     let pairs = (0..before.events.len() as u16).filter_map(|event| {
         let other = prof_report::same_event(&before.events[usize::from(event)].name, after)?;
         let both = before.total(event).samples > 0 && after.total(other).samples > 0;

@@ -8,9 +8,10 @@ use prof_report::{
     Filter, FlameGraphOptions, FoldedOptions, FoldedStacks, StackWeight, fold, write_flame_graph,
 };
 
+use prof_session::record::write_whole;
+
 use crate::args::DrawingArgs;
 use crate::error::{CliError, Failure};
-use crate::record::write_whole;
 use crate::units::thousands;
 
 /// What stands below the title.

@@ -3,6 +3,11 @@
 use std::fmt;
 use std::io;
 
+use prof_perfdata::Error;
+use prof_session::{LoadError, OutputError};
+
+use crate::hints;
+
 /// An error for the user.
 #[derive(Debug)]
 pub struct CliError {
@@ -89,6 +94,45 @@ impl fmt::Display for CliError {
             write!(f, "\n  hint: {hint}")?;
         }
         Ok(())
+    }
+}
+
+impl From<LoadError> for CliError {
+    fn from(error: LoadError) -> Self {
+        let message = Self::from_error(&error);
+        match &error {
+            LoadError::Recording {
+                source: Error::Io { source, .. },
+                ..
+            } => match source.kind() {
+                io::ErrorKind::NotFound => message
+                    .hint("record one: `prof record -p PID -d 10s`")
+                    .hint("or name it: `-i FILE`"),
+                io::ErrorKind::PermissionDenied => message
+                    .hint("recordings belong to the user who made them; use sudo, or chown it"),
+                _ => message,
+            },
+            LoadError::NoTimes { asked, .. } => Self::usage(format!("`--time {asked}`: {error}")),
+            LoadError::Recording { .. } | LoadError::Stdin(_) => message,
+        }
+    }
+}
+
+impl From<OutputError> for CliError {
+    fn from(error: OutputError) -> Self {
+        match error {
+            OutputError::NoThread(error) => hints::no_thread(error),
+            OutputError::Create { .. } => {
+                Self::from_error(&error).hint("choose another place with `-o FILE`")
+            }
+            _ => Self::from_error(&error),
+        }
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        Self::Error(error.into())
     }
 }
 

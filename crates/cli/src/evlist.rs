@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use prof_event::Event;
 use prof_event::abi::event_type;
 use prof_perfdata::EventGroup;
+use prof_session::tracepoints;
 use prof_tracepoint::Tracepoints;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::{CliError, Outcome};
 use crate::input;
-use crate::tracepoints;
 
 /// Counts up when a field of `--json` changes its meaning or goes away.
 const SCHEMA_VERSION: u32 = 1;
@@ -57,7 +57,7 @@ pub fn run(args: &EvlistArgs) -> Outcome {
     let mut recording = input::open_path(&args.input)?;
     if recording.records().is_none() {
         // a pipe names its events on the way
-        input::for_each(&mut recording, &args.input.display().to_string(), |_| {})?;
+        input::for_each(&mut recording, &args.input, |_| {})?;
     }
     let tracepoints = tracepoints::read(&recording).map_err(|it| CliError::from_error(&it))?;
     let events = recording.events().events();

@@ -1,32 +1,25 @@
 //! The `prof` command: arguments, one module per subcommand, messages.
 //!
-//! It joins the crates: the sampler's records go through a [`stage`] into a profile and a file, a
-//! file's records through the same stage into reports. Only this crate prints and exits.
+//! `prof-session` makes named profiles of records, `prof-report` and `prof-tui` show them. Only this crate
+//! knows of options, prints and exits.
 #![deny(unsafe_code)]
 #![allow(unreachable_pub)] // a program exports nothing: pub means "for other modules"
 
 mod abbreviations; // of options
-mod aggregation; // the thread that fills a profile
 mod annotate; // a function's instructions
 mod args; // the command line
 mod browse; // report on a terminal
-mod build_ids; // which build-id each file had
 mod buildid_list;
-mod copies; // how much of the stacks is copied
 mod demo; // a workload with a known answer
 mod diff; // two recordings
 mod drawing; // flame graphs and folded stacks
 mod error; // messages in three parts
 mod evlist;
-mod generated; // what JIT compilers tell about their code
 mod header; // what is known about a recording
 #[cfg(target_env = "gnu")]
 mod heap; // of commands that read a recording
 mod hints; // why the kernel said no, and what to do
 mod input; // a recording, read and named
-mod kernel_parts; // what the kernel did, placed once
-mod machine; // of a recording: can its stacks be unwound here
-mod names; // what addresses are called
 mod perf_options; // options of perf that are not offered; the command line is read here
 mod record;
 mod remedies; // what to do about frames without names
@@ -39,15 +32,10 @@ mod script_extras; // what few samples have
 mod script_filter; // which samples are printed
 mod script_log; // printing what the first pass kept
 mod script_pass; // printing in a second one
-mod selection; // which samples are read
 mod signals; // Ctrl-C
-mod stage; // from a record to a place in the profile
 mod streams; // of a command
-mod time_slices; // parts of a recording
 mod top;
-mod tracepoints; // of a recording
 mod units; // durations and sizes
-mod watches; // what words of a running process were at a time
 mod workload; // what the demo records
 
 use std::process::ExitCode;

@@ -9,15 +9,16 @@ use prof_report::{
     parse_fields, parse_sort,
 };
 
+use prof_session::{LoadedRecording, Wanted};
+
 use crate::args::{InputArgs, ReportArgs};
 use crate::browse;
 use crate::drawing::{self, Facts};
 use crate::error::{CliError, Failure, Outcome};
 use crate::header;
-use crate::input::{self, Input};
+use crate::input;
 use crate::remedies::remedies;
 use crate::sampling;
-use crate::selection::Wanted;
 
 /// Runs `prof report`.
 ///
@@ -30,13 +31,13 @@ pub fn run(args: &ReportArgs) -> Outcome {
         return print_lines(&header_lines(args, &recording));
     }
     if browse::wanted(args)? {
-        let input = input::read(&args.input, browse::details())?;
-        if input.stage.profile.is_empty() {
+        let input = input::read(&args.input.read_options(), browse::details())?;
+        if input.profile.is_empty() {
             return Err(no_samples(&args.input).into());
         }
         return browse::run(args, input, &options.filter);
     }
-    let input = input::read(&args.input, wanted(args, &options))?;
+    let input = input::read(&args.input.read_options(), wanted(args, &options))?;
     let features = input.recording.features();
     let topology = features.cpu_topology.iter();
     let cpus = topology.flat_map(|topology| &topology.cpus);
@@ -48,7 +49,7 @@ pub fn run(args: &ReportArgs) -> Outcome {
     if args.header && !args.quiet {
         options.header = Some(header_lines(args, &input.recording));
     }
-    if input.stage.profile.is_empty() {
+    if input.profile.is_empty() {
         return Err(no_samples(&args.input).into());
     }
     if args.drawing.any() {
@@ -131,9 +132,13 @@ fn print_lines(lines: &[String]) -> Outcome {
     Ok(0)
 }
 
-fn print(args: &ReportArgs, input: &Input, options: &ReportOptions) -> Result<(), Failure> {
+fn print(
+    args: &ReportArgs,
+    input: &LoadedRecording,
+    options: &ReportOptions,
+) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
-    let (profile, names) = (&input.stage.profile, &input.names);
+    let (profile, names) = (&input.profile, &input.names);
     let any = if args.json {
         prof_report::write_json_report(&mut out, profile, names, options)?
     } else {
@@ -150,8 +155,8 @@ fn print(args: &ReportArgs, input: &Input, options: &ReportOptions) -> Result<()
 }
 
 /// What each thread counted in all.
-fn counters(out: &mut impl Write, input: &Input) -> io::Result<()> {
-    let events = &input.stage.profile.events;
+fn counters(out: &mut impl Write, input: &LoadedRecording) -> io::Result<()> {
+    let events = &input.profile.events;
     let widths: Vec<usize> = events
         .iter()
         .enumerate()
@@ -184,8 +189,12 @@ fn counters(out: &mut impl Write, input: &Input) -> io::Result<()> {
     Ok(())
 }
 
-fn draw(args: &ReportArgs, input: &Input, options: &ReportOptions) -> Result<(), Failure> {
-    let profile = &input.stage.profile;
+fn draw(
+    args: &ReportArgs,
+    input: &LoadedRecording,
+    options: &ReportOptions,
+) -> Result<(), Failure> {
+    let profile = &input.profile;
     let features = input.recording.features();
     let seconds = profile
         .times()
@@ -215,12 +224,12 @@ fn draw(args: &ReportArgs, input: &Input, options: &ReportOptions) -> Result<(),
 }
 
 /// What a doubtful reader wants to know: which stacks are cut, what has no name, and why.
-fn verbose(input: &Input) {
-    let profile = &input.stage.profile;
+fn verbose(input: &LoadedRecording) {
+    let profile = &input.profile;
     for event in 0..profile.events.len() as u16 {
         let summary = prof_report::summarize(profile, &input.names, event, 0);
         let _ = prof_report::write_summary(&mut io::stderr(), &summary);
-        for hint in remedies(&summary, &input.stage.tracker.processes) {
+        for hint in remedies(&summary, &input.tracker.processes) {
             eprintln!("hint: {hint}");
         }
     }

@@ -11,10 +11,10 @@ use prof_event::{Event, EventSet};
 use prof_model::{FunctionCode, Resolution, Symbol};
 use prof_profile::Weight;
 use prof_report::{CodeKind, FlameGraphOptions, FoldedStacks, StackWeight, write_flame_graph};
+use prof_session::record::write_whole;
 use prof_symbolizer::NoCode;
 use prof_tui::{EventFacts, Facts, Kind, Request, Window};
 
-use crate::record::write_whole;
 use crate::signals::EndRequests;
 
 /// Whether colours are wanted.

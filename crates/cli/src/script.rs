@@ -7,16 +7,17 @@ use prof_perfdata::Recording;
 use prof_profile::Profile;
 use prof_report::{ScriptFields, ScriptOptions, ScriptWriter};
 
+use prof_session::{LoadedRecording, Wanted};
+
 use crate::args::ScriptArgs;
 use crate::error::{CliError, Failure, Outcome};
 use crate::header;
-use crate::input::{self, Input};
+use crate::input;
 use crate::sampling;
 use crate::script_events::OtherRecords;
 use crate::script_extras::check_recorded;
 use crate::script_filter::Filter;
 use crate::script_pass::Known;
-use crate::selection::Wanted;
 use crate::{script_log, script_pass};
 
 /// Runs `prof script`: one pass to find the names. If it could keep what is printed of the samples,
@@ -30,8 +31,8 @@ pub fn run(args: &ScriptArgs) -> Outcome {
         write_header(&input::open(&args.input)?, args)?;
         return Ok(0);
     }
-    let mut input = input::read(&args.input, wanted(args))?;
-    let profile = std::mem::take(&mut input.stage.profile);
+    let mut input = input::read(&args.input.read_options(), wanted(args))?;
+    let profile = std::mem::take(&mut input.profile);
     print(args, cpus, &profile, &mut input)?;
     std::mem::forget((profile, input)); // the process ends: tables of all sizes need no taking apart
     Ok(0)
@@ -42,9 +43,9 @@ fn print(
     args: &ScriptArgs,
     cpus: Option<Vec<Cpu>>,
     profile: &Profile,
-    input: &mut Input,
+    input: &mut LoadedRecording,
 ) -> Result<(), Failure> {
-    let Input {
+    let LoadedRecording {
         recording,
         names,
         namer,

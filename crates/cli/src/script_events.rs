@@ -3,13 +3,12 @@
 use std::fmt::Write as _;
 
 use prof_event::abi::{misc, record};
-use prof_event::{Decoded, Mmap, RawRecord, Reader, Record};
+use prof_event::{Decoded, Mmap, RawRecord, Reader, Record, Tracker};
 use prof_model::{CpuMode, Pid, Tid};
 use prof_profile::ScriptHead;
 
 use crate::args::ScriptArgs;
 use crate::script_pass::Clock;
-use crate::stage::Stage;
 
 /// Which of the records beside the samples are printed.
 pub struct OtherRecords {
@@ -60,7 +59,7 @@ impl OtherRecords {
         &self,
         raw: &RawRecord<'_>,
         decoded: &Decoded<'_>,
-        stage: &Stage,
+        tracker: &Tracker,
         clock: &mut Clock,
     ) -> Option<ScriptHead> {
         if raw.kind == record::FINISHED_ROUND {
@@ -77,7 +76,7 @@ impl OtherRecords {
         };
         let time = decoded.id.time;
         Some(ScriptHead {
-            comm: stage.tracker.processes.comm_of(named_pid, named),
+            comm: tracker.processes.comm_of(named_pid, named),
             named,
             pid,
             tid,

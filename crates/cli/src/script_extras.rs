@@ -3,9 +3,9 @@
 use prof_event::abi::sample;
 use prof_event::{Event, EventAttr, RawRecord, Sample, UserRegs};
 use prof_profile::{ScriptBranch, ScriptExtras, ScriptRegs};
+use prof_session::Machine;
 
 use crate::error::CliError;
-use crate::machine::Machine;
 use crate::script_events::letters;
 
 /// What a sample has of them.

@@ -5,25 +5,24 @@ use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, Builder};
 
-use prof_event::Record;
+use prof_event::Tracker;
 use prof_event::abi::event_type;
 use prof_model::{Cpu, VirtAddr};
 use prof_perfdata::{Item, Recording};
 use prof_profile::{Profile, ScriptExtras, ScriptHead, ScriptSample};
 use prof_report::ScriptWriter;
+use prof_session::{
+    Keep, Machine, Namer, Pipeline, Selection, TakenSample, Wanted, faulted_data, load, tracepoints,
+};
 use prof_tracepoint::Tracepoints;
 
 use crate::args::ScriptArgs;
 use crate::error::CliError;
 use crate::hints;
 use crate::input;
-use crate::names::Namer;
 use crate::script_events::{self, OtherRecords};
 use crate::script_extras::extras;
 use crate::script_filter::Filter;
-use crate::selection::{Selection, Wanted};
-use crate::stage::{Keep, Stage};
-use crate::tracepoints;
 
 /// Samples are handed to the thread that prints them so many at a time.
 const BATCH: usize = 256;
@@ -53,11 +52,12 @@ pub fn print(
     known: Known<'_>,
     writer: &ScriptWriter<'_>,
 ) -> Result<io::Result<()>, CliError> {
-    let input = &known.args.input;
-    let selection = Selection::new(recording, input, Wanted::default())?;
-    let mut reading = Reading {
+    let options = known.args.input.read_options();
+    let selection = Selection::new(recording, &options, Wanted::default())?;
+    let mut pipeline = load::pipeline(recording, &options);
+    let mut printing = Printing {
         selection,
-        stage: input::stage(recording, input),
+        machine: pipeline.machine().clone(),
         others: OtherRecords::new(known.args),
         clock: Clock {
             is_relative: known.args.reltime,
@@ -70,19 +70,18 @@ pub fn print(
         profile: known.profile,
         filter: known.filter,
     };
-    let name = input.input.display().to_string();
     thread::scope(|scope| {
         let (to_printer, batches) = sync_channel(WAITING);
         let printer = Builder::new().spawn_scoped(scope, move || write(writer, &batches));
         let printer = printer.map_err(hints::no_thread)?;
         let mut batch = Vec::with_capacity(BATCH);
         let mut is_over = false; // nobody reads on
-        input::for_each(recording, &name, |item| {
+        input::for_each(recording, &options.path, |item| {
             if is_over {
                 return;
             }
-            batch.extend(reading.printed(item));
-            if batch.len() == BATCH {
+            printing.print(&mut pipeline, item, &mut batch);
+            if batch.len() >= BATCH {
                 let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
                 is_over = to_printer.send(full).is_err();
             }
@@ -107,10 +106,10 @@ enum Printed {
     },
 }
 
-/// The state of the pass.
-struct Reading<'a> {
+/// What is printed of which record.
+struct Printing<'a> {
     selection: Selection,
-    stage: Stage,
+    machine: Machine,
     others: OtherRecords,
     clock: Clock,
     tracepoints: Tracepoints,
@@ -120,63 +119,84 @@ struct Reading<'a> {
     filter: &'a Filter<'a>,
 }
 
-impl Reading<'_> {
-    /// What is printed of a record, if it is.
-    fn printed(&mut self, item: Item<'_>) -> Option<Printed> {
-        let Self { stage, namer, .. } = self;
-        stage.take_as(item.events, item.decoded, item.chain_end, Keep::Nothing);
-        let kernel_function = |addr| namer.borrow_mut().kernel_function(stage, addr);
-        let Record::Sample(sample) = &item.decoded.record else {
-            let cpu = item.decoded.id.cpu.map(Cpu);
-            if !self.others.wants(&item.raw) || !self.filter.has_cpu(cpu) {
-                return None;
-            }
-            let head = self
-                .others
-                .head(&item.raw, item.decoded, stage, &mut self.clock);
-            return Some(Printed::Other {
-                event: item.decoded.event as u16,
-                head,
-                text: script_events::text(&item.raw, &item.decoded.record, kernel_function),
-            });
-        };
-        let comm = stage.tracker.processes.comm_of(sample.pid, sample.tid);
-        let thread = (sample.pid, sample.tid);
-        if !self.selection.has(sample.time) || !self.filter.has_thread(comm, thread, sample.cpu) {
+impl Printing<'_> {
+    /// Adds to `printed` what is printed of a record that `pipeline` takes in, if something is.
+    fn print(&mut self, pipeline: &mut Pipeline, item: Item<'_>, printed: &mut Vec<Printed>) {
+        let (events, decoded) = (item.events, item.decoded);
+        let taken = pipeline.take_as(events, decoded, item.chain_end, |_, _, _| Keep::Nothing);
+        match taken {
+            Some(taken) => self.print_sample(&item, &taken, printed),
+            None => printed.extend(self.other(&item, &pipeline.tracker)),
+        }
+    }
+
+    /// What is printed of a record beside the samples.
+    fn other(&mut self, item: &Item<'_>, tracker: &Tracker) -> Option<Printed> {
+        let cpu = item.decoded.id.cpu.map(Cpu);
+        if !self.others.wants(&item.raw) || !self.filter.has_cpu(cpu) {
             return None;
         }
-        let named = stage.frames();
+        let kernel_function = |addr| self.namer.borrow_mut().kernel_function(tracker, addr);
+        Some(Printed::Other {
+            event: item.decoded.event as u16,
+            text: script_events::text(&item.raw, &item.decoded.record, kernel_function),
+            head: self
+                .others
+                .head(&item.raw, item.decoded, tracker, &mut self.clock),
+        })
+    }
+
+    /// Adds the finished samples of a sample that passes.
+    fn print_sample(
+        &mut self,
+        item: &Item<'_>,
+        taken: &TakenSample<'_>,
+        printed: &mut Vec<Printed>,
+    ) {
+        let (sample, tracker) = (taken.sample, taken.tracker);
+        let comm = tracker.processes.comm_of(sample.pid, sample.tid);
+        let thread = (sample.pid, sample.tid);
+        if !self.selection.has(sample.time) || !self.filter.has_thread(comm, thread, sample.cpu) {
+            return;
+        }
+        let named = taken.placed.all_frames();
         let named = named.filter_map(|(key, _)| self.profile.frame_id(key));
         let mut frames = Vec::with_capacity(named.size_hint().1.unwrap_or(0));
         frames.extend(named);
         if !self.filter.has_stack(&frames) {
-            return None;
+            return;
         }
-        let event = &item.events.events()[item.decoded.event];
-        let data = stage.data(event, sample);
-        Some(Printed::Sample(ScriptSample {
-            event: item.decoded.event as u16,
-            pid: sample.pid,
-            tid: sample.tid,
-            comm,
-            cpu: sample.cpu,
-            time: sample.time.map(|time| self.clock.shown(time)),
-            period: sample.period,
-            ip: sample.ip,
-            addr: sample.addr.map(VirtAddr),
-            data: data.and_then(|(_, key)| self.profile.frame_id(&key)),
-            frames,
-            addresses: stage.own_addresses(event),
-            trace: (event.attr.kind == event_type::TRACEPOINT).then(|| {
-                let raw = sample.raw.unwrap_or_default();
-                let tracepoints = &self.tracepoints;
-                tracepoints.print(event.attr.config, raw, &kernel_function)
-            }),
-            extras: match self.args.fields {
-                Some(_) => extras(sample, &event.attr, &item.raw, &stage.machine),
-                None => ScriptExtras::default(),
-            },
-        }))
+        let kernel_function = |addr| self.namer.borrow_mut().kernel_function(tracker, addr);
+        for (left, &(index, period)) in (0..taken.weights.len()).rev().zip(taken.weights) {
+            let event = &item.events.events()[index];
+            let data = faulted_data(tracker, event, sample);
+            printed.push(Printed::Sample(ScriptSample {
+                event: index as u16,
+                pid: sample.pid,
+                tid: sample.tid,
+                comm,
+                cpu: sample.cpu,
+                time: sample.time.map(|time| self.clock.shown(time)),
+                period,
+                ip: sample.ip,
+                addr: sample.addr.map(VirtAddr),
+                data: data.and_then(|(_, key)| self.profile.frame_id(&key)),
+                frames: match left {
+                    0 => std::mem::take(&mut frames),
+                    _ => frames.clone(),
+                },
+                addresses: taken.placed.own_addresses(event, &tracker.processes.dsos),
+                trace: (event.attr.kind == event_type::TRACEPOINT).then(|| {
+                    let raw = sample.raw.unwrap_or_default();
+                    let tracepoints = &self.tracepoints;
+                    tracepoints.print(event.attr.config, raw, &kernel_function)
+                }),
+                extras: match self.args.fields {
+                    Some(_) => extras(sample, &event.attr, &item.raw, &self.machine),
+                    None => ScriptExtras::default(),
+                },
+            }));
+        }
     }
 }
 

@@ -4,8 +4,7 @@ use prof_model::Tid;
 use rustc_hash::FxHashMap;
 
 use crate::abi::flag;
-use crate::events::{Decoded, EventSet};
-use crate::record::Record;
+use crate::events::EventSet;
 use crate::sample::{ReadValues, Sample};
 
 /// The counters as of the last sample.
@@ -21,12 +20,33 @@ pub struct GroupCounters {
     summed: Vec<u8>, // the last sample's counters
 }
 
+/// What a sample of a group counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted<'a> {
+    /// The events that the sample stands for, by index, each with what it counted since the sample
+    /// before. Those that counted nothing are left out, as are those that nobody knows.
+    pub members: &'a [(usize, u64)],
+    /// The counters as they would be if the events were not inherited: each with what all threads have
+    /// counted. Readers that know one counter for an id understand that.
+    pub sums: Option<ReadValues<'a>>,
+}
+
 impl GroupCounters {
-    /// The events that a sample with counters stands for, by index, each with what it counted since
-    /// the sample before. Those that counted nothing are left out, as are those that nobody knows.
-    pub fn advance(&mut self, events: &EventSet, sample: &Sample<'_>) -> &[(usize, u64)] {
+    /// What a sample with counters counted since the one before it.
+    pub fn advance<'a>(&'a mut self, events: &EventSet, sample: &Sample<'a>) -> Counted<'a> {
         self.take(events, sample, true);
-        &self.members
+        let Self {
+            members,
+            sums,
+            summed,
+            ..
+        } = self;
+        let sum = |id: Option<u64>| id.or(sample.id).and_then(|id| sums.get(&id).copied());
+        let read = sample.read;
+        Counted {
+            members,
+            sums: read.map(|read| read.with_values(|id| sum(id).unwrap_or(0), summed)),
+        }
     }
 
     /// As [`Self::advance`], of a sample from before the recording: what was counted until then is
@@ -56,28 +76,9 @@ impl GroupCounters {
         }
     }
 
-    /// The counters of a sample as they would be if its events were not inherited: each with what all
-    /// threads have counted. Readers that know one counter for an id understand that.
-    pub fn summed(&mut self, sample: &Sample<'_>) -> Option<ReadValues<'_>> {
-        let Self { sums, summed, .. } = self;
-        let sum = |id: Option<u64>| id.or(sample.id).and_then(|id| sums.get(&id).copied());
-        Some(sample.read?.with_values(|id| sum(id).unwrap_or(0), summed))
-    }
-
     /// A thread begins or has ended: its number may have been that of another one before.
     pub fn forget(&mut self, tid: Tid) {
         self.last_of_threads.remove(&tid);
-    }
-}
-
-impl Decoded<'_> {
-    /// The sample as one of the event with that index, which counted `period`.
-    pub fn as_member(mut self, event: usize, period: u64) -> Self {
-        self.event = event;
-        if let Record::Sample(sample) = &mut self.record {
-            sample.period = period;
-        }
-        self
     }
 }
 
@@ -88,7 +89,7 @@ mod tests {
     use crate::attr::EventAttr;
     use crate::encode::RecordBuilder;
     use crate::events::Event;
-    use crate::record::RawRecord;
+    use crate::record::{RawRecord, Record};
 
     /// Two events of one group, with the ids 1 and 2.
     fn group(flags: u64) -> EventSet {
@@ -142,9 +143,10 @@ mod tests {
         values: [u64; 2],
     ) -> (Vec<(usize, u64)>, Vec<u64>) {
         with_sample(events, tid, values, |sample| {
-            let counted = counters.advance(events, sample).to_vec();
-            let summed = counters.summed(sample).unwrap().iter();
-            (counted, summed.map(|(value, _)| value).collect())
+            let counted = counters.advance(events, sample);
+            let sums = counted.sums.unwrap().iter();
+            let sums = sums.map(|(value, _)| value).collect();
+            (counted.members.to_vec(), sums)
         })
     }
 

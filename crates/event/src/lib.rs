@@ -25,7 +25,7 @@ pub use encode::{RecordBuilder, TooLong, encode_sample};
 pub use event_list::{EventList, EventListError, GroupSpec};
 pub use event_name::{EventKind, EventSpec, UnknownEvent, derive_name, known_names};
 pub use events::{DecodeError, Decoded, Event, EventGroup, EventSet};
-pub use group_counters::GroupCounters;
+pub use group_counters::{Counted, GroupCounters};
 pub use record::{BpfEvent, HEADER_SIZE, Ksymbol, Mmap, RawRecord, Record, SampleId, Task, decode};
 pub use reorder::RoundQueue;
 pub use sample::{Extras, ReadValues, Sample, UserRegs, UserStack, with_modes};

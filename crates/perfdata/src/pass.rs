@@ -1,7 +1,7 @@
 //! One pass over the records: cut out of bytes, unpacked, put into time order, delivered.
 
 use prof_event::abi::record;
-use prof_event::{Decoded, EventSet, GroupCounters, HEADER_SIZE, RawRecord, Record, RoundQueue};
+use prof_event::{Decoded, EventSet, HEADER_SIZE, RawRecord, RoundQueue};
 use prof_model::ChainEnd;
 
 use crate::Error;
@@ -20,8 +20,8 @@ const LAST_KERNEL_KIND: u32 = record::AUX_OUTPUT_HW_ID;
 
 /// A record of a recording, at its turn.
 ///
-/// A sample with the counters of a group comes once for each event that counted something, with what
-/// that counted as its period.
+/// A sample with the counters of a group is one item, of the event that it names: `prof-session` makes a
+/// sample of each event of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Item<'a> {
     /// The events so far; in a pipe they can come late.
@@ -60,7 +60,6 @@ pub(crate) struct Pass<'r, F> {
 /// What becomes of a record at its turn.
 struct Delivery<'r, F> {
     context: Context<'r>,
-    counters: GroupCounters,
     tally: Tally,
     visit: F,
 }
@@ -97,7 +96,6 @@ where
             samples: 0,
             delivery: Delivery {
                 context,
-                counters: GroupCounters::default(),
                 tally: Tally::default(),
                 visit,
             },
@@ -333,7 +331,6 @@ where
     fn deliver(&mut self, raw: RawRecord<'_>, sample: u64) -> Result<(), E> {
         let Self {
             context,
-            counters,
             tally,
             visit,
         } = self;
@@ -353,20 +350,7 @@ where
             sample,
             chain_end: ends.map(|ends| ends.get(sample)),
         };
-        match &decoded.record {
-            Record::Sample(sample) if sample.read.is_some() => {
-                for &(event, period) in counters.advance(context.events, sample) {
-                    let decoded = &decoded.as_member(event, period);
-                    visit(Item { decoded, ..item })?;
-                }
-                Ok(())
-            }
-            Record::Fork(task) => {
-                counters.forget(task.tid);
-                visit(item)
-            }
-            _ => visit(item),
-        }
+        visit(item)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use prof_model::{Dso, DsoAddr, DsoId, Resolution};
 use prof_symbolizer::{FoundFile, Options, RunningKernel, Symbolizer};
 
-use super::recorder::Recorder;
+use super::FileRecorder;
 use crate::units::thousands;
 
 const EVERY: Duration = Duration::from_millis(250);
@@ -39,7 +39,7 @@ impl Progress {
     }
 
     /// Draws if it is time to.
-    pub fn update(&mut self, recorder: &Recorder) {
+    pub fn update(&mut self, recorder: &FileRecorder) {
         if !self.on || self.drawn.is_some_and(|at| at.elapsed() < EVERY) {
             return;
         }
@@ -124,7 +124,7 @@ impl Namer {
     }
 
     /// The last answer, if a new one is there; asks again.
-    fn ask(&mut self, recorder: &Recorder) -> Option<String> {
+    fn ask(&mut self, recorder: &FileRecorder) -> Option<String> {
         let answer = self.answers.try_recv().ok();
         if answer.is_some() {
             self.busy = false;
@@ -136,8 +136,8 @@ impl Namer {
     }
 }
 
-fn heaviest(recorder: &Recorder) -> Vec<Hit> {
-    let profile = &recorder.stage.profile;
+fn heaviest(recorder: &FileRecorder) -> Vec<Hit> {
+    let profile = &recorder.pipeline.profile;
     let mut weights = HashMap::new();
     for (key, weight) in profile.samples() {
         if let Some(leaf) = profile.stacks().frames(key.stack).next() {
@@ -147,8 +147,8 @@ fn heaviest(recorder: &Recorder) -> Vec<Hit> {
     let mut weights: Vec<_> = weights.into_iter().collect();
     weights.sort_by_key(|&(frame, weight)| (std::cmp::Reverse(weight), frame));
     weights.truncate(ADDRESSES);
-    let files: HashMap<_, _> = recorder.stage.files.opened().collect();
-    let dsos = &recorder.stage.tracker.processes.dsos;
+    let files: HashMap<_, _> = recorder.pipeline.files.opened().collect();
+    let dsos = &recorder.pipeline.tracker.processes.dsos;
     let hits = weights.into_iter().filter_map(|(frame, weight)| {
         let key = profile.frame(frame);
         let id = key.dso?;

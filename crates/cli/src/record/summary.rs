@@ -6,8 +6,7 @@ use prof_perfdata::Summary as Sizes;
 use prof_profile::Names;
 use prof_sampler::Sampler;
 
-use super::Done;
-use super::recorder::Recorder;
+use super::{Done, FileRecorder};
 use crate::error::CliError;
 use crate::remedies::{remedies, unread_memory};
 use crate::units::thousands;
@@ -51,7 +50,7 @@ pub fn print_start(sampler: &Sampler) {
 }
 
 /// Says what was recorded, what is missing, and where the time went.
-pub fn print(recorder: &Recorder, names: &Names, file: Option<&File>, verbose: bool) {
+pub fn print(recorder: &FileRecorder, names: &Names, file: Option<&File>, verbose: bool) {
     let samples = recorder.samples();
     match file {
         Some(file) if file.name != "-" => {
@@ -75,7 +74,7 @@ pub fn print(recorder: &Recorder, names: &Names, file: Option<&File>, verbose: b
     if samples == 0 {
         return;
     }
-    let profile = &recorder.stage.profile;
+    let profile = &recorder.pipeline.profile;
     let lost = recorder.lost();
     if lost > 0 {
         eprintln!(
@@ -99,18 +98,18 @@ pub fn print(recorder: &Recorder, names: &Names, file: Option<&File>, verbose: b
             eprintln!("{}:", profile.events[event].name);
         }
         let _ = prof_report::write_summary(&mut std::io::stderr(), &summary);
-        for hint in remedies(&summary, &recorder.stage.tracker.processes) {
+        for hint in remedies(&summary, &recorder.pipeline.tracker.processes) {
             eprintln!("hint: {hint}");
         }
     }
-    let refused = recorder.stage.refused_stacks;
+    let refused = recorder.pipeline.refused_stacks();
     if refused > 0 {
         let yama = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok();
         eprintln!("hint: {}", unread_memory(refused, yama.as_deref()));
     }
     if verbose {
-        let stats = recorder.stage.unwinder_stats();
-        let (small, too_small) = recorder.stage.copies.taken_small();
+        let stats = recorder.pipeline.unwinder_stats();
+        let (small, too_small) = recorder.pipeline.stack_copies().taken_small();
         if small > 0 {
             eprintln!(
                 "prof: {} samples with the smaller copy of the stack, which was too small for {}",

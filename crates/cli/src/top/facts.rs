@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use prof_sampler::{Note, Sampler, Target, online_cpus, page_size, parse_cpu_list};
+use prof_session::record::Piece;
 use prof_tui::{Cost, CpuUse, Facts};
 
 use super::cgroup::Cgroup;
-use super::collect::Piece;
 use crate::sampling::Sampling;
 use crate::screens;
 
@@ -117,7 +117,7 @@ impl Meters {
     }
 
     /// Takes a new reading and says what happened since the last one.
-    pub fn read(&mut self, piece: &Piece, facts: &mut Facts) {
+    pub fn read(&mut self, piece: &Piece, is_last: bool, facts: &mut Facts) {
         facts.lost += piece.profile.losses.lost();
         facts.throttled += piece.profile.losses.throttled;
         let now = self.now();
@@ -140,7 +140,7 @@ impl Meters {
             }
             _ => None,
         };
-        if piece.end.is_some() {
+        if is_last {
             return; // the last numbers of a living target stay
         }
         let limits = self.cgroup.as_ref().map(Cgroup::limits).unwrap_or_default();

@@ -7,7 +7,6 @@ mod cgroup; // CPU quota, time throttled
 mod collect; // the sampling thread
 mod facts; // what the header says
 mod json; // one object a line
-mod keep; // the newest records, for a file
 mod live; // what the screens see
 mod namer; // the thread that finds names
 mod plain; // tables
@@ -21,21 +20,18 @@ use std::time::Duration;
 
 use nix::sys::signalfd::SignalFd;
 use prof_sampler::{HeldCommand, Options, Rate, RunningCommand, StackCapture, online_cpus};
+use prof_session::record::{Pieces, RecentRecords, Recorder, end_command, file_events};
 use prof_symbolizer::RunningKernel;
 
 use crate::args::TopArgs;
-use crate::copies::Copies;
 use crate::error::{CliError, Failure, Outcome};
 use crate::hints;
-use crate::record;
 use crate::sampling::{self, Sampling};
 use crate::screens;
 use crate::signals::{self, EndRequests};
-use crate::stage::{Files, Stage};
 use crate::streams;
 use collect::{Collector, Message};
 use facts::Meters;
-use keep::Kept;
 use live::Live;
 use namer::{Namer, Shared};
 
@@ -149,21 +145,19 @@ impl Watch {
         let mut sampler = sampling.open()?;
         let shared = Shared::new(facts::at_start(sampling, &sampler));
         let meters = Meters::new(sampling, &sampler);
-        let events = sampler.events().clone();
-        let mut stage = Stage::new(&events, Files::live(), args.sampling.max_stack);
-        stage.copies = Copies::new(sampler.small_copy());
         let (to_namer, messages) = sync_channel(WAITING);
-        let now = sampler.clock().now();
-        let kept = (form == Form::Screens).then(|| Kept::new(record::file_events(&events)));
-        let mut collector = Collector::new(events, stage, to_namer.clone(), now);
+        let recent =
+            (form == Form::Screens).then(|| RecentRecords::new(file_events(sampler.events())));
+        let pieces = Pieces::new(sampler.clock().now());
+        let mut recorder = Recorder::new(&sampler, args.sampling.max_stack, pieces);
         let text = sampling::kernel_text(&kernel);
         sampler
-            .start(text.as_ref(), Duration::ZERO, &mut collector)
+            .start(text.as_ref(), Duration::ZERO, &mut recorder)
             .map_err(failed("could not start sampling"))
             .map_err(not_begun)?;
         shared.lock().facts.notes = facts::at_start(sampling, &sampler).notes;
 
-        let namer = Namer::new(Arc::clone(&shared), meters, kept, kernel, sampler.clock());
+        let namer = Namer::new(Arc::clone(&shared), meters, recent, kernel, sampler.clock());
         let (stopped, stop) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
             .map_err(|error| not_begun(failed("could not make a pipe")(error.into())))?;
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
@@ -172,9 +166,12 @@ impl Watch {
             .map_err(no_thread)?;
         // Only once both threads are there does the command begin.
         let (begin, begun) = sync_channel(1);
-        let sampler = thread("prof-sampler")
-            .spawn(move || collector.collect(sampler, begun.recv().ok()?, &stopped))
-            .map_err(no_thread)?;
+        let pieces_to = to_namer.clone();
+        let collect = move || {
+            let command = begun.recv().ok()?;
+            Collector::collect(sampler, recorder, command, &pieces_to, &stopped)
+        };
+        let sampler = thread("prof-sampler").spawn(collect).map_err(no_thread)?;
         let command = held
             .map(HeldCommand::release)
             .transpose()
@@ -195,15 +192,10 @@ impl Watch {
         let Ok(Some(mut command)) = self.sampler.join() else {
             return Ok(0);
         };
-        let wait = failed("could not wait for the command");
-        let by_us = command.try_wait().map_err(&wait)?.is_none();
-        if by_us {
-            command.signal(nix::sys::signal::Signal::SIGTERM);
-        }
-        let status = command.wait().map_err(&wait)?;
-        if by_us || !sampling.samples_command || requests.count() > 0 {
+        let end = end_command(&mut command).map_err(failed("could not wait for the command"))?;
+        if end.by_us || !sampling.samples_command || requests.count() > 0 {
             return Ok(0); // its end is not its own doing
         }
-        Ok(u8::try_from(status.code()).unwrap_or(255))
+        Ok(u8::try_from(end.status.code()).unwrap_or(255))
     }
 }

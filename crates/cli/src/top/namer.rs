@@ -10,15 +10,14 @@ use prof_model::{BuildId, Dso, DsoAddr, DsoId, DsoKind, DsoTable, Resolution};
 use prof_perfdata::StoredNames;
 use prof_profile::{Names, Profile};
 use prof_sampler::Clock;
+use prof_session::record::{self, Piece, RecentRecords, features, stored_build_ids};
 use prof_symbolizer::{AsmSyntax, RunningKernel, Symbolizer};
 use prof_tui::{Facts, History, Intake, Samples};
 use rustc_hash::FxHashMap;
 
-use super::collect::{CodeAnswer, End, Message, Piece};
+use super::collect::{CodeAnswer, End, Message};
 use super::facts::Meters;
-use super::keep::Kept;
 use crate::error::CliError;
-use crate::record;
 use crate::screens;
 use crate::units::thousands;
 
@@ -91,7 +90,7 @@ pub struct Namer {
     build_ids: FxHashMap<DsoId, BuildId>,
     dsos: Arc<DsoTable>,
     meters: Meters,
-    kept: Option<Kept>,
+    recent: Option<RecentRecords>,
     clock: Clock,
 }
 
@@ -100,7 +99,7 @@ impl Namer {
     pub fn new(
         shared: Arc<Shared>,
         meters: Meters,
-        kept: Option<Kept>,
+        recent: Option<RecentRecords>,
         kernel: RunningKernel,
         clock: Clock,
     ) -> Self {
@@ -113,7 +112,7 @@ impl Namer {
             build_ids: FxHashMap::default(),
             dsos: Arc::default(),
             meters,
-            kept,
+            recent,
             clock,
         }
     }
@@ -122,7 +121,7 @@ impl Namer {
     pub fn run(mut self, messages: impl IntoIterator<Item = Message>) {
         for message in messages {
             match message {
-                Message::Piece(piece) => self.take(*piece),
+                Message::Piece(piece, end) => self.take(*piece, end),
                 Message::Code(dso, address, answer) => {
                     let _ = answer.try_send(self.code(dso, address)); // who asked may have given up
                 }
@@ -136,7 +135,7 @@ impl Namer {
         }
     }
 
-    fn take(&mut self, mut piece: Piece) {
+    fn take(&mut self, mut piece: Piece, end: Option<End>) {
         if !piece.closed.is_empty() {
             self.symbolizer.forget(&piece.closed);
         }
@@ -147,12 +146,12 @@ impl Namer {
         for (pid, map) in piece.perf_maps.drain(..) {
             self.symbolizer.use_perf_map(pid, map);
         }
-        if let Some(kept) = &mut self.kept
-            && let Err(error) = kept.push(&mut piece)
+        if let Some(recent) = &mut self.recent
+            && let Err(error) = recent.push(&mut piece)
         {
             let news = format!("records could not be kept for `w`: {error}");
             self.shared.lock().news.push_back(Err(news));
-            self.kept = None;
+            self.recent = None;
         }
         self.dsos = Arc::clone(&piece.dsos);
         let names = self.names(&piece.profile, &piece);
@@ -166,8 +165,8 @@ impl Namer {
             process_name: &|pid| piece.processes.get(&pid).cloned(),
         };
         Intake::new(&mut state.history, samples).add(piece.span.clone(), piece.profile.samples());
-        self.meters.read(&piece, &mut state.facts);
-        if let Some(end) = piece.end.take() {
+        self.meters.read(&piece, end.is_some(), &mut state.facts);
+        if let Some(end) = end {
             let (words, failure) = describe(end);
             state.facts.ended = words;
             state.failure = failure;
@@ -216,10 +215,10 @@ impl Namer {
 impl Namer {
     /// Writes a window as perf.data, with the names that were found.
     fn write(&self, path: &Path, window: &Range<u64>) -> Result<String, CliError> {
-        let Some(kept) = &self.kept else {
+        let Some(recent) = &self.recent else {
             return Err(CliError::new("no records are kept"));
         };
-        let written = kept.write(path, window)?;
+        let written = recent.write(path, window)?;
         let mut by_dso: BTreeMap<DsoId, Vec<(DsoAddr, Resolution)>> = BTreeMap::new();
         for (&(id, addr), answer) in &self.known {
             let of_dso = by_dso.entry(id).or_default();
@@ -236,14 +235,14 @@ impl Namer {
             stored.add(&dso, &addrs, &answers);
         }
         let samples = written.ends.samples();
-        let event = &kept.events().events()[0];
+        let event = &recent.events().events()[0];
         stored.counters.samples = samples;
         stored.counters.used_event = event.name.clone();
         stored.counters.frequency = event.attr.frequency().unwrap_or(0);
         stored.ends = written.ends;
-        let mut features = record::features(kept.events(), self.clock)?;
+        let mut features = features(recent.events(), self.clock)?;
         let build_ids = self.build_ids.iter().map(|(&id, &it)| (id, it));
-        features.build_ids = record::build_ids(build_ids, &self.dsos);
+        features.build_ids = stored_build_ids(build_ids, &self.dsos);
         written.output.finish(features, stored)?;
         let cut = match written.cut_at {
             Some(first) => {
@@ -262,9 +261,12 @@ impl Namer {
 
 fn describe(end: End) -> (Option<String>, Option<std::io::Error>) {
     match end {
-        End::Exited => (Some("EXITED".to_owned()), None),
-        End::Command(status) => (Some(format!("EXITED with status {status}")), None),
-        End::Asked => (None, None),
+        End::Ended(record::End::TargetExited) => (Some("EXITED".to_owned()), None),
+        End::Ended(record::End::Command(status)) => {
+            let status = status.code(); // as a shell shows it
+            (Some(format!("EXITED with status {status}")), None)
+        }
+        End::Ended(record::End::Asked | record::End::TimeOver) => (None, None),
         End::Failed(error) => (Some(format!("SAMPLING FAILED: {error}")), Some(error)),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::error::CliError;
+use crate::error::NoTimeSlices;
 
 /// One part, as given.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,18 +26,15 @@ impl TimeSlices {
     /// with blanks between, `10%-20%,40%-50%` and `10%/2` (the second tenth).
     ///
     /// # Errors
-    /// A message that names what is understood.
-    pub fn parse(text: &str) -> Result<Self, CliError> {
+    /// The text, if it is none of these.
+    pub fn parse(text: &str) -> Result<Self, NoTimeSlices> {
         let slices: Option<Vec<_>> = if text.contains('%') {
             text.split(',').map(|part| percent(part.trim())).collect()
         } else {
             text.split_whitespace().map(times).collect()
         };
         let slices = slices.filter(|slices| !slices.is_empty());
-        let slices = slices.ok_or_else(|| {
-            CliError::usage(format!("`--time {text}` names no part of a recording"))
-                .hint("for example `--time 1513.3,1513.4` in seconds, or `--time 10%-20%`")
-        })?;
+        let slices = slices.ok_or_else(|| NoTimeSlices(text.to_owned()))?;
         Ok(Self {
             text: text.to_owned(),
             slices,

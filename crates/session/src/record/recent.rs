@@ -1,4 +1,7 @@
-//! The newest records, kept so that a window can be written as perf.data.
+//! The newest records, kept in memory so that a window of time can be written as perf.data.
+//!
+//! In: the pieces of a live recording. Out: an [`Output`] that has to be finished. Elsewhere: the names for
+//! its end.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,9 +12,9 @@ use prof_event::{EventSet, RawRecord, Record, Tracker};
 use prof_model::ChainEnd;
 use prof_perfdata::ChainEnds;
 
-use super::collect::Piece;
-use crate::error::CliError;
-use crate::record::Output;
+use super::output::Output;
+use super::pieces::Piece;
+use crate::error::OutputError;
 
 /// Bytes of records, compressed. At 99 Hz on two busy CPUs this is 13 minutes.
 const MAX_BYTES: usize = 8 << 20;
@@ -19,7 +22,7 @@ const MAX_BYTES: usize = 8 << 20;
 const LEVEL: i32 = 1;
 
 /// The newest records, and what was known before the first of them.
-pub struct Kept {
+pub struct RecentRecords {
     events: EventSet, // as a file has them
     before: Tracker,
     pieces: VecDeque<KeptPiece>,
@@ -65,7 +68,7 @@ pub struct WrittenWindow {
     pub cut_at: Option<u64>,
 }
 
-impl Kept {
+impl RecentRecords {
     /// Nothing yet of these events.
     pub fn new(events: EventSet) -> Self {
         Self {
@@ -119,9 +122,10 @@ impl Kept {
     ///
     /// # Errors
     /// The file cannot be written, or there is no sample.
-    pub fn write(&self, path: &Path, window: &Range<u64>) -> Result<WrittenWindow, CliError> {
-        let failed = |error: io::Error| {
-            CliError::new(format!("could not write `{}`", path.display())).cause(error)
+    pub fn write(&self, path: &Path, window: &Range<u64>) -> Result<WrittenWindow, OutputError> {
+        let failed = |source: io::Error| OutputError::Write {
+            name: path.display().to_string(),
+            source,
         };
         let first = self.pieces.front().map_or(0, |piece| piece.span.start);
         let mut output = Output::file(path, &self.events, None)?;
@@ -148,7 +152,7 @@ impl Kept {
             output.finish_round().map_err(failed)?;
         }
         if ends.samples() == 0 {
-            return Err(CliError::new("there is no sample in this window"));
+            return Err(OutputError::NoSample);
         }
         Ok(WrittenWindow {
             output,

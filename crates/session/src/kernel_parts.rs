@@ -8,7 +8,7 @@ const MOST: usize = 1 << 16;
 
 /// Frames of the kernel by what was recorded.
 #[derive(Default)]
-pub struct KernelParts {
+pub(crate) struct KernelParts {
     numbers: FxHashMap<Box<[u64]>, u32>,
     frames: Vec<FrameKey>,
     ends: Vec<usize>, // in `frames`
@@ -16,19 +16,19 @@ pub struct KernelParts {
 
 impl KernelParts {
     /// The part of these entries, if it has been kept.
-    pub fn find(&self, entries: &[u64]) -> Option<PartId> {
+    pub(crate) fn find(&self, entries: &[u64]) -> Option<PartId> {
         self.numbers.get(entries).copied().map(PartId)
     }
 
     /// The frames of a part, innermost first.
-    pub fn frames(&self, PartId(part): PartId) -> &[FrameKey] {
+    pub(crate) fn frames(&self, PartId(part): PartId) -> &[FrameKey] {
         let part = part as usize;
         let start = part.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.frames[start..self.ends[part]]
     }
 
     /// Keeps a part: one frame for each entry. `None` if there are too many.
-    pub fn keep(&mut self, entries: &[u64], frames: &[FrameKey]) -> Option<PartId> {
+    pub(crate) fn keep(&mut self, entries: &[u64], frames: &[FrameKey]) -> Option<PartId> {
         if self.ends.len() == MOST {
             return None;
         }
@@ -40,7 +40,7 @@ impl KernelParts {
     }
 
     /// The kernel has other code now: its addresses are to be placed anew. Numbers do not come again.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.numbers.clear();
     }
 }

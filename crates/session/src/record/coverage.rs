@@ -1,4 +1,7 @@
 //! Whether the samples stand for the CPU time that the target used.
+//!
+//! In: an event and two times. Out: a [`Shortfall`], if much is missing. Elsewhere: what the kernel says
+//! it lost (`prof_profile::Losses`).
 
 use std::fmt;
 use std::time::Duration;

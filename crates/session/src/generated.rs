@@ -13,10 +13,12 @@ use prof_perfdata::StoredNames;
 use prof_symbolizer::{FileFinder, FoundFile, JitDump, PerfMap, Request, Symbolizer};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::files::Origin;
+
 /// The generated code of the processes that samples hit.
 pub struct GeneratedCode {
     finder: FileFinder,
-    live: bool,
+    origin: Origin,
     kept: StoredNames, // what a recording kept of jitdumps
     dumps: FxHashMap<DsoId, JitDump>,
     /// The dumps of each process, and up to when they are its own: a fork has its parent's code.
@@ -29,18 +31,18 @@ pub struct GeneratedCode {
 impl GeneratedCode {
     /// Of running processes.
     pub fn live() -> Self {
-        Self::new(FileFinder::default(), true)
+        Self::new(FileFinder::default(), Origin::Live)
     }
 
     /// Of a recording.
     pub fn stored(finder: FileFinder) -> Self {
-        Self::new(finder, false)
+        Self::new(finder, Origin::Recorded)
     }
 
-    fn new(finder: FileFinder, live: bool) -> Self {
+    fn new(finder: FileFinder, origin: Origin) -> Self {
         Self {
             finder,
-            live,
+            origin,
             kept: StoredNames::default(),
             dumps: FxHashMap::default(),
             of_process: FxHashMap::default(),
@@ -78,9 +80,9 @@ impl GeneratedCode {
             return Some(JitDump::from_loads(loads.to_vec(), monotonic));
         }
         let (start, end) = (mapping.start, mapping.end);
-        let file: Option<File> = match self.live {
-            true => self.finder.open_growing_live(pid, start, end, dso),
-            false => self.finder.open_growing_stored(dso),
+        let file: Option<File> = match self.origin {
+            Origin::Live => self.finder.open_growing_live(pid, start, end, dso),
+            Origin::Recorded => self.finder.open_growing_stored(dso),
         };
         Some(JitDump::new(file?, monotonic))
     }
@@ -117,7 +119,7 @@ impl GeneratedCode {
 
     /// Samples hit generated code of a running process: its perf map is opened before it may be gone.
     pub fn hit(&mut self, pid: Pid) {
-        if self.live && !self.maps_taken.contains(&pid) {
+        if self.origin == Origin::Live && !self.maps_taken.contains(&pid) {
             self.maps.entry(pid).or_insert_with(|| PerfMap::open(pid));
         }
     }
@@ -143,6 +145,14 @@ impl GeneratedCode {
         });
         self.maps_taken.extend(taken.iter().map(|(pid, _)| *pid));
         taken
+    }
+
+    /// Takes back perf maps that nobody used.
+    pub fn put_back_maps(&mut self, maps: Vec<(Pid, PerfMap)>) {
+        for (pid, map) in maps {
+            self.maps_taken.remove(&pid);
+            self.maps.insert(pid, Some(map));
+        }
     }
 
     /// The jitdumps, as files to look up names in.

@@ -1,11 +1,14 @@
 //! Names for what a recording hit: its own where it has them, else those of this machine's files.
+//!
+//! In: addresses of DSOs. Out: names, inlined functions and lines, or why there are none. Elsewhere:
+//! reading symbol tables and debug info (`prof-symbolizer`), names while recording ([`crate::record`]).
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use prof_event::Event;
 use prof_event::abi::{flag, sample};
+use prof_event::{Event, Tracker};
 use prof_model::{
     BuildId, CpuMode, Dso, DsoAddr, DsoId, DsoKind, FunctionCode, Mapping, Pid, Reason, Resolution,
     Symbol, SymbolSource, VirtAddr,
@@ -13,8 +16,9 @@ use prof_model::{
 use prof_perfdata::{Features, Recording, StoredNames};
 use prof_symbolizer::{AsmSyntax, KernelText, NoCode, Request, RunningKernel, Symbolizer};
 
-use crate::args::InputArgs;
-use crate::stage::{Callers, Stage};
+use crate::pipeline::Pipeline;
+use crate::placing::Callers;
+use crate::read_options::{InlinedFunctions, ReadOptions};
 
 /// Names addresses of one recording.
 pub struct Namer {
@@ -30,35 +34,34 @@ pub struct Namer {
 }
 
 impl Namer {
-    /// For a recording that was read into `stage`; with source lines if `lines`.
+    /// For a recording that was read into `pipeline`; with source lines if `lines`. `kernel` is what
+    /// [`expected_kernel`] began to read.
     pub fn new(
         recording: &Recording,
-        stage: &Stage,
-        args: &InputArgs,
+        pipeline: &Pipeline,
+        options: &ReadOptions,
         lines: bool,
         kernel: Option<RunningKernel>,
     ) -> Self {
         let features = recording.features();
-        let given = args.vmlinux.clone().or_else(|| args.kallsyms.clone());
+        let given = options.vmlinux.clone();
+        let given = given.or_else(|| options.kallsyms.clone());
         let build_id = kernel_build_id(features);
         let mut symbolizer = Symbolizer::new(prof_symbolizer::Options {
-            inline: looks_for_inlined(recording, args),
+            inline: looks_for_inlined(recording, options),
             lines,
-            demangle: !args.no_demangle,
-            symfs: args.symfs.clone(),
-            is_foreign: stage.machine.is_foreign(),
+            demangle: options.demangle,
+            symfs: options.symfs.clone(),
+            is_foreign: pipeline.machine().is_foreign(),
             kernel_build_id: build_id,
-            recorded: Some(recorded(features, stage, args)),
-            kernel_text: kernel_text(stage),
+            recorded: Some(recorded(features, pipeline, options)),
+            kernel_text: kernel_text(&pipeline.tracker),
             kallsyms: given.clone(),
             kernel_release: features.os_release.clone(),
             ..prof_symbolizer::Options::default()
         });
-        stage.files.give_to(&mut symbolizer);
-        for (id, dump) in stage.generated.dumps() {
-            symbolizer.keep(id, dump);
-        }
-        for (pid, mapping) in mapped_code(stage) {
+        pipeline.give_files_to(&mut symbolizer);
+        for (pid, mapping) in mapped_code(&pipeline.tracker) {
             symbolizer.runs_on(mapping.dso, pid, mapping.start, mapping.end);
         }
         if let Some(kernel) = kernel {
@@ -67,8 +70,8 @@ impl Namer {
         Self {
             symbolizer,
             stored: recording.stored_names().cloned(),
-            raw_names: args.no_demangle,
-            no_kernel: no_kernel(features, stage, build_id, given.as_ref()),
+            raw_names: !options.demangle,
+            no_kernel: no_kernel(features, &pipeline.tracker, build_id, given.as_ref()),
             kernel_given: given.is_some(),
             unverified: BTreeSet::new(),
         }
@@ -139,10 +142,10 @@ impl Namer {
     }
 
     /// The kernel function at an address of the recorded kernel, and the offset in it.
-    pub fn kernel_function(&mut self, stage: &Stage, addr: u64) -> Option<(String, u64)> {
-        let mapping = stage.tracker.kernel_mapping(VirtAddr(addr))?;
+    pub fn kernel_function(&mut self, tracker: &Tracker, addr: u64) -> Option<(String, u64)> {
+        let mapping = tracker.kernel_mapping(VirtAddr(addr))?;
         let place = mapping.dso_addr(VirtAddr(addr));
-        let dso = stage.tracker.processes.dsos.get(mapping.dso);
+        let dso = tracker.processes.dsos.get(mapping.dso);
         match self.resolve(mapping.dso, dso, &[place]).pop()? {
             Resolution::Named { symbol, .. } => {
                 Some((symbol.name.to_string(), place.0.wrapping_sub(symbol.start)))
@@ -209,30 +212,35 @@ impl Namer {
 }
 
 /// The code that processes had mapped at the end of the recording.
-fn mapped_code(stage: &Stage) -> impl Iterator<Item = (Pid, &Mapping)> {
-    stage.tracker.processes.spaces().flat_map(|(pid, space)| {
+fn mapped_code(tracker: &Tracker) -> impl Iterator<Item = (Pid, &Mapping)> {
+    tracker.processes.spaces().flat_map(|(pid, space)| {
         let code = space.iter().filter(|mapping| mapping.executable);
         code.map(move |mapping| (pid, mapping))
     })
 }
 
 /// Begins to read the running kernel's symbols if the recording seems to need them.
-pub fn expected_kernel(recording: &Recording, args: &InputArgs) -> Option<RunningKernel> {
-    let given = args.vmlinux.is_some() || args.kallsyms.is_some();
+pub fn expected_kernel(recording: &Recording, options: &ReadOptions) -> Option<RunningKernel> {
+    let given = options.vmlinux.is_some() || options.kallsyms.is_some();
     let mut events = recording.events().events().iter();
     let samples_kernel = events.any(|event| !event.attr.has(flag::EXCLUDE_KERNEL));
     let is_needed = !given && samples_kernel && recording.stored_names().is_none();
     is_needed.then(RunningKernel::read_copy)
 }
 
-/// Whether debug info is asked for inlined functions. As in perf, not for callchains that the kernel
-/// walked along frame pointers, unless `--inline` wants it.
-fn looks_for_inlined(recording: &Recording, args: &InputArgs) -> bool {
+/// Whether debug info is asked for inlined functions.
+fn looks_for_inlined(recording: &Recording, options: &ReadOptions) -> bool {
     let is_unwound = |event: &Event| {
         event.attr.sample_type & sample::STACK_USER != 0 || Callers::of(event) == Callers::CallSites
     };
-    let mut events = recording.events().events().iter();
-    !args.no_inline && (args.inline || recording.stored_names().is_some() || events.any(is_unwound))
+    match options.inlined {
+        InlinedFunctions::Nowhere => false,
+        InlinedFunctions::Everywhere => true,
+        InlinedFunctions::WhereUnwound => {
+            let mut events = recording.events().events().iter();
+            recording.stored_names().is_some() || events.any(is_unwound)
+        }
+    }
 }
 
 /// Whether it has a name that is more than the name of its module.
@@ -251,14 +259,14 @@ fn use_raw_name(answer: &mut Resolution) {
 /// Why this machine's tables cannot name the recorded kernel's addresses, if they cannot.
 fn no_kernel(
     features: &Features,
-    stage: &Stage,
+    tracker: &Tracker,
     build_id: Option<BuildId>,
     given: Option<&PathBuf>,
 ) -> Option<Reason> {
     if given.is_some() {
         return None;
     }
-    if stage.tracker.kernel_reference.is_none() {
+    if tracker.kernel_reference.is_none() {
         return Some(Reason::KernelRestricted); // no telling by how much the kernel was moved since
     }
     // A build-id is checked where the tables are loaded. Without one the release must do.
@@ -269,18 +277,18 @@ fn no_kernel(
 
 /// When the recording was over at the latest; long ago, if another machine made it: then no process
 /// of this one was recorded.
-fn recorded(features: &Features, stage: &Stage, args: &InputArgs) -> SystemTime {
+fn recorded(features: &Features, pipeline: &Pipeline, options: &ReadOptions) -> SystemTime {
     let here = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let is_elsewhere = |host: &String| host != here.trim();
     if features.hostname.as_ref().is_some_and(is_elsewhere) {
         return SystemTime::UNIX_EPOCH;
     }
     let last_sample = features.sample_time.map_or(0, |(_, last)| last);
-    if let Some(end) = wall_time(features, stage.last_time.max(last_sample)) {
+    if let Some(end) = wall_time(features, pipeline.last_time().max(last_sample)) {
         return end;
     }
     // Copying and unpacking the file make it look newer than it is.
-    let file = std::fs::metadata(&args.input);
+    let file = std::fs::metadata(&options.path);
     let written = file.and_then(|file| file.modified());
     written.unwrap_or_else(|_| SystemTime::now())
 }
@@ -300,9 +308,9 @@ fn kernel_build_id(features: &Features) -> Option<BuildId> {
 }
 
 /// Where the recorded kernel's text lay: it may be elsewhere since the last boot.
-fn kernel_text(stage: &Stage) -> Option<KernelText> {
-    let processes = &stage.tracker.processes;
-    let (_, reference) = stage.tracker.kernel_reference.clone()?;
+fn kernel_text(tracker: &Tracker) -> Option<KernelText> {
+    let processes = &tracker.processes;
+    let (_, reference) = tracker.kernel_reference.clone()?;
     let mut mappings = processes.kernel.iter();
     let text = mappings.find(|mapping| processes.dsos.get(mapping.dso).kind == DsoKind::Kernel)?;
     Some(KernelText {

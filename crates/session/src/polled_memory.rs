@@ -22,13 +22,13 @@ const INEXACT: u64 = 1000;
 
 /// What is watched, one place for each thread.
 #[derive(Default)]
-pub struct Watches {
+pub(crate) struct PolledMemory {
     clock: Option<Clock>,
-    threads: FxHashMap<(Pid, Tid), Watch>,
+    threads: FxHashMap<(Pid, Tid), PolledWord>,
     ids: u64,
 }
 
-struct Watch {
+struct PolledWord {
     addr: VirtAddr,
     asked: Instant,
     values: VecDeque<Value>, // the last one is the latest
@@ -42,9 +42,9 @@ struct Value {
     until: u64,
 }
 
-impl Watches {
+impl PolledMemory {
     /// For samples of these events. Times that are not of a clock that we can read tell nothing.
-    pub fn new(events: &EventSet) -> Self {
+    pub(crate) fn new(events: &EventSet) -> Self {
         let mut ids = events.events().iter().map(|event| {
             let attr = &event.attr;
             attr.has(flag::USE_CLOCKID).then_some(attr.clockid)
@@ -59,15 +59,15 @@ impl Watches {
     }
 
     /// The time by the clock of the samples, no earlier than a sample that is taken now would tell.
-    pub fn now(&self) -> Option<u64> {
+    pub(crate) fn now(&self) -> Option<u64> {
         Some(self.clock?.now().saturating_add(INEXACT))
     }
 
-    /// Watches this place for this thread, and no other.
-    pub fn watch(&mut self, thread: (Pid, Tid), addr: VirtAddr) {
+    /// PolledMemory this place for this thread, and no other.
+    pub(crate) fn watch(&mut self, thread: (Pid, Tid), addr: VirtAddr) {
         let is_new = self.threads.get(&thread).is_none_or(|it| it.addr != addr);
         if is_new && (self.threads.len() < MOST_THREADS || self.threads.contains_key(&thread)) {
-            let watch = Watch {
+            let watch = PolledWord {
                 addr,
                 asked: Instant::now(),
                 values: VecDeque::new(),
@@ -77,7 +77,12 @@ impl Watches {
     }
 
     /// What was there at a time, if that is known. Looks once more.
-    pub fn at(&mut self, thread: (Pid, Tid), time: u64, read: &mut Read<'_>) -> Option<Watched> {
+    pub(crate) fn at(
+        &mut self,
+        thread: (Pid, Tid),
+        time: u64,
+        read: &mut Read<'_>,
+    ) -> Option<Watched> {
         let (clock, watch) = (self.clock?, self.threads.get_mut(&thread)?);
         watch.asked = Instant::now();
         let is_seen = watch.look(clock, &mut self.ids, read);
@@ -94,7 +99,7 @@ impl Watches {
     }
 
     /// Looks at everything that is still asked for.
-    pub fn look(&mut self, mut read: impl FnMut(Pid, VirtAddr, &mut [u8]) -> usize) {
+    pub(crate) fn look(&mut self, mut read: impl FnMut(Pid, VirtAddr, &mut [u8]) -> usize) {
         let Some(clock) = self.clock else {
             return;
         };
@@ -108,20 +113,20 @@ impl Watches {
     }
 
     /// A process runs another program now.
-    pub fn executed(&mut self, pid: Pid) {
+    pub(crate) fn executed(&mut self, pid: Pid) {
         self.threads.retain(|&(of, _), _| of != pid);
     }
 
     /// A thread has ended. Another one may get its number.
-    pub fn exited(&mut self, thread: (Pid, Tid)) {
+    pub(crate) fn exited(&mut self, thread: (Pid, Tid)) {
         self.threads.remove(&thread);
     }
 }
 
 /// Reads a process's memory.
-pub type Read<'a> = dyn FnMut(VirtAddr, &mut [u8]) -> usize + 'a;
+pub(crate) type Read<'a> = dyn FnMut(VirtAddr, &mut [u8]) -> usize + 'a;
 
-impl Watch {
+impl PolledWord {
     /// Whether what is there now could be seen.
     fn look(&mut self, clock: Clock, ids: &mut u64, read: &mut Read<'_>) -> bool {
         let before = clock.now();
@@ -158,13 +163,13 @@ mod tests {
     const THREAD: (Pid, Tid) = (Pid(7), Tid(8));
     const AT: VirtAddr = VirtAddr(0x1000);
 
-    fn watches() -> Watches {
-        let mut watches = Watches {
+    fn polled() -> PolledMemory {
+        let mut polled = PolledMemory {
             clock: Some(Clock::MONOTONIC),
-            ..Watches::default()
+            ..PolledMemory::default()
         };
-        watches.watch(THREAD, AT);
-        watches
+        polled.watch(THREAD, AT);
+        polled
     }
 
     /// A time that is further from what comes before and after than the clock is inexact.
@@ -176,76 +181,76 @@ mod tests {
         time
     }
 
-    fn look(watches: &mut Watches, value: u8) {
-        watches.look(|pid, addr, into| {
+    fn look(polled: &mut PolledMemory, value: u8) {
+        polled.look(|pid, addr, into| {
             assert_eq!((pid, addr), (THREAD.0, AT));
             into.fill(value);
             into.len()
         });
     }
 
-    fn at(watches: &mut Watches, time: u64, now: u8) -> Option<(u8, bool)> {
+    fn at(polled: &mut PolledMemory, time: u64, now: u8) -> Option<(u8, bool)> {
         let mut read = |_: VirtAddr, into: &mut [u8]| {
             into.fill(now);
             into.len()
         };
-        let watched = watches.at(THREAD, time, &mut read)?;
+        let watched = polled.at(THREAD, time, &mut read)?;
         Some((watched.bytes[0], watched.is_still))
     }
 
     #[test]
     fn a_value_is_known_between_two_looks_that_saw_it() {
-        let mut watches = watches();
+        let mut polled = polled();
         let before = moment();
-        look(&mut watches, 1);
+        look(&mut polled, 1);
         let time = moment();
-        assert_eq!(at(&mut watches, time, 1), Some((1, true)));
-        assert_eq!(at(&mut watches, before, 1), None);
+        assert_eq!(at(&mut polled, time, 1), Some((1, true)));
+        assert_eq!(at(&mut polled, before, 1), None);
         let between = moment();
-        look(&mut watches, 2);
+        look(&mut polled, 2);
         let later = moment();
-        assert_eq!(at(&mut watches, later, 2), Some((2, true)));
-        assert_eq!(at(&mut watches, time, 2), Some((1, false)));
-        assert_eq!(at(&mut watches, between, 2), None); // the one or the other
+        assert_eq!(at(&mut polled, later, 2), Some((2, true)));
+        assert_eq!(at(&mut polled, time, 2), Some((1, false)));
+        assert_eq!(at(&mut polled, between, 2), None); // the one or the other
     }
 
     #[test]
     fn a_value_that_comes_again_is_another() {
-        let mut watches = watches();
-        look(&mut watches, 1);
+        let mut polled = polled();
+        look(&mut polled, 1);
         let time = moment();
-        look(&mut watches, 1);
-        look(&mut watches, 2);
-        assert_eq!(at(&mut watches, time, 1), Some((1, false)));
+        look(&mut polled, 1);
+        look(&mut polled, 2);
+        assert_eq!(at(&mut polled, time, 1), Some((1, false)));
     }
 
     #[test]
     fn what_cannot_be_read_is_not_known() {
-        let mut watches = watches();
-        look(&mut watches, 1);
+        let mut polled = polled();
+        look(&mut polled, 1);
         let time = moment();
-        assert_eq!(watches.at(THREAD, time, &mut |_, _| 0), None);
+        assert_eq!(polled.at(THREAD, time, &mut |_, _| 0), None);
         let mut value = 0;
         let mut changing = |_: VirtAddr, into: &mut [u8]| {
             value += 1;
             into.fill(value);
             into.len()
         };
-        assert_eq!(watches.at(THREAD, time, &mut changing), None);
+        assert_eq!(polled.at(THREAD, time, &mut changing), None);
     }
 
     #[test]
     fn another_place_program_or_thread_starts_anew() {
-        let mut watches = watches();
-        look(&mut watches, 1);
+        let mut polled = polled();
+        look(&mut polled, 1);
         let time = moment();
-        look(&mut watches, 1);
-        watches.watch(THREAD, VirtAddr(0x2000));
-        assert_eq!(at(&mut watches, time, 1), None);
-        watches.executed(THREAD.0);
-        assert!(watches.threads.is_empty());
-        watches.watch(THREAD, AT);
-        watches.exited(THREAD);
-        assert!(watches.threads.is_empty());
+        look(&mut polled, 1);
+        polled.watch(THREAD, VirtAddr(0x2000));
+        assert_eq!(at(&mut polled, time, 1), None);
+        polled.executed(THREAD.0);
+        assert!(polled.threads.is_empty());
+        polled.watch(THREAD, AT);
+        polled.exited(THREAD);
+        assert!(polled.threads.is_empty());
     }
 }

@@ -1,12 +1,43 @@
-//! Samples of a file on their way into a profile: one thread reads them and finds their places, a second
-//! one aggregates.
+//! Finished samples on their way into a profile, and a thread that aggregates those of a file beside the
+//! one that reads them.
+//!
+//! In: samples with their frames, and what is to become of them ([`Keep`]). Out: a profile. Elsewhere:
+//! aggregation itself (`prof_profile::Profile`).
 
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-use prof_profile::{FrameKey, PartId, Profile, Sample};
+use prof_model::VirtAddr;
+use prof_profile::{Detail, FrameKey, PartId, Profile, Sample};
 
-use crate::stage::Keep;
+/// What becomes of a finished sample.
+#[derive(Clone, Debug)]
+pub enum Keep {
+    /// It is counted in the profile.
+    Sample,
+    /// It is counted, and reports may tell it from others by a detail.
+    Detailed(Detail),
+    /// It is kept by itself, with these addresses, see
+    /// [`PlacedChain::own_addresses`](crate::placing::PlacedChain::own_addresses).
+    Logged(Vec<VirtAddr>),
+    /// Its frames become part of the profile, because names are wanted for them.
+    Frames,
+    /// Only its callchain and frames are looked at.
+    Nothing,
+}
+
+impl Keep {
+    /// Adds the sample to a profile, or what is kept of it.
+    pub(crate) fn add(self, sample: &Sample<'_>, profile: &mut Profile) {
+        match self {
+            Self::Sample => profile.add(sample),
+            Self::Detailed(detail) => profile.add_detailed(sample, detail),
+            Self::Logged(addresses) => profile.add_to_log(sample, &addresses),
+            Self::Frames => profile.add_frames(sample),
+            Self::Nothing => {}
+        }
+    }
+}
 
 /// So many samples are handed over at once.
 const BATCH: usize = 256;
@@ -14,7 +45,7 @@ const BATCH: usize = 256;
 const WAITING: usize = 8;
 
 /// A thread that fills a profile.
-pub struct Aggregation {
+pub(crate) struct Aggregation {
     batch: Batch,
     full: SyncSender<Batch>,
     empty: Receiver<Batch>,
@@ -39,7 +70,7 @@ struct Waiting {
 
 impl Aggregation {
     /// Starts the thread; `None` if there can be no further one.
-    pub fn start(events: &[prof_profile::EventInfo]) -> Option<Self> {
+    pub(crate) fn start(events: &[prof_profile::EventInfo]) -> Option<Self> {
         let mut profile = Profile::new(events.to_vec());
         let (full, batches) = sync_channel::<Batch>(WAITING);
         let (emptied, empty) = channel();
@@ -61,7 +92,7 @@ impl Aggregation {
     }
 
     /// Takes in a sample.
-    pub fn add(&mut self, sample: &Sample<'_>, keep: Keep) {
+    pub(crate) fn add(&mut self, sample: &Sample<'_>, keep: Keep) {
         if matches!(keep, Keep::Nothing) {
             return; // it would not make a part known
         }
@@ -102,7 +133,7 @@ impl Aggregation {
     }
 
     /// The profile with all samples.
-    pub fn finish(mut self) -> Profile {
+    pub(crate) fn finish(mut self) -> Profile {
         self.hand_over();
         drop(self.full);
         let profile = self.thread.join();

@@ -1,4 +1,7 @@
 //! Writing while recording: a thread of its own, and a file that appears only when it is whole.
+//!
+//! In: whole records, in pieces. Out: a file under its name, or the pipe form on stdout. Elsewhere: the
+//! format (`prof-perfdata`).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -12,8 +15,7 @@ use prof_perfdata::{
     Features, PipeWriter, RecordSink, StoredNames, Summary, Writer, WriterOptions,
 };
 
-use crate::error::CliError;
-use crate::hints;
+use crate::error::OutputError;
 
 /// Records are handed over in pieces of about this many bytes.
 const PIECE: usize = 128 << 10;
@@ -23,9 +25,9 @@ const WAITING: usize = 256;
 /// The writing end of a recording.
 pub struct Output {
     to_writer: SyncSender<Message>,
-    writer: JoinHandle<io::Result<Written>>,
+    writer: JoinHandle<io::Result<Summary>>,
     piece: Vec<u8>,
-    destination: Destination,
+    place: Place,
 }
 
 enum Message {
@@ -35,16 +37,10 @@ enum Message {
     End(Box<(Features, StoredNames)>),
 }
 
-enum Destination {
+enum Place {
     File { path: PathBuf, temporary: Temporary },
     Direct(PathBuf),
     Stdout,
-}
-
-/// What was written where.
-pub struct Written {
-    /// Sizes; bytes only for a pipe.
-    pub summary: Summary,
 }
 
 /// A file that is removed again unless it is finished.
@@ -67,47 +63,45 @@ impl Output {
         path: &Path,
         events: &EventSet,
         compression: Option<u32>,
-    ) -> Result<Self, CliError> {
-        let failed = |error: io::Error| {
-            let message = CliError::new(format!("could not write `{}`", path.display()));
-            message
-                .cause(error)
-                .hint("choose another place with `-o FILE`")
+    ) -> Result<Self, OutputError> {
+        let failed = |source: io::Error| OutputError::Create {
+            path: path.to_owned(),
+            source,
         };
         let special = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
-        let (file, destination) = if special {
+        let (file, place) = if special {
             let file = OpenOptions::new()
                 .read(true)
                 .write(true)
                 .open(path)
                 .map_err(failed)?;
-            (file, Destination::Direct(path.to_owned()))
+            (file, Place::Direct(path.to_owned()))
         } else {
             let temporary = temporary_name(path);
             let mut options = OpenOptions::new();
             options.read(true).write(true).create_new(true).mode(0o600);
             let file = options.open(&temporary).map_err(failed)?;
-            let destination = Destination::File {
+            let place = Place::File {
                 path: path.to_owned(),
                 temporary: Temporary(Some(temporary)),
             };
-            (file, destination)
+            (file, place)
         };
         let writer = Writer::create(file, events, WriterOptions { compression }).map_err(failed)?;
-        Self::start(writer, destination)
+        Self::start(writer, place)
     }
 
     /// Writes the pipe form to stdout.
     ///
     /// # Errors
     /// Nobody reads it, or there can be no further thread.
-    pub fn stdout(events: &EventSet, features: &Features) -> Result<Self, CliError> {
-        let failed = |error| CliError::new("could not write to stdout").cause(error);
-        let writer = PipeWriter::create(io::stdout(), events, features).map_err(failed)?;
-        Self::start(writer, Destination::Stdout)
+    pub fn stdout(events: &EventSet, features: &Features) -> Result<Self, OutputError> {
+        let writer = PipeWriter::create(io::stdout(), events, features);
+        let writer = writer.map_err(OutputError::Stdout)?;
+        Self::start(writer, Place::Stdout)
     }
 
-    fn start(mut writer: impl Finish, destination: Destination) -> Result<Self, CliError> {
+    fn start(mut writer: impl Finish, place: Place) -> Result<Self, OutputError> {
         let (to_writer, messages) = sync_channel(WAITING);
         let write = move || {
             for message in messages {
@@ -122,27 +116,25 @@ impl Output {
         let thread = std::thread::Builder::new().name("prof-writer".to_owned());
         Ok(Self {
             to_writer,
-            writer: thread.spawn(write).map_err(hints::no_thread)?,
+            writer: thread.spawn(write).map_err(OutputError::NoThread)?,
             piece: Vec::with_capacity(PIECE),
-            destination,
+            place,
         })
     }
 
     /// The file to remove if the program ends at once.
     pub fn unfinished(&self) -> Option<PathBuf> {
-        match &self.destination {
-            Destination::File { temporary, .. } => temporary.0.clone(),
+        match &self.place {
+            Place::File { temporary, .. } => temporary.0.clone(),
             _ => None,
         }
     }
 
     /// The name for messages.
     pub fn name(&self) -> String {
-        match &self.destination {
-            Destination::File { path, .. } | Destination::Direct(path) => {
-                path.display().to_string()
-            }
-            Destination::Stdout => "-".to_owned(),
+        match &self.place {
+            Place::File { path, .. } | Place::Direct(path) => path.display().to_string(),
+            Place::Stdout => "-".to_owned(),
         }
     }
 
@@ -188,14 +180,21 @@ impl Output {
         self.send(Message::RoundEnd)
     }
 
-    /// Writes the rest and puts the file in its place; an older one is kept as `FILE.old`.
+    /// Writes the rest and puts the file in its place; an older one is kept as `FILE.old`. Returns the
+    /// sizes of its parts; a pipe has none.
     ///
     /// # Errors
     /// Whatever kept the writer from writing.
-    pub fn finish(mut self, features: Features, names: StoredNames) -> Result<Written, CliError> {
+    pub fn finish(
+        mut self,
+        features: Features,
+        names: StoredNames,
+    ) -> Result<Summary, OutputError> {
         let name = self.name();
-        let failed =
-            |error: io::Error| CliError::new(format!("could not write `{name}`")).cause(error);
+        let failed = |source: io::Error| OutputError::Write {
+            name: name.clone(),
+            source,
+        };
         // If the writer is gone, its own error says more than the closed channel.
         let _ = self.flush();
         let _ = self.send(Message::End(Box::new((features, names))));
@@ -205,10 +204,10 @@ impl Output {
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("writer died")));
         let written = result.map_err(failed)?;
-        if let Destination::File {
+        if let Place::File {
             path,
             mut temporary,
-        } = self.destination
+        } = self.place
             && let Some(from) = temporary.0.take()
             && let Err(error) = put_in_place(&from, &path)
         {
@@ -246,22 +245,19 @@ fn put_in_place(from: &Path, to: &Path) -> io::Result<()> {
 
 /// A writer that can be finished.
 trait Finish: RecordSink + Send + 'static {
-    fn finish(self, features: Features, names: &StoredNames) -> io::Result<Written>;
+    fn finish(self, features: Features, names: &StoredNames) -> io::Result<Summary>;
 }
 
 impl Finish for Writer<File> {
-    fn finish(self, features: Features, names: &StoredNames) -> io::Result<Written> {
-        let summary = Writer::finish(self, features, Some(names))?;
-        Ok(Written { summary })
+    fn finish(self, features: Features, names: &StoredNames) -> io::Result<Summary> {
+        Writer::finish(self, features, Some(names))
     }
 }
 
 impl Finish for PipeWriter<io::Stdout> {
-    fn finish(self, features: Features, _names: &StoredNames) -> io::Result<Written> {
+    fn finish(self, features: Features, _names: &StoredNames) -> io::Result<Summary> {
         PipeWriter::finish(self, &features.build_ids)?;
-        Ok(Written {
-            summary: Summary::default(),
-        })
+        Ok(Summary::default())
     }
 }
 

@@ -1,4 +1,7 @@
 //! Which samples of a recording are read, and what is noted beside them.
+//!
+//! In: the records of a file. Out: those that are wanted, passed on to a [`Pipeline`] with what is to be
+//! kept of each. Elsewhere: filters by name, which need names first (`prof-report`).
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -12,10 +15,12 @@ use prof_profile::{Detail, FrameKey};
 use prof_tracepoint::Tracepoints;
 use rustc_hash::FxHashSet;
 
-use crate::args::InputArgs;
-use crate::error::CliError;
-use crate::input;
-use crate::stage::{Keep, Stage};
+use crate::aggregation::Keep;
+use crate::error::LoadError;
+use crate::load;
+use crate::pipeline::Pipeline;
+use crate::placing::faulted_data;
+use crate::read_options::ReadOptions;
 use crate::time_slices::TimeSlices;
 use crate::tracepoints;
 
@@ -66,9 +71,9 @@ impl Selection {
     /// `--time` asks for shares of a recording without times.
     pub fn new(
         recording: &mut Recording,
-        args: &InputArgs,
+        options: &ReadOptions,
         wanted: Wanted,
-    ) -> Result<Self, CliError> {
+    ) -> Result<Self, LoadError> {
         let mut events = recording.events().events().iter();
         let has_tracepoints = events.any(|event| event.attr.kind == event_type::TRACEPOINT);
         let slice = wanted.slices.map(|slices| {
@@ -82,8 +87,8 @@ impl Selection {
             interval: wanted.interval.or(slice),
             ..wanted
         };
-        let ranges = match &args.time {
-            Some(slices) => Some(slices.ranges(times(recording, args, slices)?)),
+        let ranges = match &options.time {
+            Some(slices) => Some(slices.ranges(times(recording, options, slices)?)),
             None => None,
         };
         let tracepoints = match wanted.text {
@@ -108,50 +113,61 @@ impl Selection {
         }
     }
 
-    /// Hands a record to `stage`, unless it is a sample that is not wanted.
-    pub fn take(&mut self, stage: &mut Stage, item: &Item<'_>) {
-        match &item.decoded.record {
-            Record::Sample(sample) if !self.has(sample.time) => {}
-            Record::Sample(sample) if self.wanted.interval.is_some() || self.wanted.text => {
-                let detail = self.detail(item, sample);
-                let keep = Keep::Detailed(detail);
-                stage.take_as(item.events, item.decoded, item.chain_end, keep);
-            }
-            Record::Sample(_) if self.wanted.log => {
-                let keep = Keep::Logged(Vec::new());
-                stage.take_as(item.events, item.decoded, item.chain_end, keep);
-            }
-            Record::Sample(_) if self.wanted.only_frames => {
-                stage.take_as(item.events, item.decoded, item.chain_end, Keep::Frames);
-            }
+    /// Hands a record to `pipeline`, unless it is a sample that is not wanted.
+    pub fn take(&mut self, pipeline: &mut Pipeline, item: &Item<'_>) {
+        let Item {
+            events, decoded, ..
+        } = *item;
+        match &decoded.record {
+            Record::Sample(sample) if !self.has(sample.time) => pipeline.skip(events, sample),
+            Record::Sample(sample) => self.take_sample(pipeline, item, sample),
             Record::Read { pid, tid, values } if self.wanted.counters => {
                 let counters = self.counters.entry((*pid, *tid)).or_default();
-                counters.resize(item.events.events().len(), 0);
+                counters.resize(events.events().len(), 0);
                 for (value, id) in values.iter() {
-                    let event = id.and_then(|id| item.events.by_id(id));
-                    let event = event.unwrap_or(item.decoded.event);
+                    let event = id.and_then(|id| events.by_id(id));
+                    let event = event.unwrap_or(decoded.event);
                     if let Some(counter) = counters.get_mut(event) {
                         *counter = value;
                     }
                 }
             }
             _ => {
-                stage.take(item.events, item.decoded, item.chain_end);
-            }
-        }
-        if let Record::Sample(sample) = &item.decoded.record
-            && self.wanted.data
-            && self.has(sample.time)
-        {
-            let event = &item.events.events()[item.decoded.event];
-            if let Some((_, data)) = stage.data(event, sample) {
-                self.data.insert(data);
+                pipeline.take(events, decoded, item.chain_end);
             }
         }
     }
 
-    fn detail(&self, item: &Item<'_>, sample: &Sample<'_>) -> Detail {
-        let attr = &item.events.events()[item.decoded.event].attr;
+    fn take_sample(&mut self, pipeline: &mut Pipeline, item: &Item<'_>, sample: &Sample<'_>) {
+        let Item {
+            events,
+            decoded,
+            chain_end: end,
+            ..
+        } = *item;
+        if self.wanted.interval.is_some() || self.wanted.text {
+            pipeline.take_as(events, decoded, end, |event, _, _| {
+                Keep::Detailed(self.detail(item, event, sample))
+            });
+        } else if self.wanted.log {
+            pipeline.take_as(events, decoded, end, |event, placed, tracker| {
+                let event = &events.events()[event];
+                Keep::Logged(placed.own_addresses(event, &tracker.processes.dsos))
+            });
+        } else if self.wanted.only_frames {
+            pipeline.take_as(events, decoded, end, |_, _, _| Keep::Frames);
+        } else {
+            pipeline.take(events, decoded, end);
+        }
+        if self.wanted.data {
+            let event = &events.events()[decoded.event];
+            let data = faulted_data(&pipeline.tracker, event, sample);
+            self.data.extend(data.map(|(_, place)| place));
+        }
+    }
+
+    fn detail(&self, item: &Item<'_>, event: usize, sample: &Sample<'_>) -> Detail {
+        let attr = &item.events.events()[event].attr;
         let is_trace = self.wanted.text && attr.kind == event_type::TRACEPOINT;
         let text = match sample.raw.filter(|_| is_trace) {
             Some(raw) => self.tracepoints.print(attr.config, raw, &|_| None),
@@ -168,9 +184,9 @@ impl Selection {
 /// The times of the first and the last sample.
 fn times(
     recording: &mut Recording,
-    args: &InputArgs,
+    options: &ReadOptions,
     slices: &TimeSlices,
-) -> Result<(u64, u64), CliError> {
+) -> Result<(u64, u64), LoadError> {
     if !slices.need_times() {
         return Ok((0, u64::MAX));
     }
@@ -178,8 +194,7 @@ fn times(
         return Ok(times);
     }
     let mut times: Option<(u64, u64)> = None;
-    let name = args.input.display().to_string();
-    input::for_each(recording, &name, |item| {
+    load::for_each(recording, &options.name(), |item| {
         if let Record::Sample(Sample {
             time: Some(time), ..
         }) = item.decoded.record
@@ -188,10 +203,8 @@ fn times(
             times = Some((first.min(time), last.max(time)));
         }
     })?;
-    times.ok_or_else(|| {
-        CliError::usage(format!(
-            "`--time {}`: the samples of `{name}` have no times",
-            slices.text
-        ))
+    times.ok_or_else(|| LoadError::NoTimes {
+        name: options.name(),
+        asked: slices.text.clone(),
     })
 }

@@ -12,7 +12,7 @@ const PATIENCE: u64 = 4;
 /// rare: copies are small only after a row of stacks that would all have fitted, become large with the
 /// first one that does not, and stay so for longer each time.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Copies {
+pub struct StackCopySize {
     small: Option<u32>, // bytes; `None`: all are large
     are_small: bool,
     row: u64,
@@ -21,7 +21,7 @@ pub struct Copies {
     too_small: u64,
 }
 
-impl Copies {
+impl StackCopySize {
     /// For a sampler whose small copies have so many bytes.
     pub fn new(small: Option<u32>) -> Self {
         Self {
@@ -83,7 +83,7 @@ mod tests {
     const LARGE: usize = 32_768;
     const SMALL: usize = 8192;
 
-    fn noted(copies: &mut Copies, count: u64, size: usize, reach: Option<u64>) -> bool {
+    fn noted(copies: &mut StackCopySize, count: u64, size: usize, reach: Option<u64>) -> bool {
         for _ in 0..count {
             copies.note(size, reach, ChainEnd::Root);
         }
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn copies_are_small_while_all_stacks_fit() {
-        let mut copies = Copies::new(Some(SMALL as u32));
+        let mut copies = StackCopySize::new(Some(SMALL as u32));
         assert!(!noted(&mut copies, FIRST_ROW - 1, LARGE, Some(3000)));
         assert!(noted(&mut copies, 1, LARGE, Some(3000)));
         assert!(noted(&mut copies, 10, SMALL, Some(8000)));
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn one_large_stack_is_enough_for_large_copies_and_for_more_patience() {
         for (size, reach) in [(SMALL, None), (LARGE, None), (LARGE, Some(7000))] {
-            let mut copies = Copies::new(Some(SMALL as u32));
+            let mut copies = StackCopySize::new(Some(SMALL as u32));
             assert!(noted(&mut copies, FIRST_ROW, LARGE, Some(0)));
             assert!(!noted(&mut copies, 1, size, reach));
             assert!(!noted(&mut copies, 3 * FIRST_ROW, LARGE, Some(0)));
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_row_of_stacks_that_fit_has_no_other_in_it() {
-        let mut copies = Copies::new(Some(SMALL as u32));
+        let mut copies = StackCopySize::new(Some(SMALL as u32));
         assert!(!noted(&mut copies, FIRST_ROW - 1, LARGE, Some(0)));
         assert!(!noted(&mut copies, 1, LARGE, Some(9000)));
         assert!(!noted(&mut copies, FIRST_ROW - 1, LARGE, Some(0)));
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn samples_without_user_state_say_nothing() {
-        let mut copies = Copies::new(Some(SMALL as u32));
+        let mut copies = StackCopySize::new(Some(SMALL as u32));
         for _ in 0..2 * FIRST_ROW {
             copies.note(LARGE, Some(0), ChainEnd::NoUserState);
         }
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn without_small_copies_all_are_large() {
-        let mut copies = Copies::default();
+        let mut copies = StackCopySize::default();
         assert!(!noted(&mut copies, 2 * FIRST_ROW, LARGE, Some(0)));
     }
 }

@@ -1,0 +1,131 @@
+//! How soon the rings have to be looked at again, and how much of each stack is worth copying.
+//!
+//! In: what each sample's stack took. Out: the longest time that samples may wait, and the size of the
+//! next copies. Elsewhere: the loop that waits ([`crate::record`]).
+
+use std::time::{Duration, Instant};
+
+use prof_model::ChainEnd;
+
+use crate::stack_copy_size::StackCopySize;
+
+/// How long after a read of live memory the next sample is expected to need one, too.
+const RACE: Duration = Duration::from_millis(500);
+/// How long such samples may wait. A sample is passed on in the second round after it, so that about
+/// twice as much goes by until its stack is read.
+const RACING_PAUSE: Duration = Duration::from_micros(250);
+/// The same while it is not known yet whether there are any, and when there are more samples than one
+/// round took.
+pub(crate) const SHORT_PAUSE: Duration = Duration::from_millis(1);
+/// How long samples may wait while copies of the stack are small.
+const SMALL_COPIES_WAIT: Duration = Duration::from_millis(5);
+
+/// Sets the pace of a live recording.
+pub(crate) struct Pace {
+    copies: StackCopySize,
+    live_read: Option<Instant>, // when a stack last went on in live memory
+    has_raced: bool,            // whether one ever did
+    has_samples: bool,          // in this round of the rings
+    had_samples: bool,          // in the last one
+}
+
+impl Pace {
+    /// For a sampler whose small copies of the stack have so many bytes; `None` if it has none.
+    pub(crate) fn new(small_copy: Option<u32>) -> Self {
+        Self {
+            copies: StackCopySize::new(small_copy),
+            live_read: Some(Instant::now()), // how large stacks are is not known yet
+            has_raced: false,
+            has_samples: false,
+            had_samples: false,
+        }
+    }
+
+    /// A sample has come.
+    pub(crate) fn sampled(&mut self) {
+        self.has_samples = true;
+    }
+
+    /// A stack was unwound from a copy. `size` is how many bytes were asked for, `reach` how many the
+    /// callchain needed, if they were enough.
+    pub(crate) fn copied(&mut self, size: usize, reach: Option<u64>, end: ChainEnd) {
+        self.copies.note(size, reach, end);
+    }
+
+    /// A stack was larger than its copy, and the rest was read from the target's memory.
+    pub(crate) fn went_on_in_live_memory(&mut self) {
+        self.live_read = Some(Instant::now());
+        self.has_raced = true;
+    }
+
+    /// Every ring was looked at.
+    pub(crate) fn finish_round(&mut self) {
+        self.had_samples = std::mem::take(&mut self.has_samples);
+    }
+
+    /// How soon the rings should be looked at, if at once: stacks are larger than a copy, and the rest
+    /// has to be read before their threads move on.
+    pub(crate) fn races(&self) -> Option<Duration> {
+        let last = self.live_read.filter(|last| last.elapsed() < RACE);
+        last.map(|_| match self.has_raced {
+            true => RACING_PAUSE,
+            false => SHORT_PAUSE,
+        })
+    }
+
+    /// How long samples may wait, which is `usual` at most. While copies of the stack are small, those of
+    /// larger stacks are taken in vain until the first one is seen, two rounds later.
+    pub(crate) fn longest_wait(&self, usual: Duration) -> Duration {
+        match self.copies.are_small() && self.had_samples {
+            true => usual.min(SMALL_COPIES_WAIT),
+            false => usual,
+        }
+    }
+
+    /// The size of stack copies, as it was chosen so far.
+    pub(crate) fn copies(&self) -> &StackCopySize {
+        &self.copies
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USUAL: Duration = Duration::from_millis(100);
+    const SMALL: u32 = 8192;
+
+    /// Takes samples until copies are small.
+    fn with_small_copies() -> Pace {
+        let mut pace = Pace::new(Some(SMALL));
+        for _ in 0..1000 {
+            pace.sampled();
+            pace.copied(64_000, Some(100), ChainEnd::Root);
+        }
+        assert!(pace.copies().are_small());
+        pace
+    }
+
+    #[test]
+    fn samples_wait_less_while_copies_are_small_and_samples_come() {
+        let mut pace = with_small_copies();
+        pace.finish_round();
+        assert_eq!(pace.longest_wait(USUAL), SMALL_COPIES_WAIT);
+        assert_eq!(
+            pace.longest_wait(Duration::from_millis(2)),
+            Duration::from_millis(2)
+        );
+        pace.finish_round(); // one without samples
+        assert_eq!(pace.longest_wait(USUAL), USUAL);
+    }
+
+    #[test]
+    fn a_stack_that_went_on_beyond_its_copy_makes_the_next_ones_urgent() {
+        let mut pace = Pace::new(None);
+        assert_eq!(pace.races(), Some(SHORT_PAUSE)); // nothing is known yet
+        pace.went_on_in_live_memory();
+        assert_eq!(pace.races(), Some(RACING_PAUSE));
+        pace.live_read = Instant::now().checked_sub(RACE);
+        assert_eq!(pace.races(), None);
+    }
+}

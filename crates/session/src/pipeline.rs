@@ -1,0 +1,426 @@
+//! Takes records in time order and makes a profile of them: what recording and reading share.
+//!
+//! In: decoded records. Out: what became of each sample ([`TakenSample`]), and the profile. Elsewhere:
+//! the steps themselves, a file each: [`crate::unwinding`], [`crate::finishing`], [`crate::placing`],
+//! [`crate::aggregation`]; where records come from ([`crate::record`], [`crate::load`]).
+
+use std::time::Duration;
+
+use prof_event::abi::{event_type, flag, sample};
+use prof_event::{Decoded, Event, EventSet, Mmap, RawRecord, ReadValues, Record, Sample, Tracker};
+use prof_model::{AddressSpace, ChainEnd, CpuMode, DsoId, DsoKind, Pid, VirtAddr};
+use prof_profile::{EventInfo, FrameKey, Profile};
+use prof_symbolizer::Symbolizer;
+
+use crate::aggregation::{Aggregation, Keep};
+use crate::build_ids::BuildIds;
+use crate::files::{Files, Origin};
+use crate::finishing::{FinishedSamples, Finishing};
+use crate::generated::GeneratedCode;
+use crate::machine::Machine;
+use crate::pace::Pace;
+use crate::placing::{PlacedChain, Placing};
+use crate::stack_copy_size::StackCopySize;
+use crate::unwinding::Unwinding;
+
+/// The most frames that are kept of a stack, if not told otherwise.
+pub const DEFAULT_MAX_STACK: usize = 1024;
+
+/// Takes records in time order and aggregates the samples.
+pub struct Pipeline {
+    /// Names and mappings as of the last record.
+    pub tracker: Tracker,
+    /// The files that samples hit.
+    pub files: Files,
+    /// What JIT compilers tell about their code.
+    pub generated: GeneratedCode,
+    /// The samples so far; after [`Pipeline::aggregate_beside`] only once they are all there.
+    pub profile: Profile,
+    aggregation: Option<Aggregation>,
+    unwinding: Unwinding,
+    finishing: Finishing,
+    placing: Placing,
+    pace: Pace,
+    build_ids: BuildIds,
+    last_time: u64,
+    nowhere: AddressSpace,
+}
+
+/// What became of a sample that was taken in, valid until the next record is.
+#[derive(Clone, Copy)]
+pub struct TakenSample<'a> {
+    /// The sample as it arrived.
+    pub sample: &'a Sample<'a>,
+    /// Its whole callchain with the kernel's context markers, innermost first.
+    pub chain: &'a [u64],
+    /// Why the callchain has no further entry.
+    pub end: ChainEnd,
+    /// The frames of the callchain.
+    pub placed: PlacedChain<'a>,
+    /// For each finished sample its event, as an index, and its weight in the event's unit.
+    pub weights: &'a [(usize, u64)],
+    /// Names and mappings at that moment.
+    pub tracker: &'a Tracker,
+    counters: Option<ReadValues<'a>>,
+}
+
+impl<'a> TakenSample<'a> {
+    /// The sample as a file has it: with counters that every reader understands.
+    pub fn written(&self) -> Sample<'a> {
+        let mut sample = *self.sample;
+        sample.read = self.counters;
+        sample
+    }
+}
+
+impl Pipeline {
+    /// A pipeline for running processes, whose sampler's small copies of the stack have `small_copy`
+    /// bytes, if it has any.
+    pub fn live(events: &EventSet, max_stack: usize, small_copy: Option<u32>) -> Self {
+        let machine = Machine::default();
+        let (files, generated) = (Files::live(), GeneratedCode::live());
+        Self::new(
+            events,
+            files,
+            generated,
+            machine,
+            max_stack,
+            Pace::new(small_copy),
+        )
+    }
+
+    /// A pipeline for a recording of `machine`. `generated` is what it kept of generated code,
+    /// `build_ids` are those of its files.
+    pub fn recorded(
+        events: &EventSet,
+        max_stack: usize,
+        files: Files,
+        generated: GeneratedCode,
+        machine: Machine,
+        build_ids: BuildIds,
+    ) -> Self {
+        let pace = Pace::new(None);
+        Self {
+            build_ids,
+            ..Self::new(events, files, generated, machine, max_stack, pace)
+        }
+    }
+
+    fn new(
+        events: &EventSet,
+        files: Files,
+        generated: GeneratedCode,
+        machine: Machine,
+        max_stack: usize,
+        pace: Pace,
+    ) -> Self {
+        Self {
+            tracker: Tracker::default(),
+            generated,
+            profile: Profile::new(events.events().iter().map(event_info).collect()),
+            aggregation: None,
+            unwinding: Unwinding::new(events, files.origin(), machine, max_stack),
+            files,
+            finishing: Finishing::default(),
+            placing: Placing::default(),
+            pace,
+            build_ids: BuildIds::default(),
+            last_time: 0,
+            nowhere: AddressSpace::default(),
+        }
+    }
+
+    /// Aggregates on a thread of its own from now on, until [`Pipeline::finish`].
+    pub fn aggregate_beside(&mut self) {
+        self.aggregation = Aggregation::start(&self.profile.events);
+    }
+
+    /// Takes a record in. `end` says why its callchain ended, where the recording tells; otherwise that
+    /// is found out here. Returns what became of a sample.
+    pub fn take<'a>(
+        &'a mut self,
+        events: &EventSet,
+        decoded: &'a Decoded<'a>,
+        end: Option<ChainEnd>,
+    ) -> Option<TakenSample<'a>> {
+        self.take_as(events, decoded, end, |_, _, _| Keep::Sample)
+    }
+
+    /// As [`Pipeline::take`]. `keep` decides what becomes of each finished sample, by its event's index
+    /// and its frames.
+    pub fn take_as<'a>(
+        &'a mut self,
+        events: &EventSet,
+        decoded: &'a Decoded<'a>,
+        end: Option<ChainEnd>,
+        keep: impl FnMut(usize, &PlacedChain<'_>, &Tracker) -> Keep,
+    ) -> Option<TakenSample<'a>> {
+        self.last_time = self.last_time.max(decoded.id.time.unwrap_or(0));
+        match &decoded.record {
+            Record::Sample(sample) => {
+                return Some(self.take_sample(events, decoded.event, sample, end, keep));
+            }
+            Record::Lost { lost, .. } => self.profile.losses.lost_records += lost,
+            Record::LostSamples { lost } => self.profile.losses.lost_samples += lost,
+            Record::Throttle { resumed: false } => self.profile.losses.throttled += 1,
+            record => self.apply(events, record),
+        }
+        None
+    }
+
+    #[inline]
+    fn take_sample<'a>(
+        &'a mut self,
+        events: &EventSet,
+        event_index: usize,
+        sample: &'a Sample<'a>,
+        end: Option<ChainEnd>,
+        mut keep: impl FnMut(usize, &PlacedChain<'_>, &Tracker) -> Keep,
+    ) -> TakenSample<'a> {
+        self.pace.sampled();
+        let event = &events.events()[event_index];
+        let processes = &self.tracker.processes;
+        let unwound =
+            self.unwinding
+                .unwind(event, sample, processes, &mut self.files, &mut self.pace);
+        let end = end.unwrap_or(unwound.end);
+        let FinishedSamples { weights, counters } =
+            self.finishing.take(events, event_index, sample);
+        let placed = self.placing.place(
+            event,
+            sample,
+            unwound.entries,
+            &mut self.tracker,
+            &mut self.generated,
+        );
+        let mut finished = prof_profile::Sample {
+            event: 0,
+            pid: sample.pid,
+            tid: sample.tid,
+            comm: self.tracker.processes.comm_of(sample.pid, sample.tid),
+            cpu: sample.cpu,
+            time: sample.time,
+            period: 0,
+            inner: placed.inner,
+            frames: placed.frames,
+            end,
+        };
+        for &(event, weight) in weights {
+            finished.event = event as u16;
+            finished.period = weight;
+            let keep = keep(event, &placed, &self.tracker);
+            match &mut self.aggregation {
+                Some(aggregation) => aggregation.add(&finished, keep),
+                None => keep.add(&finished, &mut self.profile),
+            }
+        }
+        if self.files.origin() == Origin::Live {
+            let space = self.tracker.processes.space(sample.pid);
+            let space = space.unwrap_or(&self.nowhere);
+            let dsos = &self.tracker.processes.dsos;
+            open_hit_files(
+                &mut self.files,
+                &mut self.generated,
+                (sample.pid, space),
+                dsos,
+                placed.frames,
+            );
+        }
+        TakenSample {
+            sample,
+            chain: unwound.entries,
+            end,
+            placed,
+            weights,
+            tracker: &self.tracker,
+            counters,
+        }
+    }
+
+    fn apply(&mut self, events: &EventSet, record: &Record<'_>) {
+        if let Record::Comm {
+            pid, exec: true, ..
+        } = record
+        {
+            self.unwinding.executed(*pid);
+            self.generated.executed(*pid);
+        }
+        if let Record::Fork(task) | Record::Exit(task) = record {
+            self.finishing.forget(task.tid);
+        }
+        if matches!(record, Record::Ksymbol(_))
+            || matches!(record, Record::Mmap(mmap) if mmap.mode == CpuMode::Kernel)
+        {
+            self.placing.kernel_changed();
+        }
+        let known = self.tracker.processes.dsos.len();
+        self.tracker.apply(record);
+        let dsos = &mut self.tracker.processes.dsos;
+        if dsos.len() > known
+            && let Some(doubtful) = self.build_ids.note(DsoId(known as u32), dsos)
+        {
+            self.files.forget(doubtful);
+        }
+        match record {
+            Record::Mmap(mmap) => self.note_dump(events, mmap),
+            Record::Exit(task) => self.unwinding.exited((task.pid, task.tid)),
+            Record::Fork(task) if task.pid != task.ppid => {
+                self.generated.forked(task.ppid, task.pid);
+            }
+            _ => {}
+        }
+    }
+
+    fn note_dump(&mut self, events: &EventSet, mmap: &Mmap<'_>) {
+        if mmap.mode == CpuMode::Kernel {
+            return;
+        }
+        let processes = &self.tracker.processes;
+        let space = processes.space(mmap.pid);
+        if let Some(mapping) = space.and_then(|space| space.find(VirtAddr(mmap.addr))) {
+            let dso = processes.dsos.get(mapping.dso);
+            let monotonic = is_monotonic(events);
+            self.generated.mapped(mmap.pid, mapping, dso, monotonic);
+        }
+    }
+
+    /// Events that a pipe told only while its records were read.
+    pub fn set_events(&mut self, events: &EventSet) {
+        self.profile.events = events.events().iter().map(event_info).collect();
+    }
+
+    /// Takes note of a sample that is not one of the profile, because it is from before the recording or
+    /// was not chosen: what its counters stand at belongs to no later one.
+    pub fn skip(&mut self, events: &EventSet, sample: &Sample<'_>) {
+        self.finishing.skip(events, sample);
+    }
+
+    /// As [`Pipeline::skip`], of a record as the kernel wrote it.
+    pub fn skip_raw(&mut self, events: &EventSet, raw: RawRecord<'_>) {
+        if let Ok(decoded) = events.decode(raw)
+            && let Record::Sample(sample) = &decoded.record
+        {
+            self.skip(events, sample);
+        }
+    }
+
+    /// A round of the rings is over: what comes from now on is newer.
+    pub fn finish_round(&mut self) {
+        self.pace.finish_round();
+        self.generated.refresh();
+        self.unwinding.finish_round();
+    }
+
+    /// Closes the files that no sample has hit since the last call, and forgets what was read of them;
+    /// returns which. One that is hit again is opened again. Only for running processes.
+    pub fn close_unused_files(&mut self) -> Vec<DsoId> {
+        let unused = self.files.take_unused();
+        unused.iter().for_each(|&dso| self.unwinding.forget(dso));
+        unused
+    }
+
+    /// Hands the open files and jitdumps to a symbolizer, which names addresses from the very files that
+    /// ran.
+    pub fn give_files_to(&self, symbolizer: &mut Symbolizer) {
+        for (id, file) in self.files.opened() {
+            symbolizer.keep(id, file.clone());
+        }
+        for (id, dump) in self.generated.dumps() {
+            symbolizer.keep(id, dump);
+        }
+    }
+
+    /// How soon the rings should be looked at again, if at once, see [`Pipeline::longest_wait`].
+    pub fn races(&self) -> Option<Duration> {
+        self.pace.races()
+    }
+
+    /// How long samples may wait in the rings, which is `usual` at most.
+    pub fn longest_wait(&self, usual: Duration) -> Duration {
+        self.pace.longest_wait(usual)
+    }
+
+    /// How much of the stacks should be copied.
+    pub fn stack_copies(&self) -> &StackCopySize {
+        self.pace.copies()
+    }
+
+    /// The machine where the samples were taken.
+    pub fn machine(&self) -> &Machine {
+        self.unwinding.machine()
+    }
+
+    /// The latest time of any record, in nanoseconds of the recording's clock.
+    pub fn last_time(&self) -> u64 {
+        self.last_time
+    }
+
+    /// Samples whose copy of the stack is of a machine that cannot be unwound here.
+    pub fn foreign_stacks(&self) -> u64 {
+        self.unwinding.foreign_stacks()
+    }
+
+    /// Stacks that are not whole because the target's memory may not be read.
+    pub fn refused_stacks(&self) -> u64 {
+        self.unwinding.refused_stacks()
+    }
+
+    /// What unwinding took.
+    pub fn unwinder_stats(&self) -> &prof_unwinder::Stats {
+        self.unwinding.stats()
+    }
+
+    /// Fills in what the profile's ids refer to.
+    pub fn finish(&mut self) {
+        if let Some(aggregation) = self.aggregation.take() {
+            let here = std::mem::replace(&mut self.profile, aggregation.finish());
+            self.profile.events = here.events;
+            self.profile.losses = here.losses;
+        }
+        self.profile.dsos = self.tracker.processes.dsos.clone();
+        self.profile.comms = self.tracker.processes.comms.clone();
+    }
+}
+
+/// Opens the files that a sample hit and that the unwinder did not need: the target may be gone when
+/// their names are wanted.
+fn open_hit_files(
+    files: &mut Files,
+    generated: &mut GeneratedCode,
+    (pid, space): (Pid, &AddressSpace),
+    dsos: &prof_model::DsoTable,
+    frames: &[FrameKey],
+) {
+    for dso in frames.iter().filter_map(|frame| frame.dso) {
+        let kind = dsos.get(dso).kind;
+        if let DsoKind::Jit(owner) = kind {
+            generated.hit(owner);
+        } else if files.mark_used(dso) {
+        } else if kind.is_file_relative() && !generated.is_dump(dso) {
+            files.get(pid, space, dsos, dso);
+        }
+    }
+}
+
+/// Whether the times of the records are of the clock that JIT compilers use.
+fn is_monotonic(events: &EventSet) -> bool {
+    let mut attrs = events.events().iter().map(|event| &event.attr);
+    attrs.all(|attr| attr.has(flag::USE_CLOCKID) && attr.clockid == libc::CLOCK_MONOTONIC)
+}
+
+fn event_info(event: &Event) -> EventInfo {
+    let attr = &event.attr;
+    let has = |bit: u64| attr.sample_type & bit != 0;
+    EventInfo {
+        name: event.name.clone(),
+        is_time_like: attr.kind == event_type::SOFTWARE && attr.config <= 1,
+        is_tracepoint: attr.kind == event_type::TRACEPOINT,
+        has_callchain: has(sample::CALLCHAIN),
+        has_cpu: has(sample::CPU),
+        sample_freq: attr.frequency(),
+        sample_period: match attr.frequency() {
+            Some(_) => None,
+            None => Some(attr.sample_period_or_freq),
+        },
+    }
+}

@@ -1,0 +1,151 @@
+//! The loop of a recording: waits for the rings, empties them, and finds out whether it is over.
+//!
+//! In: a sampler that has started, and who decides when to end ([`Control`]). Out: records for a
+//! [`Recorder`], and why the loop ended. Elsewhere: the order of records (`prof_sampler::Sampler`).
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use prof_sampler::{ExitStatus, RunningCommand, Sampler};
+
+use super::recorder::{Destination, Recorder};
+use crate::pace::SHORT_PAUSE;
+
+/// Why a recording ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Its time was over.
+    TimeOver,
+    /// The command has ended.
+    Command(ExitStatus),
+    /// It was asked for.
+    Asked,
+    /// The target has exited.
+    TargetExited,
+}
+
+/// Decides how long a recording goes on, and looks at it between rounds.
+pub trait Control<D> {
+    /// How long the rings may wait at most, if they do not fill; `None` if the time is over.
+    fn longest_wait(&self) -> Option<Duration>;
+
+    /// Adds descriptors that end a wait when they become readable.
+    fn wake_fds<'a>(&'a self, fds: &mut Vec<BorrowedFd<'a>>);
+
+    /// Whether somebody asked for the end.
+    fn is_asked_to_end(&self) -> bool;
+
+    /// Called after each round of the rings. All records from before `passed`, in nanoseconds of the
+    /// sampler's clock, have been taken in.
+    fn after_round(&mut self, recorder: &mut Recorder<D>, passed: u64);
+}
+
+/// How long a recording without anybody who looks on lets the rings wait.
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
+
+/// Records for a time, unless the target ends before.
+#[derive(Clone, Copy, Debug)]
+pub struct RunFor {
+    until: Instant,
+}
+
+impl RunFor {
+    /// From now on.
+    pub fn new(duration: Duration) -> Self {
+        Self {
+            until: Instant::now() + duration,
+        }
+    }
+}
+
+impl<D> Control<D> for RunFor {
+    fn longest_wait(&self) -> Option<Duration> {
+        let left = self.until.checked_duration_since(Instant::now())?;
+        Some(left.min(LONGEST_WAIT))
+    }
+
+    fn wake_fds<'a>(&'a self, _fds: &mut Vec<BorrowedFd<'a>>) {}
+
+    fn is_asked_to_end(&self) -> bool {
+        false
+    }
+
+    fn after_round(&mut self, _recorder: &mut Recorder<D>, _passed: u64) {}
+}
+
+/// Samples until `control` says that it is over, or the target or the command has ended. The sampler has
+/// to be [finished](Sampler::finish) afterwards, which takes the last records in.
+///
+/// # Errors
+/// The rings cannot be read, or the destination cannot take a record.
+pub fn drive<D: Destination>(
+    sampler: &mut Sampler,
+    recorder: &mut Recorder<D>,
+    mut command: Option<&mut RunningCommand>,
+    control: &mut impl Control<D>,
+) -> io::Result<End> {
+    let exit = command
+        .as_deref()
+        .map(RunningCommand::exit_fd)
+        .transpose()?;
+    let mut hurry = recorder.pipeline.races();
+    // When the last two rounds began: what came before the first of them is passed on.
+    let mut began = [sampler.clock().now(); 2];
+    loop {
+        let Some(wait) = control.longest_wait() else {
+            return Ok(End::TimeOver);
+        };
+        if let Some(pause) = hurry {
+            // What is in the rings now may be passed on in the next round.
+            std::thread::sleep(pause);
+        } else {
+            let mut also = Vec::new();
+            also.extend(exit.as_ref().map(AsFd::as_fd));
+            control.wake_fds(&mut also);
+            sampler.wait(recorder.pipeline.longest_wait(wait), &also)?;
+        }
+        began = [began[1], sampler.clock().now()];
+        let has_more = sampler.round(recorder)?;
+        sampler.use_small_copies(recorder.pipeline.stack_copies().are_small())?;
+        hurry = recorder.pipeline.races();
+        hurry = hurry.or(has_more.then_some(SHORT_PAUSE));
+        if let Some(command) = command.as_deref_mut()
+            && let Some(status) = command.try_wait()?
+        {
+            return Ok(End::Command(status));
+        }
+        if control.is_asked_to_end() {
+            return Ok(End::Asked);
+        }
+        if sampler.target_exited() {
+            return Ok(End::TargetExited);
+        }
+        control.after_round(recorder, began[0]);
+    }
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandEnd {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// Whether we ended it: then the status says nothing about it.
+    pub by_us: bool,
+}
+
+/// Waits for a command. One that still runs is ended: what it was started for is over.
+///
+/// # Errors
+/// It cannot be waited for.
+pub fn end_command(command: &mut RunningCommand) -> io::Result<CommandEnd> {
+    let by_us = command.try_wait()?.is_none();
+    if by_us {
+        command.signal(Signal::SIGTERM);
+    }
+    Ok(CommandEnd {
+        status: command.wait()?,
+        by_us,
+    })
+}

@@ -1,0 +1,131 @@
+//! What happens to each record while recording, whatever becomes of it afterwards.
+//!
+//! In: records as the sampler lends them. Out: a profile that grows, and for a [`Destination`] the records
+//! as a file has them. Elsewhere: the steps of a sample ([`crate::pipeline`]).
+
+use std::io;
+
+use prof_event::abi::{flag, sample};
+use prof_event::{Event, EventSet, RawRecord, Record, encode_sample};
+use prof_model::ChainEnd;
+use prof_sampler::{Sampler, Sink};
+
+use crate::pipeline::Pipeline;
+
+/// Where the records of a recording go. `()` is for a profile alone.
+pub trait Destination {
+    /// A sample was taken, and its callchain ended so. Returns where its record is to be written, if
+    /// anywhere.
+    fn sample(&mut self, end: ChainEnd) -> Option<&mut Vec<u8>>;
+
+    /// A record that is no sample, as the kernel wrote it.
+    fn record(&mut self, raw: RawRecord<'_>, record: &Record<'_>);
+
+    /// The record was written: called after each.
+    ///
+    /// # Errors
+    /// Ends the recording.
+    fn pass_on(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Every ring was visited; what comes later is later in time.
+    ///
+    /// # Errors
+    /// Ends the recording.
+    fn finish_round(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Destination for () {
+    fn sample(&mut self, _end: ChainEnd) -> Option<&mut Vec<u8>> {
+        None
+    }
+
+    fn record(&mut self, _raw: RawRecord<'_>, _record: &Record<'_>) {}
+}
+
+/// Takes the sampler's records: unwinds, aggregates, and hands what is left to a destination.
+pub struct Recorder<D> {
+    /// The profile so far, and what led to it.
+    pub pipeline: Pipeline,
+    /// Where records go.
+    pub destination: D,
+    sampled: EventSet, // as the kernel sends them
+    written: EventSet, // as a file has them
+}
+
+impl<D: Destination> Recorder<D> {
+    /// A recorder for the events of a sampler that was opened. At most `max_stack` frames are kept of a
+    /// user stack.
+    pub fn new(sampler: &Sampler, max_stack: usize, destination: D) -> Self {
+        let sampled = sampler.events().clone();
+        Self {
+            pipeline: Pipeline::live(&sampled, max_stack, sampler.small_copy()),
+            destination,
+            written: file_events(&sampled),
+            sampled,
+        }
+    }
+
+    /// The events, as the kernel samples them.
+    pub fn events(&self) -> &EventSet {
+        &self.sampled
+    }
+}
+
+impl<D: Destination> Sink for Recorder<D> {
+    fn record(&mut self, raw: RawRecord<'_>) -> io::Result<()> {
+        let Ok(decoded) = self.sampled.decode(raw) else {
+            return Ok(()); // of an event that is not ours
+        };
+        match self.pipeline.take(&self.sampled, &decoded, None) {
+            Some(taken) => {
+                if let Some(buffer) = self.destination.sample(taken.end) {
+                    let attr = &self.written.events()[decoded.event].attr;
+                    encode_sample(buffer, raw.misc, &taken.written(), taken.chain, attr)
+                        .map_err(io::Error::other)?;
+                }
+            }
+            None => self.destination.record(raw, &decoded.record),
+        }
+        self.destination.pass_on()
+    }
+
+    fn skipped(&mut self, raw: RawRecord<'_>) -> io::Result<()> {
+        self.pipeline.skip_raw(&self.sampled, raw);
+        Ok(())
+    }
+
+    fn finish_round(&mut self) -> io::Result<()> {
+        self.pipeline.finish_round();
+        self.destination.finish_round()
+    }
+}
+
+/// The events of the file: registers and stacks are gone, the callchain is whole. That the kernel's
+/// own walk of user stacks is excluded says that the user part was unwound, and its callers are call
+/// sites. The counters of a group are written as if its events were not inherited: perf before 6.13
+/// knows one counter for an event's id.
+pub fn file_events(sampled: &EventSet) -> EventSet {
+    let mut written = EventSet::default();
+    written.set_groups(sampled.groups().to_vec());
+    for event in sampled.events() {
+        let mut attr = event.attr.clone();
+        if attr.sample_type & sample::STACK_USER != 0 {
+            attr.sample_type &= !(sample::REGS_USER | sample::STACK_USER);
+            attr.sample_regs_user = 0;
+            attr.sample_stack_user = 0;
+            attr.set(flag::EXCLUDE_CALLCHAIN_USER, true);
+        }
+        if attr.sample_type & sample::READ != 0 {
+            attr.set(flag::INHERIT, false); // the counters of threads are summed
+        }
+        written.push(Event {
+            attr,
+            ..event.clone()
+        });
+    }
+    written
+}

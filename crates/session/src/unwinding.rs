@@ -1,0 +1,248 @@
+//! From a sample to its whole callchain.
+//!
+//! In: a sample with the kernel's callchain and, where they were copied, user registers and stack. Out:
+//! an [`UnwoundChain`]. Elsewhere: walking the stack (`prof-unwinder`), the DSO of each address
+//! ([`crate::placing`]).
+
+use prof_event::abi::{callchain, sample};
+use prof_event::{Event, EventSet, Sample, UserStack};
+use prof_model::{AddressSpace, ChainEnd, CpuMode, DsoId, Pid, ProcessTable, Tid, VirtAddr};
+use prof_sampler::read_memory;
+use prof_unwinder::{Process, Regs, StackCopy, Unwinder, UserState};
+use rustc_hash::FxHashSet;
+
+use crate::files::{Files, Origin};
+use crate::machine::Machine;
+use crate::pace::Pace;
+use crate::polled_memory::PolledMemory;
+use crate::target_access::{MappedImages, TargetMemory};
+
+/// A sample's whole callchain, valid until the next sample is unwound.
+#[derive(Clone, Copy, Debug)]
+pub struct UnwoundChain<'a> {
+    /// Addresses, innermost first, with the kernel's context markers between the parts.
+    pub entries: &'a [u64],
+    /// Why there is no further one.
+    pub end: ChainEnd,
+}
+
+/// Makes callchains whole: the kernel's part stays as it was recorded, the user's part is unwound where
+/// the sample carries what that takes.
+pub(crate) struct Unwinding {
+    unwinder: Unwinder,
+    machine: Machine,
+    max_stack: usize,
+    polled: Option<PolledMemory>, // of running processes; `None` for a recording
+    starting: FxHashSet<Pid>,     // in execve: not yet seen to run their new program
+    foreign_stacks: u64,
+    refused_stacks: u64,
+    nowhere: AddressSpace,
+    chain: Vec<u64>, // these three are reused from sample to sample
+    user: Vec<VirtAddr>,
+    kernel_walk: Vec<u64>,
+}
+
+impl Unwinding {
+    /// For samples of these events, with user stacks of at most `max_stack` frames.
+    pub(crate) fn new(
+        events: &EventSet,
+        origin: Origin,
+        machine: Machine,
+        max_stack: usize,
+    ) -> Self {
+        Self {
+            unwinder: Unwinder::new(),
+            machine,
+            max_stack,
+            polled: (origin == Origin::Live).then(|| PolledMemory::new(events)),
+            starting: FxHashSet::default(),
+            foreign_stacks: 0,
+            refused_stacks: 0,
+            nowhere: AddressSpace::default(),
+            chain: Vec::new(),
+            user: Vec::new(),
+            kernel_walk: Vec::new(),
+        }
+    }
+
+    /// The whole callchain of a sample. `pace` learns how much of the stack it took.
+    pub(crate) fn unwind(
+        &mut self,
+        event: &Event,
+        sample: &Sample<'_>,
+        processes: &ProcessTable,
+        files: &mut Files,
+        pace: &mut Pace,
+    ) -> UnwoundChain<'_> {
+        let end = self.build(event, sample, processes, files, pace);
+        UnwoundChain {
+            entries: &self.chain,
+            end,
+        }
+    }
+
+    /// Makes `self.chain` the callchain of `sample`, and tells why it ended.
+    fn build(
+        &mut self,
+        event: &Event,
+        sample: &Sample<'_>,
+        processes: &ProcessTable,
+        files: &mut Files,
+        pace: &mut Pace,
+    ) -> ChainEnd {
+        self.chain.clear();
+        let Some(recorded) = sample.callchain else {
+            return ChainEnd::Unknown;
+        };
+        let unwinds = event.attr.sample_type & sample::STACK_USER != 0;
+        let (Some(regs), Some(stack)) = (sample.user_regs, sample.user_stack) else {
+            if !unwinds {
+                self.chain.extend(recorded.iter());
+                return ChainEnd::Unknown;
+            }
+            let kernel = recorded.iter();
+            self.chain
+                .extend(kernel.take_while(|&entry| entry != callchain::USER));
+            return ChainEnd::NoUserState;
+        };
+        if regs.abi != 2 {
+            self.chain.extend(recorded.iter()); // a 32-bit program: the kernel's walk is all we have
+            pace.copied(stack.capacity, None, ChainEnd::Unknown);
+            return ChainEnd::Unknown;
+        }
+        let Some(arch) = self.machine.unwinds(&regs) else {
+            self.foreign_stacks += 1;
+            self.chain.extend(recorded.iter());
+            if !self.chain.contains(&callchain::USER)
+                && let Some(instruction) = self.machine.instruction(&regs)
+            {
+                self.chain.extend([callchain::USER, instruction.0]);
+            }
+            return ChainEnd::Unknown;
+        };
+        self.split_recorded(recorded.iter());
+        let registers = Regs::from_perf(arch, regs.mask, regs.values.iter());
+        self.walk(sample, &registers, stack, processes, files, pace)
+    }
+
+    /// Keeps all but the user's part in `self.chain`, and that part as the kernel's own walk.
+    fn split_recorded(&mut self, recorded: impl Iterator<Item = u64>) {
+        let mut in_user = false;
+        self.kernel_walk.clear();
+        for entry in recorded {
+            if entry >= callchain::FIRST {
+                in_user = entry == callchain::USER;
+            }
+            if !in_user {
+                self.chain.push(entry);
+            } else if entry < callchain::FIRST {
+                self.kernel_walk.push(entry);
+            }
+        }
+    }
+
+    /// Walks the user's stack, from registers and a copy, and appends it to `self.chain`.
+    fn walk(
+        &mut self,
+        sample: &Sample<'_>,
+        registers: &Regs,
+        stack: UserStack<'_>,
+        processes: &ProcessTable,
+        files: &mut Files,
+        pace: &mut Pace,
+    ) -> ChainEnd {
+        let start = VirtAddr(registers.sp().unwrap_or(0));
+        let copy = StackCopy::new(start, stack.bytes, stack.bytes.len() == stack.capacity);
+        let space = processes.space(sample.pid).unwrap_or(&self.nowhere);
+        if sample.mode == CpuMode::User {
+            self.starting.remove(&sample.pid);
+        } else if self.starting.contains(&sample.pid) {
+            let ip = VirtAddr(registers.ip().unwrap_or(0));
+            if space.find(ip).is_none() {
+                return ChainEnd::NoUserState; // the registers are those of the old program
+            }
+        }
+        let mut images = MappedImages {
+            files,
+            pid: sample.pid,
+            space,
+            dsos: &processes.dsos,
+        };
+        let time = sample.time.unwrap_or(0);
+        let mut memory = self
+            .polled
+            .as_mut()
+            .map(|polled| TargetMemory::new(sample.pid, sample.tid, time, polled));
+        let process = Process {
+            space,
+            live: memory.as_mut().map(|memory| memory as _),
+            images: &mut images,
+        };
+        let state = UserState {
+            regs: registers,
+            stack: &copy,
+            kernel_chain: &self.kernel_walk,
+        };
+        self.user.clear();
+        let end = self
+            .unwinder
+            .unwind(process, state, self.max_stack, &mut self.user);
+        if let Some(memory) = memory {
+            if memory.was_read {
+                pace.went_on_in_live_memory();
+            }
+            self.refused_stacks += u64::from(memory.was_refused && !end.is_whole());
+        }
+        pace.copied(stack.capacity, self.unwinder.reach(), end);
+        self.chain.push(callchain::USER);
+        self.chain.extend(self.user.iter().map(|addr| addr.0));
+        end
+    }
+
+    /// A process runs another program from now on.
+    pub(crate) fn executed(&mut self, pid: Pid) {
+        self.starting.insert(pid);
+        if let Some(polled) = &mut self.polled {
+            polled.executed(pid);
+        }
+    }
+
+    /// A thread has ended.
+    pub(crate) fn exited(&mut self, thread: (Pid, Tid)) {
+        if let Some(polled) = &mut self.polled {
+            polled.exited(thread);
+        }
+    }
+
+    /// Looks at the words of the target's memory that samples may ask for.
+    pub(crate) fn finish_round(&mut self) {
+        if let Some(polled) = &mut self.polled {
+            polled.look(|pid, addr, into: &mut [u8]| read_memory(pid, addr, into).unwrap_or(0));
+        }
+    }
+
+    /// Forgets what was read of a file that is closed now.
+    pub(crate) fn forget(&mut self, dso: DsoId) {
+        self.unwinder.forget(dso);
+    }
+
+    /// The machine whose stacks these are.
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Samples whose copy of the stack is of a machine that cannot be unwound here.
+    pub(crate) fn foreign_stacks(&self) -> u64 {
+        self.foreign_stacks
+    }
+
+    /// Stacks that are not whole because the target's memory may not be read.
+    pub(crate) fn refused_stacks(&self) -> u64 {
+        self.refused_stacks
+    }
+
+    /// What unwinding took.
+    pub(crate) fn stats(&self) -> &prof_unwinder::Stats {
+        self.unwinder.stats()
+    }
+}
