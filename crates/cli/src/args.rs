@@ -269,20 +269,6 @@ pub struct DrawingArgs {
     pub min_width: f64,
 }
 
-impl DrawingArgs {
-    /// Whether a picture or folded stacks are asked for.
-    pub fn any(&self) -> bool {
-        self.svg.is_some() || self.folded.is_some()
-    }
-
-    /// Whether folded stacks go to stdout.
-    pub fn to_stdout(&self) -> bool {
-        self.folded
-            .as_ref()
-            .is_some_and(|path| path.as_os_str() == "-")
-    }
-}
-
 /// Where to read from, and which names to give; for `report` and `script`.
 #[derive(Args, Debug, Clone)]
 pub struct InputArgs {

@@ -350,10 +350,6 @@ fn draw(
         );
     };
     let event = &after.events[usize::from(now)];
-    let weight = match event.is_time_like || event.sample_period.is_some() {
-        true => StackWeight::Samples,
-        false => StackWeight::Period,
-    };
     let folding = FoldedOptions {
         annotate: true,
         inline: true,
@@ -375,11 +371,8 @@ fn draw(
         reverse: args.reverse,
         inverted: args.inverted,
         min_width: args.min_width,
-        count_name: match weight {
-            StackWeight::Samples => "samples".to_owned(),
-            StackWeight::Period => event.name.clone(),
-        },
-        weight,
+        count_name: event.weight_label().to_owned(),
+        weight: StackWeight::usual(event),
     };
     let old_stacks = fold(before, &old.names, then, &folding);
     let new_stacks = fold(after, &new.names, now, &folding);

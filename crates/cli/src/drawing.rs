@@ -1,145 +1,114 @@
-//! Flame graphs and folded stacks of a profile.
+//! Files that are made of a recording for others: which are asked for, and where they go.
+//!
+//! In: arguments, and a recording that was made or read. Out: files, and a line about each. Elsewhere: what is
+//! in them (`prof_report::Export`). A new format is an option of [`DrawingArgs`] and a line in
+//! [`DrawingArgs::exports`].
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use prof_profile::{Names, Profile};
-use prof_report::{
-    Filter, FlameGraphOptions, FoldedOptions, FoldedStacks, StackWeight, fold, write_flame_graph,
-};
-
+use prof_report::{Export, ExportData, ExportError, FlameGraphExport, FoldedExport};
 use prof_session::record::write_whole;
 
 use crate::args::DrawingArgs;
 use crate::error::{CliError, Failure};
-use crate::units::thousands;
 
-/// What stands below the title.
-pub struct Facts {
-    /// Whom.
-    pub target: String,
-    /// What was sampled.
-    pub event: String,
-    /// How often, in Hz.
-    pub frequency: Option<u64>,
-    /// How many samples.
-    pub samples: u64,
-    /// How long.
-    pub seconds: f64,
+/// What is asked for: a file, or stdout, and what writes it.
+type Wanted<'a> = (&'a Path, Box<dyn Export>);
+
+impl DrawingArgs {
+    /// The files that are asked for, in the order in which they are written.
+    fn exports(&self) -> Vec<Wanted<'_>> {
+        let wanted = [
+            export(&self.folded, || FoldedExport),
+            export(&self.svg, || FlameGraphExport {
+                title: self.title.clone(),
+                reverse: self.reverse,
+                inverted: self.inverted,
+                min_width: self.min_width,
+            }),
+        ];
+        wanted.into_iter().flatten().collect()
+    }
+
+    /// Whether any file is asked for.
+    pub fn any(&self) -> bool {
+        !self.exports().is_empty()
+    }
+
+    /// Whether one of them goes to stdout.
+    pub fn to_stdout(&self) -> bool {
+        let mut exports = self.exports().into_iter();
+        exports.any(|(path, export)| is_stdout(path, &*export))
+    }
 }
 
-/// Draws what `args` ask for.
-///
-/// # Errors
-/// A file could not be written.
-pub fn draw(
-    profile: &Profile,
-    names: &Names,
-    args: &DrawingArgs,
-    facts: &Facts,
-    quiet: bool,
-) -> Result<(), Failure> {
-    draw_filtered(profile, names, args, facts, &Filter::default(), true, quiet)
+fn export<E: Export + 'static>(
+    path: &Option<std::path::PathBuf>,
+    export: impl FnOnce() -> E,
+) -> Option<Wanted<'_>> {
+    let path = path.as_deref()?;
+    Some((path, Box::new(export())))
 }
 
-/// Draws the samples that a filter lets through.
+/// `-` is stdout for what other programs read; a picture of this name is a file.
+fn is_stdout(path: &Path, export: &dyn Export) -> bool {
+    path.as_os_str() == "-" && export.title().is_none()
+}
+
+/// Writes what `args` ask for.
 ///
 /// # Errors
-/// As [`draw`].
-pub fn draw_filtered(
-    profile: &Profile,
-    names: &Names,
-    args: &DrawingArgs,
-    facts: &Facts,
-    filter: &Filter,
-    inline: bool,
-    quiet: bool,
-) -> Result<(), Failure> {
-    if !args.any() {
+/// A file could not be written, or there is nothing to write.
+pub fn export_all(args: &DrawingArgs, data: &ExportData<'_>, quiet: bool) -> Result<(), Failure> {
+    if data.first_event().is_none() {
         return Ok(());
     }
-    let Some(event) =
-        (0..profile.events.len() as u16).find(|&event| profile.total(event).samples > 0)
-    else {
-        return Ok(());
-    };
-    let info = &profile.events[usize::from(event)];
-    // Time is sampled evenly, so samples are what people count; other events weigh what they count.
-    let weight = if info.is_time_like || info.sample_period.is_some() {
-        StackWeight::Samples
-    } else {
-        StackWeight::Period
-    };
-    let folded = |annotate| {
-        let options = FoldedOptions {
-            annotate,
-            inline,
-            filter: filter.clone(),
+    for (path, export) in args.exports() {
+        let remark = if is_stdout(path, &*export) {
+            let mut out = BufWriter::new(io::stdout().lock());
+            let remark = export.write(data, &mut out).map_err(failure)?;
+            out.flush()?;
+            remark
+        } else {
+            write_file(path, &*export, data)?
         };
-        fold(profile, names, event, &options)
-    };
-    if let Some(path) = &args.folded {
-        write_folded(&folded(false), path, weight)?;
-    }
-    if let Some(path) = &args.svg {
-        let options = FlameGraphOptions {
-            title: args.title.clone().unwrap_or_else(|| facts.target.clone()),
-            subtitle: subtitle(facts),
-            reverse: args.reverse,
-            inverted: args.inverted,
-            min_width: args.min_width,
-            count_name: match weight {
-                StackWeight::Samples => "samples".to_owned(),
-                StackWeight::Period => info.name.clone(),
-            },
-            weight,
-        };
-        let stacks = folded(true);
-        if stacks.is_empty() {
-            return Err(CliError::new("no sample passes the filters: nothing to draw").into());
-        }
-        let mut narrow = 0;
-        write_whole(path, |out| {
-            narrow = write_flame_graph(out, &stacks, &options)?;
-            Ok(())
-        })
-        .map_err(|error| cannot_write(path, error))?;
-        if !quiet {
-            let left_out = match narrow {
-                0 => String::new(),
-                count => format!(
-                    "; {} frames narrower than {}% are left out (--min-width 0 draws all)",
-                    thousands(count as u64),
-                    args.min_width
-                ),
-            };
-            eprintln!("flame graph: {}{left_out}", path.display());
+        if let Some(title) = export.title().filter(|_| !quiet) {
+            let remark = remark.map_or_else(String::new, |remark| format!("; {remark}"));
+            eprintln!("{title}: {}{remark}", path.display());
         }
     }
     Ok(())
 }
 
-fn write_folded(stacks: &FoldedStacks, path: &Path, weight: StackWeight) -> Result<(), Failure> {
-    if path.as_os_str() == "-" {
-        let mut out = io::BufWriter::new(io::stdout().lock());
-        stacks.write(&mut out, weight)?;
-        return Ok(out.flush()?);
+fn write_file(
+    path: &Path,
+    export: &dyn Export,
+    data: &ExportData<'_>,
+) -> Result<Option<String>, CliError> {
+    let mut remark = Ok(None);
+    let written = write_whole(path, |out| {
+        remark = export.write(data, out);
+        match &remark {
+            Ok(_) => Ok(()),
+            Err(_) => Err(io::ErrorKind::Other.into()), // nothing is left of the file
+        }
+    });
+    match (remark, written) {
+        (Err(error @ ExportError::Nothing), _) => {
+            Err(CliError::new(format!("{error}: nothing to draw")))
+        }
+        (Err(ExportError::Io(error)), _) | (Ok(_), Err(error)) => {
+            Err(CliError::new(format!("could not write `{}`", path.display())).cause(error))
+        }
+        (Ok(remark), Ok(())) => Ok(remark),
     }
-    write_whole(path, |out| stacks.write(out, weight))
-        .map_err(|error| cannot_write(path, error).into())
 }
 
-fn cannot_write(path: &Path, error: io::Error) -> CliError {
-    CliError::new(format!("could not write `{}`", path.display())).cause(error)
-}
-
-fn subtitle(facts: &Facts) -> String {
-    let rate = facts
-        .frequency
-        .map_or_else(String::new, |hz| format!(" at {hz} Hz"));
-    let samples = thousands(facts.samples);
-    format!(
-        "{}{rate}, {samples} samples, {:.1} s",
-        facts.event, facts.seconds
-    )
+/// The message where writing to stdout failed, or there was nothing to write.
+pub fn failure(error: ExportError) -> Failure {
+    match error {
+        ExportError::Nothing => CliError::from_error(&error).into(),
+        ExportError::Io(error) => error.into(),
+    }
 }

@@ -4,16 +4,17 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 
 use prof_model::{Cpu, Pid, Tid};
 use prof_perfdata::Recording;
+use prof_profile::RecordingFacts;
 use prof_report::{
-    CallGraph, ChainOrder, Column, EventGroup, Fields, Filter, Pattern, ReportOptions,
-    parse_fields, parse_sort,
+    CallGraph, ChainOrder, Column, EventGroup, Export, ExportData, Fields, Filter, JsonExport,
+    Pattern, ReportOptions, parse_fields, parse_sort,
 };
 
 use prof_session::{LoadedRecording, Wanted};
 
 use crate::args::{InputArgs, ReportArgs};
 use crate::browse;
-use crate::drawing::{self, Facts};
+use crate::drawing;
 use crate::error::{CliError, Failure, Outcome};
 use crate::header;
 use crate::input;
@@ -139,12 +140,17 @@ fn print(
 ) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let (profile, names) = (&input.profile, &input.names);
-    let any = if args.json {
-        prof_report::write_json_report(&mut out, profile, names, options)?
-    } else {
-        prof_report::write_report(&mut out, profile, names, options)?
-    };
-    if args.threads && !args.json {
+    if args.json {
+        let json = JsonExport {
+            options: options.clone(),
+        };
+        let facts = input.facts();
+        let written = json.write(&export_data(input, &facts, options), &mut out);
+        written.map_err(drawing::failure)?;
+        return Ok(out.flush()?);
+    }
+    let any = prof_report::write_report(&mut out, profile, names, options)?;
+    if args.threads {
         counters(&mut out, input)?;
     }
     out.flush()?;
@@ -189,38 +195,29 @@ fn counters(out: &mut impl Write, input: &LoadedRecording) -> io::Result<()> {
     Ok(())
 }
 
+fn export_data<'a>(
+    input: &'a LoadedRecording,
+    facts: &'a RecordingFacts,
+    options: &'a ReportOptions,
+) -> ExportData<'a> {
+    ExportData {
+        profile: &input.profile,
+        names: &input.names,
+        processes: &input.tracker.processes,
+        facts,
+        filter: &options.filter,
+        inline: options.inline,
+    }
+}
+
 fn draw(
     args: &ReportArgs,
     input: &LoadedRecording,
     options: &ReportOptions,
 ) -> Result<(), Failure> {
-    let profile = &input.profile;
-    let features = input.recording.features();
-    let seconds = profile
-        .times()
-        .map_or(0.0, |(first, last)| (last - first) as f64 / 1e9);
-    let event = &profile.events[0];
-    let facts = Facts {
-        target: features
-            .hostname
-            .clone()
-            .unwrap_or_else(|| "flame graph".to_owned()),
-        event: event.name.clone(),
-        frequency: event.sample_freq,
-        samples: (0..profile.events.len())
-            .map(|event| profile.total(event as u16).samples)
-            .sum(),
-        seconds,
-    };
-    drawing::draw_filtered(
-        profile,
-        &input.names,
-        &args.drawing,
-        &facts,
-        &options.filter,
-        options.inline,
-        args.quiet,
-    )
+    let facts = input.facts();
+    let data = export_data(input, &facts, options);
+    drawing::export_all(&args.drawing, &data, args.quiet)
 }
 
 /// What a doubtful reader wants to know: which stacks are cut, what has no name, and why.

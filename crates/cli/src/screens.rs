@@ -37,7 +37,7 @@ pub fn events(events: &EventSet) -> Vec<EventFacts> {
             Some(hz) => format!("{hz} Hz"),
             None => format!("every {}", event.attr.sample_period_or_freq),
         },
-        is_time: event.attr.is_cpu_time(),
+        unit: prof_session::unit_of(&event.attr),
     };
     events.events().iter().map(of).collect()
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use prof_report::thousands;
+
 /// Reads `10s`, `500ms`, `2m`, `1h`; a bare number is seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let good = || format!("`{text}` is no duration; try `10s`, `500ms` or `2m`");
@@ -78,19 +80,6 @@ pub fn ring_size(text: &str) -> Result<usize, String> {
         .ok_or_else(good)
 }
 
-/// A number with thousands separated: `12,345`.
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,12 +111,5 @@ mod tests {
         for bad in ["", "0", "8X", "99999999999G"] {
             assert!(ring_size(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn thousands_are_separated() {
-        assert_eq!(thousands(0), "0");
-        assert_eq!(thousands(999), "999");
-        assert_eq!(thousands(1_234_567), "1,234,567");
     }
 }

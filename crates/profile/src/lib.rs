@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod detail; // what samples of one entry may still differ by
+mod facts; // what is known beside the samples
 mod frame; // one place of one DSO
 mod hits; // where names are wanted
 mod interner; // values by number
@@ -16,8 +17,10 @@ mod sample_log; // samples one by one
 mod script; // one sample by itself, for `script`
 mod self_samples; // a function's samples by instruction
 mod stack; // stacks as paths in a tree
+mod unit; // what an event's periods count
 
 pub use detail::{Detail, DetailId};
+pub use facts::RecordingFacts;
 pub use frame::{FrameId, FrameKey};
 pub use names::Names;
 pub use profile::{ContextId, EventInfo, Losses, PartId, Profile, Sample, SampleKey, Weight};
@@ -25,3 +28,4 @@ pub use sample_log::{LogReader, LoggedSample};
 pub use script::{ScriptBranch, ScriptExtras, ScriptHead, ScriptRegs, ScriptSample};
 pub use self_samples::SelfSamples;
 pub use stack::{StackFrames, StackId, StackTable};
+pub use unit::Unit;

@@ -2,15 +2,15 @@ use prof_model::{ChainEnd, CommId, CommTable, Cpu, CpuMode, DsoTable, Pid, Tid, 
 
 use crate::interner::Interner;
 use crate::sample_log::SampleLog;
-use crate::{Detail, DetailId, FrameId, FrameKey, LogReader, StackId, StackTable};
+use crate::{Detail, DetailId, FrameId, FrameKey, LogReader, StackId, StackTable, Unit};
 
 /// What is known about an event that was sampled.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct EventInfo {
     /// As perf prints it, with modifiers: `cpu-clock:pppH`.
     pub name: String,
-    /// Its period counts nanoseconds (cpu-clock, task-clock).
-    pub is_time_like: bool,
+    /// What its periods count.
+    pub unit: Unit,
     /// It is a tracepoint: its samples have a payload and a period that means little.
     pub is_tracepoint: bool,
     /// Samples carry a callchain.
@@ -21,6 +21,27 @@ pub struct EventInfo {
     pub sample_freq: Option<u64>,
     /// Events between two samples, if a period was asked for.
     pub sample_period: Option<u64>,
+}
+
+impl EventInfo {
+    /// Whether pictures weigh samples by their periods rather than count them. Time on a CPU is sampled
+    /// evenly, and so is what has a fixed period: people count those. But one wait may be long and another
+    /// one short, and a block of memory large or small.
+    pub fn weighs_by_period(&self) -> bool {
+        match self.unit {
+            Unit::CpuTime => false,
+            Unit::Count => self.sample_period.is_none(),
+            Unit::WaitTime | Unit::Bytes => true,
+        }
+    }
+
+    /// The word behind what pictures weigh: `samples`, or what periods count.
+    pub fn weight_label(&self) -> &str {
+        match self.weighs_by_period() {
+            true => self.unit.label(&self.name),
+            false => "samples",
+        }
+    }
 }
 
 /// What the recorder could not keep.

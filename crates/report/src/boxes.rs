@@ -2,7 +2,7 @@ use std::io::{self, Write};
 
 use inferno::flamegraph::color::Color;
 
-use crate::digits::push_decimal;
+use crate::digits::{push_decimal, push_thousands};
 use crate::folded::CodeKind;
 use crate::text::{push_fine_percent, push_percent};
 use crate::{FlameGraphOptions, FoldedStacks};
@@ -242,16 +242,6 @@ fn push_escaped(text: &mut String, name: &str) {
 
 fn push_plain(text: &mut String, number: u64) {
     push_decimal(text, number, 0, b' ');
-}
-
-/// A number with a comma before every three digits.
-fn push_thousands(text: &mut String, number: u64) {
-    if number < 1000 {
-        return push_plain(text, number);
-    }
-    push_thousands(text, number / 1000);
-    text.push(',');
-    push_decimal(text, number % 1000, 3, b'0');
 }
 
 /// One of 32 shades of a kind's hue: the hue says what sort of code it is, the shade tells neighbours

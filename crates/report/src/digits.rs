@@ -75,6 +75,23 @@ fn push_beyond(text: &mut impl Text, mut width: usize, padding: u8) -> usize {
     width
 }
 
+/// A number with a comma before every three digits: `1,234,567`.
+pub fn thousands(number: u64) -> String {
+    let mut text = String::new();
+    push_thousands(&mut text, number);
+    text
+}
+
+/// Appends a number with a comma before every three digits.
+pub(crate) fn push_thousands(text: &mut String, number: u64) {
+    if number < 1000 {
+        return push_decimal(text, number, 0, b' ');
+    }
+    push_thousands(text, number / 1000);
+    text.push(',');
+    push_decimal(text, number % 1000, 3, b'0');
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,5 +116,12 @@ mod tests {
                 assert_eq!(String::from_utf8(bytes).unwrap(), expected);
             }
         }
+    }
+
+    #[test]
+    fn thousands_are_separated() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(1_000_007), "1,000,007");
     }
 }

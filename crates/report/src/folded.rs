@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use prof_model::{CpuMode, DsoKind};
-use prof_profile::{FrameId, Names, Profile, StackId, StackTable, Weight};
+use prof_profile::{EventInfo, FrameId, Names, Profile, StackId, StackTable, Weight};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::digits::push_hex;
@@ -46,6 +46,14 @@ pub enum StackWeight {
 }
 
 impl StackWeight {
+    /// What people expect of an event, see [`EventInfo::weighs_by_period`].
+    pub fn usual(event: &EventInfo) -> Self {
+        match event.weighs_by_period() {
+            true => Self::Period,
+            false => Self::Samples,
+        }
+    }
+
     pub(crate) fn of(self, weight: Weight) -> u64 {
         match self {
             Self::Samples => weight.samples,

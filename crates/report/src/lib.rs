@@ -17,6 +17,7 @@ mod diff_json;
 mod diff_text;
 mod digits; // numbers as text
 mod draw; // call trees as text
+mod export; // files for others, of one shape
 mod filter; // which samples a report is about
 mod flame_graph; // SVG
 mod folded; // one line per stack
@@ -45,6 +46,8 @@ pub use column::{Column, UnknownColumn, parse_fields, parse_sort};
 pub use diff::{DiffCompute, DiffRow, DiffSide, DiffTest, EventDiff, diff, same_event};
 pub use diff_json::write_json_diff;
 pub use diff_text::{Comparison, DiffLine, DiffOptions, diff_lines, write_diff};
+pub use digits::thousands;
+pub use export::{Export, ExportData, ExportError, FlameGraphExport, FoldedExport, JsonExport};
 pub use filter::Filter;
 pub use flame_graph::{FlameGraphOptions, write_differential, write_flame_graph};
 pub use folded::{CodeKind, FoldedOptions, FoldedStacks, StackWeight, fold};

@@ -24,6 +24,7 @@ pub mod unwinding; // a sample to its whole callchain
 
 mod build_ids; // which build-id each file of a recording had
 mod error;
+mod facts; // what is known beside the samples
 mod generated; // what JIT compilers tell about their code
 mod kernel_parts; // the kernel's parts of callchains, placed once
 mod machine; // of a recording: can its stacks be unwound here
@@ -37,12 +38,13 @@ mod time_slices; // parts of a recording
 pub use aggregation::Keep;
 pub use build_ids::BuildIds;
 pub use error::{LoadError, NoTimeSlices, OutputError};
+pub use facts::recording_facts;
 pub use files::{Files, Origin};
 pub use generated::GeneratedCode;
 pub use load::{LoadedRecording, Warning};
 pub use machine::Machine;
 pub use naming::Namer;
-pub use pipeline::{DEFAULT_MAX_STACK, Pipeline, TakenSample};
+pub use pipeline::{DEFAULT_MAX_STACK, Pipeline, TakenSample, unit_of};
 pub use placing::{Callers, PlacedChain, faulted_data};
 pub use read_options::{InlinedFunctions, ReadOptions};
 pub use selection::{Selection, Wanted};

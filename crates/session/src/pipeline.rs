@@ -7,9 +7,11 @@
 use std::time::Duration;
 
 use prof_event::abi::{event_type, flag, sample};
-use prof_event::{Decoded, Event, EventSet, Mmap, RawRecord, ReadValues, Record, Sample, Tracker};
+use prof_event::{
+    Decoded, Event, EventAttr, EventSet, Mmap, RawRecord, ReadValues, Record, Sample, Tracker,
+};
 use prof_model::{AddressSpace, ChainEnd, CpuMode, DsoId, DsoKind, Pid, VirtAddr};
-use prof_profile::{EventInfo, FrameKey, Profile};
+use prof_profile::{EventInfo, FrameKey, Profile, Unit};
 use prof_symbolizer::Symbolizer;
 
 use crate::aggregation::{Aggregation, Keep};
@@ -377,7 +379,13 @@ impl Pipeline {
             self.profile.events = here.events;
             self.profile.losses = here.losses;
         }
-        self.profile.dsos = self.tracker.processes.dsos.clone();
+        let mut dsos = self.tracker.processes.dsos.clone();
+        if self.files.origin() == Origin::Live {
+            for (id, file) in self.files.opened() {
+                dsos.set_build_id(id, file.build_id.or(dsos.get(id).build_id));
+            }
+        }
+        self.profile.dsos = dsos;
         self.profile.comms = self.tracker.processes.comms.clone();
     }
 }
@@ -408,12 +416,20 @@ fn is_monotonic(events: &EventSet) -> bool {
     attrs.all(|attr| attr.has(flag::USE_CLOCKID) && attr.clockid == libc::CLOCK_MONOTONIC)
 }
 
+/// What an event's periods count.
+pub fn unit_of(attr: &EventAttr) -> Unit {
+    match attr.is_cpu_time() {
+        true => Unit::CpuTime,
+        false => Unit::Count,
+    }
+}
+
 fn event_info(event: &Event) -> EventInfo {
     let attr = &event.attr;
     let has = |bit: u64| attr.sample_type & bit != 0;
     EventInfo {
         name: event.name.clone(),
-        is_time_like: attr.kind == event_type::SOFTWARE && attr.config <= 1,
+        unit: unit_of(attr),
         is_tracepoint: attr.kind == event_type::TRACEPOINT,
         has_callchain: has(sample::CALLCHAIN),
         has_cpu: has(sample::CPU),

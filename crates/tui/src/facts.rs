@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use prof_profile::Unit;
+
 /// What the header says besides what the samples tell.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
@@ -45,8 +47,8 @@ pub struct EventFacts {
     pub name: String,
     /// `99 Hz`, `every 1000`
     pub rate: String,
-    /// Its periods are nanoseconds on a CPU.
-    pub is_time: bool,
+    /// What its periods count.
+    pub unit: Unit,
 }
 
 /// What the profiler itself uses.

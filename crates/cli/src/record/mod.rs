@@ -8,17 +8,19 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use prof_event::EventSet;
 use prof_perfdata::StoredNames;
+use prof_profile::Names;
+use prof_report::{ExportData, Filter};
 use prof_sampler::{HeldCommand, RunningCommand, Sampler};
 use prof_session::record::{
     Control, FileDestination, LiveNames, Output, Recorder, Shortfall, cpu_time_of_ended, drive,
     end_command, features, file_events, stored_build_ids,
 };
+use prof_session::recording_facts;
 use prof_symbolizer::RunningKernel;
 
 use crate::args::RecordArgs;
-use crate::drawing::{self, Facts};
+use crate::drawing;
 use crate::error::{CliError, Failure, Outcome};
 use crate::sampling;
 use crate::signals::{self, EndRequests};
@@ -143,21 +145,8 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
     written.map_err(failed("the recording ended early"))?;
     requests.set_unfinished(None);
 
-    if done.samples > 0 {
-        let facts = Facts {
-            target: plan.sampling.target_name(),
-            event: done.event.clone(),
-            frequency: plan_frequency(sampler.events()),
-            samples: done.samples,
-            seconds: elapsed.as_secs_f64(),
-        };
-        drawing::draw(
-            &recorder.pipeline.profile,
-            &names,
-            &args.drawing,
-            &facts,
-            args.quiet,
-        )?;
+    if done.samples > 0 && args.drawing.any() {
+        export(&recorder, &names, args, &plan, &done, &sampler)?;
     }
     if !args.quiet {
         summary::print(&recorder, &names, output.as_ref(), args.verbose);
@@ -170,6 +159,30 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
         done.command_status = Some(status_of_command(&mut command, &plan, &requests)?);
     }
     Ok(done)
+}
+
+/// Writes the files that are made of the recording.
+fn export(
+    recorder: &FileRecorder,
+    names: &Names,
+    args: &RecordArgs,
+    plan: &Plan,
+    done: &Done,
+    sampler: &Sampler,
+) -> Result<(), Failure> {
+    let profile = &recorder.pipeline.profile;
+    let features = features(sampler.events(), sampler.clock()).map_err(CliError::from)?;
+    let target = plan.sampling.target_name();
+    let facts = recording_facts(&features, profile, target, done.samples, Some(done.elapsed));
+    let data = ExportData {
+        profile,
+        names,
+        processes: &recorder.pipeline.tracker.processes,
+        facts: &facts,
+        filter: &Filter::default(),
+        inline: true,
+    };
+    drawing::export_all(&args.drawing, &data, args.quiet)
 }
 
 /// CPU time of a command that is sampled and has ended.
@@ -283,8 +296,4 @@ fn finish_file(
         sizes: output.finish(features, stored)?,
         compressed: args.compression.is_some(),
     }))
-}
-
-fn plan_frequency(events: &EventSet) -> Option<u64> {
-    events.events().first()?.attr.frequency()
 }

@@ -3,11 +3,9 @@
 //! In: a recorder whose profile is finished. Out: names for reports, and the same for the end of a file.
 //! Elsewhere: names of a recording that is read ([`crate::naming`]).
 
-use prof_model::{BuildId, Dso, DsoId};
 use prof_perfdata::StoredNames;
 use prof_profile::Names;
 use prof_symbolizer::{RunningKernel, Symbolizer};
-use rustc_hash::FxHashMap;
 
 use super::recorder::{Destination, Recorder};
 use crate::load::requests;
@@ -35,22 +33,13 @@ impl<D: Destination> Recorder<D> {
         let mut stored = StoredNames::default();
         stored.callers_are_call_sites = true;
         let (profile, generated) = (&pipeline.profile, &mut pipeline.generated);
-        let build_ids: FxHashMap<DsoId, BuildId> = pipeline
-            .files
-            .opened()
-            .filter_map(|(id, file)| Some((id, file.build_id?)))
-            .collect();
         let dsos = &profile.dsos;
         let names = Names::build_at_once(profile, |hits| {
             let requests = requests(hits, dsos);
             let mut answers = symbolizer.resolve_all(&requests);
             for (request, answers) in requests.iter().zip(&answers) {
                 if !generated.is_dump(request.id) {
-                    let dso = Dso {
-                        build_id: build_ids.get(&request.id).copied(), // a path may not tell it
-                        ..request.dso.clone()
-                    };
-                    stored.add(&dso, request.addrs, answers);
+                    stored.add(request.dso, request.addrs, answers);
                 }
             }
             generated.settle(&requests, &mut answers, dsos, &mut symbolizer, &mut stored);

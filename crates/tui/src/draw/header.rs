@@ -1,5 +1,6 @@
 use std::ops::Range;
 
+use prof_profile::Unit;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -87,7 +88,7 @@ fn facts(app: &App) -> Vec<Fact> {
         }
     }
     let event = app.facts.events.get(usize::from(app.event));
-    if let (Some(true), Some(all)) = (event.map(|it| it.is_time), app.facts.machine_cpus) {
+    if let (Some(Unit::CpuTime), Some(all)) = (event.map(|it| it.unit), app.facts.machine_cpus) {
         let shown = app.range.as_ref().unwrap_or(&app.whole);
         let used = app.picture.all.period as f64 / (shown.end - shown.start).max(1) as f64;
         facts.push((format!("CPU {used:>5.2} of {all}"), plain));

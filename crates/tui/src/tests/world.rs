@@ -8,7 +8,7 @@ use prof_model::{
     ChainEnd, CodePlace, CommTable, CpuMode, Dso, DsoId, DsoKind, DsoTable, FunctionCode,
     Instruction, Pid, Resolution, SourceLine, SourceText, Symbol, SymbolSource, Tid,
 };
-use prof_profile::{EventInfo, FrameKey, Names, Profile, Sample};
+use prof_profile::{EventInfo, FrameKey, Names, Profile, Sample, Unit};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -363,7 +363,10 @@ fn facts(live: bool) -> Facts {
     let event = |name: &str| EventFacts {
         name: name.to_owned(),
         rate: "99 Hz".to_owned(),
-        is_time: name == "cpu-clock",
+        unit: match name {
+            "cpu-clock" => Unit::CpuTime,
+            _ => Unit::Count,
+        },
     };
     Facts {
         target: "server (100)".to_owned(),

@@ -1,0 +1,70 @@
+//! A flame graph of a recording, as SVG.
+
+use std::io::Write;
+
+use prof_profile::{EventInfo, RecordingFacts};
+
+use super::{Export, ExportData, ExportError};
+use crate::digits::thousands;
+use crate::{FlameGraphOptions, StackWeight, write_flame_graph};
+
+/// A flame graph of the first event that was sampled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlameGraphExport {
+    /// What stands above it; the target, if nothing was chosen.
+    pub title: Option<String>,
+    /// Stacks are read from the innermost frame, which shows who calls a function.
+    pub reverse: bool,
+    /// The root is at the top.
+    pub inverted: bool,
+    /// Narrower frames are left out, in percent of the whole width.
+    pub min_width: f64,
+}
+
+impl Export for FlameGraphExport {
+    fn title(&self) -> Option<&'static str> {
+        Some("flame graph")
+    }
+
+    fn write(
+        &self,
+        data: &ExportData<'_>,
+        mut out: &mut dyn Write,
+    ) -> Result<Option<String>, ExportError> {
+        let Some((event, info)) = data.first_event() else {
+            return Err(ExportError::Nothing);
+        };
+        let stacks = data.folded(event, true);
+        if stacks.is_empty() {
+            return Err(ExportError::Nothing);
+        }
+        let title = self.title.as_ref().unwrap_or(&data.facts.target);
+        let options = FlameGraphOptions {
+            title: title.clone(),
+            subtitle: subtitle(&data.profile.events[0], data.facts),
+            reverse: self.reverse,
+            inverted: self.inverted,
+            min_width: self.min_width,
+            count_name: info.weight_label().to_owned(),
+            weight: StackWeight::usual(info),
+        };
+        let narrow = write_flame_graph(&mut out, &stacks, &options)?;
+        Ok((narrow > 0).then(|| {
+            format!(
+                "{} frames narrower than {}% are left out (--min-width 0 draws all)",
+                thousands(narrow as u64),
+                self.min_width
+            )
+        }))
+    }
+}
+
+fn subtitle(event: &EventInfo, facts: &RecordingFacts) -> String {
+    let rate = match event.sample_freq {
+        Some(hz) => format!(" at {hz} Hz"),
+        None => String::new(),
+    };
+    let samples = thousands(facts.samples);
+    let (event, seconds) = (&event.name, facts.seconds());
+    format!("{event}{rate}, {samples} samples, {seconds:.1} s")
+}

@@ -1,0 +1,28 @@
+//! Folded stacks: a line a stack, for other drawers of flame graphs.
+
+use std::io::Write;
+
+use super::{Export, ExportData, ExportError};
+use crate::StackWeight;
+
+/// Folded stacks of the first event that was sampled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FoldedExport;
+
+impl Export for FoldedExport {
+    fn title(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn write(
+        &self,
+        data: &ExportData<'_>,
+        out: &mut dyn Write,
+    ) -> Result<Option<String>, ExportError> {
+        if let Some((event, info)) = data.first_event() {
+            let stacks = data.folded(event, false);
+            stacks.write(out, StackWeight::usual(info))?;
+        }
+        Ok(None)
+    }
+}
