@@ -6,10 +6,8 @@ use std::io;
 use prof_event::EventList;
 use prof_model::{Cpu, Pid, Tid};
 use prof_sampler::{
-    Clock, HeldCommand, KernelProgram, KernelText, Options, Rate, Sampler, StackCapture, Target,
-    parse_cpu_list, proc,
+    Clock, HeldCommand, Options, Rate, Sampler, StackCapture, Target, parse_cpu_list, proc,
 };
-use prof_symbolizer::RunningKernel;
 
 use crate::args::SamplingArgs;
 use crate::error::CliError;
@@ -155,22 +153,6 @@ impl Sampling {
             }
         }
     }
-}
-
-/// Where the kernel's text lies, if it tells.
-pub fn kernel_text(kernel: &RunningKernel) -> Option<KernelText> {
-    let text = kernel.text().ok()?;
-    let programs = kernel.programs().into_iter().map(|program| KernelProgram {
-        name: program.name,
-        start: program.start,
-        len: program.len,
-    });
-    Some(KernelText {
-        programs: programs.collect(),
-        start: text.start,
-        end: text.end,
-        reference: text.reference,
-    })
 }
 
 fn target(args: &SamplingArgs) -> Result<Option<Target>, CliError> {

@@ -11,6 +11,7 @@ mod code; // a function's instructions and their source
 mod dso; // what is mapped: files, kernel, vDSO, JIT memory
 mod id; // pid, tid, cpu
 mod jit_load; // generated code that came to lie somewhere
+mod kernel; // where its code lies
 mod mapping; // which DSO lies where in one address space
 mod process; // threads, names and address spaces, as records change them
 mod symbol; // names, inline frames, lines, or why there are none
@@ -22,6 +23,7 @@ pub use code::{CodeLine, CodePlace, FunctionCode, Instruction, NoSource, SourceT
 pub use dso::{Dso, DsoId, DsoKind, DsoTable, FileId};
 pub use id::{Cpu, Pid, Tid};
 pub use jit_load::JitLoad;
+pub use kernel::{KernelLayout, KernelProgram, KernelText};
 pub use mapping::{AddressSpace, Mapping};
 pub use process::{CommId, CommTable, ProcessTable, Thread};
 pub use symbol::{InlineFrame, Reason, Resolution, SourceLine, Symbol, SymbolSource};

@@ -28,5 +28,4 @@ pub use open::OpenError;
 pub use options::{Clock, Note, Options, Rate, StackCapture, Target};
 pub use sampler::{Sampler, Sink};
 pub use scope::Scope;
-pub use synthesize::{KernelProgram, KernelText};
 pub use sys::{page_size, perf_is_filtered};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use prof_event::abi::{read_format, record, sample};
 use prof_event::{EventSet, RawRecord, RecordBuilder, SampleId};
-use prof_model::{Pid, Tid};
+use prof_model::{KernelLayout, Pid, Tid};
 use rustc_hash::FxHashSet;
 
 use crate::bytes::{i32_at, u64_at};
@@ -17,7 +17,7 @@ use crate::fields::Fields;
 use crate::open::{CpuRing, Instance, OpenError, Opened, open};
 use crate::options::{Clock, Note, Options, StackCapture, Target};
 use crate::proc;
-use crate::synthesize::{KernelText, Synthesizer};
+use crate::synthesize::Synthesizer;
 use crate::sys;
 
 /// Takes the records of a recording, in time order.
@@ -150,7 +150,7 @@ impl Sampler {
     /// The sink's, or the kernel's on enabling.
     pub fn start(
         &mut self,
-        kernel: Option<&KernelText>,
+        kernel: Option<&KernelLayout>,
         delay: Duration,
         sink: &mut dyn Sink,
     ) -> io::Result<()> {

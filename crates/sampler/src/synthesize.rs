@@ -4,37 +4,13 @@ use std::fs;
 
 use prof_event::abi::{misc, record};
 use prof_event::{RecordBuilder, SampleId};
-use prof_model::{Pid, Tid};
+use prof_model::{KernelLayout, KernelProgram, Pid, Tid};
 
 use crate::proc::{self, MapLine};
 
 const PROT_EXEC: u32 = 4;
 const MAP_SHARED: u32 = 1;
 const MAP_PRIVATE: u32 = 2;
-
-/// Where the kernel's text lies, as `/proc/kallsyms` has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KernelText {
-    /// Address of `reference`.
-    pub start: u64,
-    /// First address behind the text.
-    pub end: u64,
-    /// `_text` or `_stext`.
-    pub reference: String,
-    /// The BPF programs that are loaded.
-    pub programs: Vec<KernelProgram>,
-}
-
-/// A BPF program, as `/proc/kallsyms` has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KernelProgram {
-    /// Its name.
-    pub name: String,
-    /// Its first address.
-    pub start: u64,
-    /// Its length.
-    pub len: u32,
-}
 
 /// Appends made-up records to a buffer. Their trailer is all zero, as perf writes it: a time of 0
 /// says that they hold from the beginning.
@@ -55,12 +31,12 @@ impl Synthesizer<'_> {
     }
 
     /// The kernel's own text, BPF programs, modules.
-    pub(crate) fn kernel(&mut self, text: Option<&KernelText>) {
-        if let Some(text) = text {
+    pub(crate) fn kernel(&mut self, layout: Option<&KernelLayout>) {
+        if let Some(KernelLayout { text, programs }) = layout {
             let name = format!("{}{}", prof_event::KERNEL_NAME, text.reference);
             let len = text.end.saturating_sub(text.start);
             self.kernel_map(text.start, len, text.start, name.as_bytes());
-            text.programs.iter().for_each(|it| self.program(it));
+            programs.iter().for_each(|it| self.program(it));
         }
         let modules = fs::read_to_string("/proc/modules").unwrap_or_default();
         for line in modules.lines() {

@@ -10,11 +10,11 @@ use std::time::{Duration, SystemTime};
 use prof_event::abi::{flag, sample};
 use prof_event::{Event, Tracker};
 use prof_model::{
-    BuildId, CpuMode, Dso, DsoAddr, DsoId, DsoKind, FunctionCode, Mapping, Pid, Reason, Resolution,
-    Symbol, SymbolSource, VirtAddr,
+    BuildId, CpuMode, Dso, DsoAddr, DsoId, DsoKind, FunctionCode, KernelText, Mapping, Pid, Reason,
+    Resolution, Symbol, SymbolSource, VirtAddr,
 };
 use prof_perfdata::{Features, Recording, StoredNames};
-use prof_symbolizer::{AsmSyntax, KernelText, NoCode, Request, RunningKernel, Symbolizer};
+use prof_symbolizer::{AsmSyntax, NoCode, Request, RunningKernel, Symbolizer};
 
 use crate::pipeline::Pipeline;
 use crate::placing::Callers;

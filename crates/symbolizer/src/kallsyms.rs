@@ -8,35 +8,12 @@ use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use object::elf;
-use prof_model::{BuildId, Reason};
+use prof_model::{BuildId, KernelLayout, KernelProgram, KernelText, Reason};
 
 use crate::caches;
 use crate::kallsyms_copy::CopiedLines;
 use crate::kallsyms_table::{Around, KernelTable, unreadable};
 use crate::mapped_file::MappedFile;
-
-/// Where the running kernel's own text lies: what perf writes as the kernel's MMAP record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KernelText {
-    /// First address: that of [`KernelText::reference`].
-    pub start: u64,
-    /// First address behind it: `_etext`.
-    pub end: u64,
-    /// The symbol at `start`, `_text` or `_stext`. A reader that knows where the kernel's file has it
-    /// can tell by how much the kernel was moved.
-    pub reference: String,
-}
-
-/// A BPF program, or other code that the kernel has generated, and lists in `[bpf]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KernelProgram {
-    /// `bpf_prog_TAG_NAME`.
-    pub name: String,
-    /// Its first address.
-    pub start: u64,
-    /// How far it reaches at most.
-    pub len: u32,
-}
 
 /// The running kernel's symbols, read once for all who hold a clone. The kernel takes its time to print
 /// them, so a thread of their own reads them.
@@ -87,19 +64,17 @@ impl RunningKernel {
         kernel
     }
 
-    /// Where the kernel's text lies. Waits until it is known.
+    /// Where the kernel's code lies. Waits until it is known.
     ///
     /// # Errors
     /// [`Reason::KernelRestricted`] if addresses are hidden from this process,
     /// [`Reason::NoSymbolTable`] if the kernel has no table.
-    pub fn text(&self) -> Result<KernelText, Reason> {
-        self.symbols()?.text().ok_or(Reason::NoSymbolTable)
-    }
-
-    /// The BPF programs that were loaded when it was read. Waits until they are known.
-    pub fn programs(&self) -> Vec<KernelProgram> {
-        self.symbols()
-            .map_or(Vec::new(), |symbols| symbols.programs())
+    pub fn layout(&self) -> Result<KernelLayout, Reason> {
+        let symbols = self.symbols()?;
+        Ok(KernelLayout {
+            text: symbols.text().ok_or(Reason::NoSymbolTable)?,
+            programs: symbols.programs(),
+        })
     }
 
     pub(crate) fn symbols(&self) -> Result<Arc<KernelSymbols>, Reason> {
@@ -330,7 +305,7 @@ ffffffffc0200000 t earlier\t[module]
         let table = b"ffffffffc0000000 t bpf_prog_0011223344556677_a\t[bpf]\n\
             ffffffffc0000100 t bpf_prog_8899aabbccddeeff_b\t[bpf]\n\
             ffffffffc1000000 t f\t[module]\n";
-        let programs = RunningKernel::of_old(table, Duration::ZERO).programs();
+        let programs = KernelSymbols::parse(&table[..]).unwrap().programs();
         let programs = programs.iter().map(|it| (&it.name[..], it.start, it.len));
         assert_eq!(
             programs.collect::<Vec<_>>(),

@@ -43,7 +43,7 @@ pub use elf::read_build_id;
 pub use files::{FileFinder, FoundFile};
 pub use function_code::NoCode;
 pub use jit_dump::JitDump;
-pub use kallsyms::{KernelProgram, KernelText, RunningKernel, running_kernel_build_id};
+pub use kallsyms::{RunningKernel, running_kernel_build_id};
 pub use mapped_file::MappedFile;
 pub use perf_map::PerfMap;
 pub use symbolizer::{Options, Request, Symbolizer};

@@ -5,8 +5,8 @@ use std::thread::Builder;
 use std::time::{Duration, SystemTime};
 
 use prof_model::{
-    BuildId, Dso, DsoAddr, DsoId, DsoKind, FunctionCode, Pid, Reason, Resolution, Symbol,
-    SymbolSource,
+    BuildId, Dso, DsoAddr, DsoId, DsoKind, FunctionCode, KernelText, Pid, Reason, Resolution,
+    Symbol, SymbolSource,
 };
 use rustc_hash::FxHashMap;
 
@@ -17,7 +17,7 @@ use crate::elf_code::ElfCode;
 use crate::files::{FileFinder, FoundFile};
 use crate::function_code::NoCode;
 use crate::jit_dump::JitCode;
-use crate::kallsyms::{KernelSymbols, KernelText, RunningKernel, running_kernel_build_id};
+use crate::kallsyms::{KernelSymbols, RunningKernel, running_kernel_build_id};
 use crate::kernel_code::{KernelCode, Recorded};
 use crate::names::Names;
 use crate::perf_map::{self, PerfMap};
@@ -566,8 +566,8 @@ mod tests {
 
     #[test]
     fn old_symbols_of_the_running_kernel_are_read_again_if_they_lack_one() {
-        let known_elsewhere = match RunningKernel::default().text() {
-            Ok(text) => text,
+        let known_elsewhere = match RunningKernel::default().layout() {
+            Ok(layout) => layout.text,
             Err(reason) => return println!("skipped: {}", reason.describe()),
         };
         let dso = Dso {

@@ -7,10 +7,11 @@ use std::path::Path;
 use std::process::Command;
 
 use prof_model::{
-    BuildId, Dso, DsoAddr, DsoId, DsoKind, FunctionCode, Reason, Resolution, Symbol, SymbolSource,
+    BuildId, Dso, DsoAddr, DsoId, DsoKind, FunctionCode, KernelText, Reason, Resolution, Symbol,
+    SymbolSource,
 };
 use prof_symbolizer::{
-    AsmSyntax, KernelText, NoCode, Options, Request, RunningKernel, Symbolizer, read_build_id,
+    AsmSyntax, NoCode, Options, Request, RunningKernel, Symbolizer, read_build_id,
 };
 
 fn kernel() -> Dso {
@@ -227,8 +228,8 @@ fn core(start: u64, memory: &[u8]) -> tempfile::NamedTempFile {
 
 #[test]
 fn the_running_kernels_memory_has_its_code_wherever_it_lies_since_the_last_boot() {
-    let running = match RunningKernel::read().text() {
-        Ok(text) => text,
+    let running = match RunningKernel::read().layout() {
+        Ok(layout) => layout.text,
         Err(reason) => return println!("skipped: {}", reason.describe()),
     };
     let tables = std::fs::read_to_string("/proc/kallsyms").unwrap();

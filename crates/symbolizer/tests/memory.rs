@@ -6,10 +6,11 @@ use std::fs;
 use std::path::Path;
 
 use common::{dso, symbol};
-use prof_model::{BuildId, Dso, DsoAddr, DsoId, DsoKind, Pid, Reason, Resolution, SymbolSource};
-use prof_symbolizer::{
-    KernelText, Options, Request, RunningKernel, Symbolizer, running_kernel_build_id,
+use prof_model::{
+    BuildId, Dso, DsoAddr, DsoId, DsoKind, KernelLayout, KernelText, Pid, Reason, Resolution,
+    SymbolSource,
 };
+use prof_symbolizer::{Options, Request, RunningKernel, Symbolizer, running_kernel_build_id};
 
 fn kernel_dso(kind: DsoKind) -> Dso {
     Dso {
@@ -57,9 +58,9 @@ fn moved(dir: &Path) -> Options {
 
 #[test]
 fn functions_of_the_running_kernel_have_their_names() {
-    match RunningKernel::read().text() {
+    match RunningKernel::read().layout() {
         Err(reason) => println!("skipped: {}", reason.describe()),
-        Ok(text) => {
+        Ok(KernelLayout { text, .. }) => {
             let found = resolve(
                 Options::default(),
                 &kernel_dso(DsoKind::Kernel),

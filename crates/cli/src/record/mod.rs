@@ -22,7 +22,6 @@ use prof_symbolizer::RunningKernel;
 use crate::args::RecordArgs;
 use crate::drawing;
 use crate::error::{CliError, Failure, Outcome};
-use crate::sampling;
 use crate::signals::{self, EndRequests};
 use crate::streams;
 use plan::{OutputPlan, Plan};
@@ -89,10 +88,10 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
     requests.set_unfinished(unfinished.and_then(Output::unfinished));
     let cpu_before = plan.sampling.options.target.cpu_time();
 
-    let text = sampling::kernel_text(&kernel);
+    let layout = kernel.layout().ok();
     let delay = Duration::from_millis(args.delay);
     let started = Instant::now();
-    let begun = sampler.start(text.as_ref(), delay, &mut recorder);
+    let begun = sampler.start(layout.as_ref(), delay, &mut recorder);
     let mut command = held
         .map(HeldCommand::release)
         .transpose()

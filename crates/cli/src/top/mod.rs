@@ -26,7 +26,7 @@ use prof_symbolizer::RunningKernel;
 use crate::args::TopArgs;
 use crate::error::{CliError, Failure, Outcome};
 use crate::hints;
-use crate::sampling::{self, Sampling};
+use crate::sampling::Sampling;
 use crate::screens;
 use crate::signals::{self, EndRequests};
 use crate::streams;
@@ -150,9 +150,9 @@ impl Watch {
             (form == Form::Screens).then(|| RecentRecords::new(file_events(sampler.events())));
         let pieces = Pieces::new(sampler.clock().now());
         let mut recorder = Recorder::new(&sampler, args.sampling.max_stack, pieces);
-        let text = sampling::kernel_text(&kernel);
+        let layout = kernel.layout().ok();
         sampler
-            .start(text.as_ref(), Duration::ZERO, &mut recorder)
+            .start(layout.as_ref(), Duration::ZERO, &mut recorder)
             .map_err(failed("could not start sampling"))
             .map_err(not_begun)?;
         shared.lock().facts.notes = facts::at_start(sampling, &sampler).notes;
