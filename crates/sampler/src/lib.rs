@@ -6,8 +6,8 @@
 #![deny(unsafe_code)]
 
 mod bytes; // single numbers
-mod fields; // where records have their times
 mod host; // CPUs and limits of this machine
+mod kept; // whose records are passed on
 mod launch; // a command, held before it begins
 mod memory; // of a process that runs
 mod open; // what is asked, what the kernel grants, rings, threads x CPUs

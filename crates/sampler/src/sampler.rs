@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use prof_event::abi::{read_format, record, sample};
-use prof_event::{EventSet, RawRecord, RecordBuilder, SampleId};
+use prof_event::{Event, EventSet, RawRecord, RecordBuilder, SampleId};
 use prof_model::{KernelLayout, Pid, Tid};
-use rustc_hash::FxHashSet;
 
-use crate::bytes::{i32_at, u64_at};
-use crate::fields::Fields;
+use crate::bytes::u64_at;
+use crate::kept::KeptProcesses;
 use crate::open::{CpuRing, Instance, OpenError, Opened, open};
 use crate::options::{Clock, Note, Options, StackCapture, Target};
 use crate::proc;
@@ -52,8 +51,7 @@ pub struct Sampler {
     exits: Vec<OwnedFd>, // readable when a target process has exited
     started_at: u64,
     rounds: Rounds,
-    fields: Fields,
-    kept: Option<FxHashSet<i32>>,
+    kept: Option<KeptProcesses>,
     scratch: Vec<Vec<u8>>,
     early: Vec<u8>, // records that came while /proc was being read
     turns: Turns,
@@ -101,11 +99,10 @@ impl Sampler {
             .iter()
             .filter_map(|pid| sys::pidfd_open(pid.0).ok())
             .collect();
-        let kept = opened.keep.as_ref();
+        let keep = opened.keep.as_ref();
         Ok(Self {
-            kept: kept.map(|pids| pids.iter().map(|pid| pid.0).collect()),
+            kept: keep.map(|pids| KeptProcesses::new(pids, &opened.events)),
             scratch: opened.rings.iter().map(|_| Vec::new()).collect(),
-            fields: Fields::of(&opened.events),
             opened,
             options,
             exits,
@@ -395,21 +392,15 @@ impl Sampler {
     }
 
     fn drain(&mut self, limit: u64, sink: &mut dyn Sink) -> io::Result<()> {
-        let Self {
-            opened,
-            scratch,
-            started_at,
-            fields,
-            kept,
-            ..
-        } = self;
-        let mut events = opened.events.events().iter();
-        let has_counters = events.any(|event| event.attr.sample_type & sample::READ != 0);
-        let heads: Vec<_> = opened.rings.iter().map(|ring| ring.ring.head()).collect();
+        let Opened { rings, events, .. } = &mut self.opened;
+        let scratch = &mut self.scratch;
+        let has_counters = |event: &Event| event.attr.sample_type & sample::READ != 0;
+        let has_counters = events.events().iter().any(has_counters);
+        let heads: Vec<_> = rings.iter().map(|ring| ring.ring.head()).collect();
         let mut next = BinaryHeap::new();
-        for (index, (cpu_ring, scratch)) in opened.rings.iter().zip(&mut *scratch).enumerate() {
+        for (index, (cpu_ring, scratch)) in rings.iter().zip(&mut *scratch).enumerate() {
             let ring = &cpu_ring.ring;
-            if let Some(time) = time_at(*fields, ring, ring.tail(), heads[index], scratch)? {
+            if let Some(time) = time_at(events, ring, ring.tail(), heads[index], scratch)? {
                 next.push(Reverse((time, index)));
             }
         }
@@ -417,7 +408,7 @@ impl Sampler {
             if time >= limit {
                 break;
             }
-            let ring = &mut opened.rings[index].ring;
+            let ring = &mut rings[index].ring;
             let (scratch, head) = (&mut scratch[index], heads[index]);
             // The other rings may have nothing before this one's next few records.
             let until = next
@@ -428,13 +419,14 @@ impl Sampler {
                 let at = ring.tail();
                 let raw = ring.record(at, head, scratch).ok_or_else(corrupt)?;
                 let len = raw.bytes.len() as u64;
-                if wanted(raw, (time, *fields), *started_at, kept) {
+                let is_early = raw.kind == record::SAMPLE && time < self.started_at;
+                if !is_early && self.kept.as_mut().is_none_or(|kept| kept.include(raw)) {
                     sink.record(raw)?;
                 } else if has_counters && raw.kind == record::SAMPLE {
                     sink.skipped(raw)?;
                 }
                 ring.release(at + len);
-                match time_at(*fields, ring, at + len, head, scratch)? {
+                match time_at(events, ring, at + len, head, scratch)? {
                     None => break,
                     Some(later) if later < until => time = later,
                     Some(later) => {
@@ -445,35 +437,6 @@ impl Sampler {
             }
         }
         Ok(())
-    }
-}
-
-/// Whether a record belongs to the recording: samples from its time, of its processes.
-fn wanted(
-    raw: RawRecord<'_>,
-    (time, fields): (u64, Fields),
-    started_at: u64,
-    kept: &mut Option<FxHashSet<i32>>,
-) -> bool {
-    if raw.kind == record::SAMPLE && time < started_at {
-        return false;
-    }
-    let Some(kept) = kept else {
-        return true;
-    };
-    match raw.kind {
-        record::SAMPLE => kept.contains(&fields.pid_of_sample(raw)),
-        record::FORK => {
-            let (pid, parent) = (i32_at(raw.bytes, 8), i32_at(raw.bytes, 12));
-            if kept.contains(&parent) {
-                kept.insert(pid);
-            }
-            kept.contains(&pid)
-        }
-        record::COMM | record::MMAP | record::MMAP2 | record::EXIT => {
-            kept.contains(&i32_at(raw.bytes, 8))
-        }
-        _ => true,
     }
 }
 
@@ -497,7 +460,7 @@ fn corrupt() -> io::Error {
 
 /// The time of the record at `position`; `None` at the end of the ring.
 fn time_at(
-    fields: Fields,
+    events: &EventSet,
     ring: &crate::ring::Ring,
     position: u64,
     head: u64,
@@ -507,5 +470,5 @@ fn time_at(
         return Ok(None);
     }
     let raw = ring.record(position, head, scratch).ok_or_else(corrupt)?;
-    Ok(Some(fields.time(raw)))
+    Ok(Some(events.time_of(raw).unwrap_or(0)))
 }

@@ -43,7 +43,8 @@ pub(super) fn plan_events(
         list => list,
     };
     let rate = clamp_rate(options.rate, notes);
-    // All events have the same fields in front of what is their own, see `Fields`.
+    // All events have the same fields in front of what is their own: `EventSet::time_of` and
+    // `KeptProcesses` find times and processes without asking which event a record belongs to.
     let mut common = COMMON;
     let is_tracepoint = |spec: &EventSpec| matches!(spec.kind, EventKind::Tracepoint { .. });
     if options.sample_cpu || list.events.iter().any(is_tracepoint) {
