@@ -1,12 +1,14 @@
 //! `perf_event_attr`: what to count, and what each sample carries.
 
-use crate::abi::{event_type, flag};
+use perf_event_open_sys::bindings::{PERF_ATTR_SIZE_VER0, PERF_ATTR_SIZE_VER7};
+
+use crate::abi::{event_type, flag, software};
 use crate::bytes::{Reader, Short};
 
 /// Bytes of the attr that we write: the newest layout that perf 6.1 reads.
-pub const WRITTEN_SIZE: usize = 128;
+pub const WRITTEN_SIZE: usize = PERF_ATTR_SIZE_VER7 as usize;
 /// Bytes of the first published layout; an attr is never shorter.
-pub const MIN_SIZE: usize = 64;
+pub const MIN_SIZE: usize = PERF_ATTR_SIZE_VER0 as usize;
 
 /// `struct perf_event_attr`, field by field, in the kernel's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -148,10 +150,10 @@ impl EventAttr {
         self.has(flag::FREQ).then_some(self.sample_period_or_freq)
     }
 
-    /// Whether periods are nanoseconds on a CPU: those of `cpu-clock` and `task-clock`, software events
-    /// 0 and 1.
+    /// Whether periods are nanoseconds on a CPU: those of `cpu-clock` and `task-clock`.
     pub fn is_cpu_time(&self) -> bool {
-        self.kind == event_type::SOFTWARE && self.config <= 1
+        let is_clock = matches!(self.config, software::CPU_CLOCK | software::TASK_CLOCK);
+        self.kind == event_type::SOFTWARE && is_clock
     }
 
     /// How exact the instruction pointer must be, 0 to 3.
@@ -162,6 +164,10 @@ impl EventAttr {
 
 #[cfg(test)]
 mod tests {
+    use std::mem::offset_of;
+
+    use perf_event_open_sys::bindings::perf_event_attr;
+
     use super::*;
 
     fn example() -> EventAttr {
@@ -191,14 +197,27 @@ mod tests {
     #[test]
     fn fields_lie_where_the_kernel_has_them() {
         let bytes = example().to_bytes();
-        assert_eq!(bytes[4..8], 128u32.to_le_bytes());
-        assert_eq!(bytes[24..32], 0x10127u64.to_le_bytes());
-        assert_eq!(bytes[80..88], 0xff0fffu64.to_le_bytes());
-        assert_eq!(bytes[88..92], 32768u32.to_le_bytes());
-        assert_eq!(bytes[92..96], 1i32.to_le_bytes());
-        assert_eq!(bytes[108..110], 127u16.to_le_bytes());
-        assert_eq!(bytes[112..116], 12u32.to_le_bytes());
-        assert_eq!(bytes[120..128], 13u64.to_le_bytes());
+        let theirs = perf_event_attr::default();
+        macro_rules! check {
+            ($($field:ident = $value:expr),* $(,)?) => {
+                $(
+                    let start = offset_of!(perf_event_attr, $field);
+                    let field = &bytes[start..start + size_of_val(&theirs.$field)];
+                    let value: u64 = $value;
+                    assert_eq!(*field, value.to_le_bytes()[..field.len()], stringify!($field));
+                )*
+            };
+        }
+        check! {
+            type_ = 1, size = 128, config = 2, __bindgen_anon_1 = 999, sample_type = 0x10127,
+            read_format = 0x14, _bitfield_1 = flag::FREQ | flag::INHERIT | flag::SAMPLE_ID_ALL,
+            __bindgen_anon_2 = 5, bp_type = 6, __bindgen_anon_3 = 7, __bindgen_anon_4 = 8,
+            branch_sample_type = 9, sample_regs_user = 0xff0fff, sample_stack_user = 32768,
+            clockid = 1, sample_regs_intr = 10, aux_watermark = 11, sample_max_stack = 127,
+            __reserved_2 = 0, aux_sample_size = 12, __bindgen_anon_5 = 0, sig_data = 13,
+        }
+        let behind = offset_of!(perf_event_attr, sig_data) + size_of_val(&theirs.sig_data);
+        assert_eq!(bytes.len(), behind);
     }
 
     #[test]

@@ -1,60 +1,72 @@
 //! Event names as people type them: `cycles:u`, `sched:sched_switch`, `r1a8`.
 
-use crate::abi::{event_type, flag};
+use crate::abi::{cache, event_type, flag, hardware, software};
 use crate::attr::EventAttr;
 
 const HARDWARE: &[(&str, u64)] = &[
-    ("cycles", 0),
-    ("cpu-cycles", 0),
-    ("instructions", 1),
-    ("cache-references", 2),
-    ("cache-misses", 3),
-    ("branches", 4),
-    ("branch-instructions", 4),
-    ("branch-misses", 5),
-    ("bus-cycles", 6),
-    ("stalled-cycles-frontend", 7),
-    ("idle-cycles-frontend", 7),
-    ("stalled-cycles-backend", 8),
-    ("idle-cycles-backend", 8),
-    ("ref-cycles", 9),
+    ("cycles", hardware::CPU_CYCLES),
+    ("cpu-cycles", hardware::CPU_CYCLES),
+    ("instructions", hardware::INSTRUCTIONS),
+    ("cache-references", hardware::CACHE_REFERENCES),
+    ("cache-misses", hardware::CACHE_MISSES),
+    ("branches", hardware::BRANCH_INSTRUCTIONS),
+    ("branch-instructions", hardware::BRANCH_INSTRUCTIONS),
+    ("branch-misses", hardware::BRANCH_MISSES),
+    ("bus-cycles", hardware::BUS_CYCLES),
+    ("stalled-cycles-frontend", hardware::STALLED_CYCLES_FRONTEND),
+    ("idle-cycles-frontend", hardware::STALLED_CYCLES_FRONTEND),
+    ("stalled-cycles-backend", hardware::STALLED_CYCLES_BACKEND),
+    ("idle-cycles-backend", hardware::STALLED_CYCLES_BACKEND),
+    ("ref-cycles", hardware::REF_CPU_CYCLES),
 ];
 
 const SOFTWARE: &[(&str, u64)] = &[
-    ("cpu-clock", 0),
-    ("task-clock", 1),
-    ("page-faults", 2),
-    ("faults", 2),
-    ("context-switches", 3),
-    ("cs", 3),
-    ("cpu-migrations", 4),
-    ("migrations", 4),
-    ("minor-faults", 5),
-    ("major-faults", 6),
-    ("alignment-faults", 7),
-    ("emulation-faults", 8),
-    ("dummy", 9),
-    ("bpf-output", 10),
-    ("cgroup-switches", 11),
+    ("cpu-clock", software::CPU_CLOCK),
+    ("task-clock", software::TASK_CLOCK),
+    ("page-faults", software::PAGE_FAULTS),
+    ("faults", software::PAGE_FAULTS),
+    ("context-switches", software::CONTEXT_SWITCHES),
+    ("cs", software::CONTEXT_SWITCHES),
+    ("cpu-migrations", software::CPU_MIGRATIONS),
+    ("migrations", software::CPU_MIGRATIONS),
+    ("minor-faults", software::PAGE_FAULTS_MIN),
+    ("major-faults", software::PAGE_FAULTS_MAJ),
+    ("alignment-faults", software::ALIGNMENT_FAULTS),
+    ("emulation-faults", software::EMULATION_FAULTS),
+    ("dummy", software::DUMMY),
+    ("bpf-output", software::BPF_OUTPUT),
+    ("cgroup-switches", software::CGROUP_SWITCHES),
 ];
 
 const CACHES: &[(&[&str], u64)] = &[
-    (&["L1-dcache", "l1-d", "l1d"], 0),
-    (&["L1-icache", "l1-i", "l1i"], 1),
-    (&["LLC"], 2),
-    (&["dTLB"], 3),
-    (&["iTLB"], 4),
-    (&["branch"], 5),
-    (&["node"], 6),
+    (&["L1-dcache", "l1-d", "l1d"], cache::L1D),
+    (&["L1-icache", "l1-i", "l1i"], cache::L1I),
+    (&["LLC"], cache::LL),
+    (&["dTLB"], cache::DTLB),
+    (&["iTLB"], cache::ITLB),
+    (&["branch"], cache::BPU),
+    (&["node"], cache::NODE),
 ];
 
 const CACHE_OPERATIONS: &[(&str, u64)] = &[
-    ("load-misses", 0x1_0000),
-    ("loads", 0),
-    ("store-misses", 0x1_0100),
-    ("stores", 0x100),
-    ("prefetch-misses", 0x1_0200),
-    ("prefetches", 0x200),
+    (
+        "load-misses",
+        cache::OP_READ << 8 | cache::RESULT_MISS << 16,
+    ),
+    ("loads", cache::OP_READ << 8 | cache::RESULT_ACCESS << 16),
+    (
+        "store-misses",
+        cache::OP_WRITE << 8 | cache::RESULT_MISS << 16,
+    ),
+    ("stores", cache::OP_WRITE << 8 | cache::RESULT_ACCESS << 16),
+    (
+        "prefetch-misses",
+        cache::OP_PREFETCH << 8 | cache::RESULT_MISS << 16,
+    ),
+    (
+        "prefetches",
+        cache::OP_PREFETCH << 8 | cache::RESULT_ACCESS << 16,
+    ),
 ];
 
 /// What an event counts.
@@ -286,6 +298,7 @@ mod tests {
         assert_eq!(parsed("cs:uk"), (1, 3, false, false));
         assert_eq!(parsed("L1-dcache-load-misses"), (3, 0x10000, false, false));
         assert_eq!(parsed("LLC-stores"), (3, 0x102, false, false));
+        assert_eq!(parsed("node-prefetch-misses"), (3, 0x10206, false, false));
         assert_eq!(parsed("r1a8:u"), (4, 0x1a8, true, false));
         assert_eq!(EventSpec::parse("cycles:ppp").unwrap().precise, 3);
     }

@@ -2,7 +2,7 @@
 
 use prof_model::{Cpu, CpuMode, Pid, Tid, VirtAddr};
 
-use crate::abi::{branch, callchain, read_format, sample};
+use crate::abi::{branch, callchain, read_format, registers_abi, sample};
 use crate::attr::EventAttr;
 use crate::bytes::{Reader, Short, Words};
 use crate::encode::RecordBuilder;
@@ -180,7 +180,7 @@ fn words_of_counter(format: u64) -> usize {
 /// Registers of the user code when the event fired, or when it entered the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserRegs<'a> {
-    /// 1: a 32-bit program, 2: a 64-bit program.
+    /// [`crate::abi::registers_abi`]: of a 32-bit or a 64-bit program.
     pub abi: u64,
     /// Which registers, in the kernel's numbering.
     pub mask: u64,
@@ -192,7 +192,7 @@ impl<'a> UserRegs<'a> {
     /// `None` where there was nothing to record, as of user code in a kernel thread.
     fn decode(reader: &mut Reader<'a>, mask: u64) -> Result<Option<Self>, Short> {
         let abi = reader.u64()?;
-        if abi == 0 {
+        if abi == registers_abi::NONE {
             return Ok(None);
         }
         let values = reader.words(u64::from(mask.count_ones()))?;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use prof_event::abi::{misc, record};
+use prof_event::abi::{ksymbol, misc, record};
 use prof_event::{RecordBuilder, SampleId};
 use prof_model::{KernelLayout, KernelProgram, Pid, Tid};
 
@@ -47,9 +47,12 @@ impl Synthesizer<'_> {
     }
 
     fn program(&mut self, program: &KernelProgram) {
-        const BPF: u16 = 1;
         self.record(record::KSYMBOL, 0, |record| {
-            record.u64(program.start).u32(program.len).u16(BPF).u16(0);
+            record
+                .u64(program.start)
+                .u32(program.len)
+                .u16(ksymbol::BPF)
+                .u16(0);
             record.c_string(program.name.as_bytes());
         });
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use prof_event::abi::{X86_USER_REGS, event_type, flag, read_format, sample};
+use prof_event::abi::{X86_USER_REGS, event_type, flag, hardware, read_format, sample};
 use prof_event::{EventAttr, EventGroup, EventKind, EventList, EventSpec, GroupSpec};
 
 use super::error::OpenError;
@@ -81,7 +81,8 @@ pub(super) fn plan_events(
         }
         planned.push(PlannedEvent {
             name: spec.name.clone(),
-            may_become_cpu_clock: (attr.kind, attr.config) == (event_type::HARDWARE, 0),
+            may_become_cpu_clock: (attr.kind, attr.config)
+                == (event_type::HARDWARE, hardware::CPU_CYCLES),
             attr,
             small: None,
             leader: None,

@@ -1,7 +1,7 @@
 //! A ring for each CPU, as large as the memory-lock limit permits.
 
 use prof_event::EventAttr;
-use prof_event::abi::{event_type, flag};
+use prof_event::abi::{event_type, flag, software};
 use prof_model::{Cpu, Tid};
 
 use super::attrs::PlannedEvent;
@@ -51,7 +51,6 @@ pub(super) fn open_rings(
     cpus: &[Cpu],
     notes: &mut Vec<Note>,
 ) -> Result<Vec<CpuRing>, OpenError> {
-    const DUMMY: u64 = 9;
     let asked = ring_size(options, planned);
     let mut size = asked;
     let ourselves = Scope::Thread(Tid(std::process::id() as i32));
@@ -60,7 +59,7 @@ pub(super) fn open_rings(
     while let Some(&cpu) = cpus.get(rings.len()) {
         let attr = EventAttr {
             kind: event_type::SOFTWARE,
-            config: DUMMY,
+            config: software::DUMMY,
             flags: flag::EXCLUDE_KERNEL | flag::EXCLUDE_HV | flag::USE_CLOCKID | flag::WATERMARK,
             clockid: options.clock.id,
             wakeup: (size / 4) as u32,

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use prof_event::abi::{event_type, flag, read_format};
+use prof_event::abi::{event_type, flag, read_format, software};
 use prof_model::Cpu;
 
 use super::attrs::PlannedEvent;
@@ -37,7 +37,7 @@ pub(super) fn settle(
                     used,
                 });
                 event.attr.kind = event_type::SOFTWARE;
-                event.attr.config = 0;
+                event.attr.config = software::CPU_CLOCK;
                 event
                     .attr
                     .set(flag::PRECISE_IP_1 | flag::PRECISE_IP_2, false);
