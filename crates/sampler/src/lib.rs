@@ -18,7 +18,7 @@ mod ring; // the kernel's ring buffer
 mod sampler; // rounds and time order
 mod scope; // what one event covers
 mod synthesize; // records for what was there before
-#[allow(unsafe_code)] // what no crate wraps
+#[allow(unsafe_code)] // what no crate makes safe
 mod sys; // system calls
 
 pub use host::{max_sample_rate, online_cpus, paranoid, parse_cpu_list};

@@ -1,33 +1,21 @@
 //! The memory that the kernel writes records into and we read them from.
 
 use std::io;
-use std::mem::offset_of;
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use perf_event_open_sys::bindings::perf_event_mmap_page;
 use prof_event::{HEADER_SIZE, RawRecord};
 
 use crate::sys::{EventFd, page_size};
 
-/// The control page in front of the data. Only what we use, at the kernel's offsets.
-#[repr(C)]
-struct MmapPage {
-    _before: [u8; 1024],
-    data_head: u64,
-    data_tail: u64,
-    data_offset: u64,
-    data_size: u64,
-}
-const _: () = assert!(offset_of!(MmapPage, data_head) == 1024); // the kernel ABI
-const _: () = assert!(offset_of!(MmapPage, data_size) == 1048);
-
 /// A ring of records. Positions count bytes since the start of sampling and never wrap.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    page: NonNull<MmapPage>,
+    page: NonNull<perf_event_mmap_page>,
     mapped: usize,
     data: NonNull<u8>,
     size: usize, // a power of two
@@ -54,7 +42,7 @@ impl Ring {
                 0,
             )
         }?
-        .cast::<MmapPage>();
+        .cast::<perf_event_mmap_page>();
         // SAFETY: the kernel wrote both fields before `mmap` returned and does not change them.
         let (offset, size) = unsafe {
             let page = page.as_ptr();

@@ -1,20 +1,16 @@
-//! The system calls that no crate wraps. All of the sampler's `unsafe` is here and in `ring.rs`.
+//! The system calls that no crate makes safe. All of the sampler's `unsafe` is here and in `ring.rs`.
 
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use prof_event::EventAttr;
+use perf_event_open_sys::bindings::{PERF_FLAG_FD_CLOEXEC, perf_event_attr};
+use perf_event_open_sys::{ioctls, perf_event_open};
+use prof_event::{EventAttr, WRITTEN_ATTR_SIZE};
 use prof_model::Cpu;
 
 use crate::scope::Scope;
-
-const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
-const IOC_ENABLE: libc::Ioctl = 0x2400;
-const IOC_DISABLE: libc::Ioctl = 0x2401;
-const IOC_SET_OUTPUT: libc::Ioctl = 0x2405;
-const IOC_ID: libc::Ioctl = 0x8008_2407_u32 as libc::Ioctl; // signed in musl
 
 /// The descriptor of one opened event.
 #[derive(Debug)]
@@ -28,59 +24,56 @@ impl EventFd {
         cpu: Cpu,
         leader: Option<&Self>,
     ) -> io::Result<Self> {
-        let mut attr = attr.to_bytes();
+        let mut kernel_attr = perf_event_attr::default();
+        // SAFETY: the struct has room for the bytes, as checked below, and only integers and unions of
+        // them, for which all bytes are values.
+        unsafe {
+            let bytes = (&raw mut kernel_attr).cast::<[u8; WRITTEN_ATTR_SIZE]>();
+            bytes.write(attr.to_bytes());
+        }
         let pid: libc::pid_t = match scope {
             Scope::Everything => -1,
             Scope::Thread(tid) => tid.0,
         };
         let group_fd = leader.map_or(-1, |leader| leader.0.as_raw_fd());
-        // SAFETY: `attr` is a whole `perf_event_attr` whose size field says its length. The kernel
-        // reads it, and writes to it only its size field when it does not know our version.
+        // SAFETY: `kernel_attr` is a whole `perf_event_attr` whose size field says how much of it we
+        // use. The kernel reads that, and writes to it only its size field when it does not know our
+        // version.
         let fd = unsafe {
-            libc::syscall(
-                libc::SYS_perf_event_open,
-                attr.as_mut_ptr(),
+            perf_event_open(
+                &raw mut kernel_attr,
                 pid,
                 cpu.0 as libc::c_int,
                 group_fd,
-                PERF_FLAG_FD_CLOEXEC,
+                PERF_FLAG_FD_CLOEXEC.into(),
             )
         };
-        owned(fd).map(|fd| Self(File::from(fd)))
-    }
-
-    fn ioctl(&self, request: libc::Ioctl, argument: libc::c_ulong) -> io::Result<()> {
-        // SAFETY: the requests passed here take an integer argument and no pointer.
-        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), request, argument) };
-        if result < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(())
+        owned(fd.into()).map(|fd| Self(File::from(fd)))
     }
 
     /// Starts counting, in inherited copies too.
     pub(crate) fn enable(&self) -> io::Result<()> {
-        self.ioctl(IOC_ENABLE, 0)
+        // SAFETY: takes an integer and no pointer.
+        done(unsafe { ioctls::ENABLE(self.0.as_raw_fd(), 0) })
     }
 
     /// Stops counting.
     pub(crate) fn disable(&self) -> io::Result<()> {
-        self.ioctl(IOC_DISABLE, 0)
+        // SAFETY: takes an integer and no pointer.
+        done(unsafe { ioctls::DISABLE(self.0.as_raw_fd(), 0) })
     }
 
     /// Lets this event write into the ring of another one of the same CPU.
     pub(crate) fn set_output(&self, owner: &Self) -> io::Result<()> {
-        self.ioctl(IOC_SET_OUTPUT, owner.0.as_raw_fd() as libc::c_ulong)
+        // SAFETY: takes a descriptor and no pointer.
+        done(unsafe { ioctls::SET_OUTPUT(self.0.as_raw_fd(), owner.0.as_raw_fd()) })
     }
 
     /// The id that its records carry.
     pub(crate) fn id(&self) -> io::Result<u64> {
         let mut id = 0u64;
-        // SAFETY: IOC_ID stores one u64 through the pointer, which is valid for the call.
-        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), IOC_ID, &raw mut id) };
-        if result < 0 {
-            return Err(io::Error::last_os_error());
-        }
+        // SAFETY: stores one u64 through the pointer, which is valid for the call.
+        done(unsafe { ioctls::ID(self.0.as_raw_fd(), &raw mut id) })?;
         Ok(id)
     }
 
@@ -88,6 +81,15 @@ impl EventFd {
     pub(crate) fn file(&self) -> &File {
         &self.0
     }
+}
+
+const _: () = assert!(WRITTEN_ATTR_SIZE <= size_of::<perf_event_attr>());
+
+fn done(result: libc::c_int) -> io::Result<()> {
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
@@ -108,17 +110,9 @@ pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
 /// Whether a seccomp filter forbids `perf_event_open` altogether, as Docker's default does: without
 /// one, the kernel looks at the attr first and finds a null pointer.
 pub fn perf_is_filtered() -> bool {
-    // SAFETY: the kernel copies the attr with a checked access and returns EFAULT for null.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_perf_event_open,
-            std::ptr::null::<u8>(),
-            0,
-            0,
-            -1,
-            0,
-        )
-    };
+    // SAFETY: the pointer goes to the kernel only, which copies the attr with a checked access and
+    // returns EFAULT for null.
+    let result = unsafe { perf_event_open(std::ptr::null_mut(), 0, 0, -1, 0) };
     let error = io::Error::last_os_error().raw_os_error();
     result < 0 && matches!(error, Some(libc::EPERM | libc::ENOSYS))
 }
