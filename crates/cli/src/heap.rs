@@ -1,5 +1,5 @@
 //! The heap of commands that read a whole recording, print, and end; where it is that of the GNU C library.
-#![allow(unsafe_code)]
+#![allow(unsafe_code)] // its parameters are set by the C library
 
 use libc::c_int;
 

@@ -26,7 +26,7 @@ mod kallsyms_line;
 mod kallsyms_table; // all of them
 mod kcore; // the kernel's memory
 mod kernel_code; // the instructions of its functions
-#[allow(unsafe_code)]
+#[allow(unsafe_code)] // mapped memory, and a signal handler for it
 mod mapped_file; // files as bytes: mmap, SIGBUS, the vDSO
 mod names; // interned names
 mod perf_map; // /tmp/perf-PID.map

@@ -1,4 +1,4 @@
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub)] // each test file uses its part
 //! Profiles made of `perf script` text, so that reports can be compared with those of stock perf.
 
 use std::collections::{BTreeMap, HashMap};
