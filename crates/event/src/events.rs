@@ -5,7 +5,7 @@ use rustc_hash::FxHashMap;
 use crate::abi::{flag, record, sample};
 use crate::attr::EventAttr;
 use crate::bytes::Short;
-use crate::record::{RawRecord, Record, SampleId, decode};
+use crate::record::{HEADER_SIZE, RawRecord, Record, SampleId, decode};
 
 /// One event: what was asked of the kernel, and what people call it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub struct EventSet {
 /// Where records have their time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct TimeField {
-    in_sample: usize,         // from the start of its body
+    in_sample: usize,         // from its start
     in_others: Option<usize>, // from the end, where other records than samples have it
 }
 
@@ -51,20 +51,23 @@ impl TimeField {
         let size = |fields: u64| (attr.sample_type & fields).count_ones() as usize * 8;
         let from_end = || SampleId::size(attr.sample_type) - size(sample::TID);
         has(sample::TIME).then(|| Self {
-            in_sample: size(sample::IDENTIFIER | sample::IP | sample::TID),
+            in_sample: HEADER_SIZE + size(sample::IDENTIFIER | sample::IP | sample::TID),
             in_others: attr.has(flag::SAMPLE_ID_ALL).then(from_end),
         })
     }
 
     /// `None` where a record has no such field.
     fn read(self, raw: RawRecord<'_>) -> Option<u64> {
-        let body = raw.body();
-        let field = match raw.kind {
-            record::SAMPLE => body.get(self.in_sample..),
-            ..record::HEADER_ATTR => body.get(body.len().checked_sub(self.in_others?)?..),
-            _ => None,
+        let start = match raw.kind {
+            record::SAMPLE => self.in_sample,
+            ..record::HEADER_ATTR => {
+                let start = raw.bytes.len().checked_sub(self.in_others?)?;
+                (start >= HEADER_SIZE).then_some(start)?
+            }
+            _ => return None,
         };
-        Some(u64::from_le_bytes(*field?.first_chunk()?))
+        let field = raw.bytes.get(start..)?.first_chunk()?;
+        Some(u64::from_le_bytes(*field))
     }
 }
 
