@@ -102,6 +102,16 @@ fn what_is_recorded_is_read_and_most_samples_are_in_the_service() {
 }
 
 #[test]
+fn the_library_alone_names_the_function_that_the_service_spends_its_time_in() {
+    let Some(service) = Service::start() else {
+        return;
+    };
+    let said = run(env!("CARGO_BIN_EXE_hottest-functions"), &[&service.pid()]);
+    let hottest = said.lines().next().unwrap();
+    assert!(hottest.ends_with("parse  service"), "{said}");
+}
+
+#[test]
 fn a_stack_of_the_service_leads_to_its_start_and_its_addresses_have_names() {
     let Some(service) = Service::start() else {
         return;
