@@ -9,7 +9,9 @@
 mod expression; // what a format string prints: C expressions over the fields
 mod fields; // every field by name, where the format string cannot be followed
 mod format; // the fields of a `format` file
+mod parser; // from text to expressions
 mod print; // `%d` and its kin
+mod tokens; // words, numbers and signs of C
 mod tracepoints; // all of a recording
 mod value; // what an expression comes to, over a sample's bytes
 
