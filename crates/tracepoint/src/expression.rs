@@ -1,6 +1,7 @@
 //! What a tracepoint's format string prints: C expressions over the fields.
 
-/// An expression.
+/// An expression. The parser makes none that is deeper than [`MAX_DEPTH`](crate::parser::MAX_DEPTH),
+/// so evaluating and dropping it may recurse.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Expr {
     Number(i64),
@@ -10,7 +11,9 @@ pub(crate) enum Expr {
     /// A field, by its index in the format.
     Field(usize),
     Unary(Unary, Box<Expr>),
-    Binary(Binary, Box<Expr>, Box<Expr>),
+    /// An operand, and operators with their right operands, applied one after the other: `1 + 2 - 3`.
+    /// A list, so that a long chain is no deep tree.
+    Chain(Box<Expr>, Vec<(Binary, Expr)>),
     /// Condition, then, else.
     Choice(Box<[Expr; 3]>),
     /// To so many bytes, signed or not.

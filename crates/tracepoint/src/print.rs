@@ -7,6 +7,9 @@ use crate::expression::PrintFormat;
 use crate::fields;
 use crate::value::{Data, Value};
 
+/// How wide a number or text is made at most; Rust's own formatting panics above 65,535.
+const MAX_WIDTH: usize = 4096;
+
 /// What pointers in the data stand for.
 #[derive(Clone, Copy)]
 pub(crate) struct Pointers<'a> {
@@ -87,7 +90,7 @@ impl<'f> Conversion<'f> {
             }
             rest = &rest[1..];
         }
-        this.width = count(&mut rest)?.unwrap_or(0).min(4096);
+        this.width = count(&mut rest)?.unwrap_or(0).min(MAX_WIDTH);
         if let Some(behind) = rest.strip_prefix('.') {
             rest = behind;
             this.precision = Some(count(&mut rest)?.unwrap_or(0));
@@ -203,7 +206,7 @@ impl<'f> Conversion<'f> {
 
     fn number(&self, prefix: &str, digits: String, out: &mut String) {
         let zeros = match self.precision {
-            Some(digits) => digits,
+            Some(digits) => digits.min(MAX_WIDTH),
             None if self.zero && !self.left => self.width.saturating_sub(prefix.len()),
             None => 0,
         };

@@ -87,6 +87,7 @@ fn constant_strings(printk_formats: &str) -> HashMap<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parser::MAX_DEPTH;
 
     /// Prints a tracepoint with one field of 4 bytes, `n`, a string and a pointer.
     fn printed(print: &str, n: i32) -> String {
@@ -167,11 +168,99 @@ mod tests {
 
     #[test]
     fn what_only_the_kernel_can_do_leaves_the_fields() {
-        let fields = "n=1 file=ab at=0xff10 port=01000200";
-        assert_eq!(printed(r#""%s", jiffies_to_msecs(REC->n)"#, 1), fields);
-        assert_eq!(printed(r#""%d", REC->unknown"#, 1), fields);
-        assert_eq!(printed(r#""%d %d", REC->n"#, 1), fields);
-        assert_eq!(printed("(((", 1), fields);
+        assert_eq!(printed(r#""%s", jiffies_to_msecs(REC->n)"#, 1), FIELDS);
+        assert_eq!(printed(r#""%d", REC->unknown"#, 1), FIELDS);
+        assert_eq!(printed(r#""%d %d", REC->n"#, 1), FIELDS);
+        assert_eq!(printed("(((", 1), FIELDS);
+    }
+
+    #[test]
+    fn of_two_formats_with_one_number_the_first_counts() {
+        let text = |fields: &str| format!("ID: 7\n{fields}print fmt: \"%d\", REC->n\n");
+        let n = "field:int n;\toffset:4;\tsize:4;\tsigned:1;\n";
+        let before = "field:int m;\toffset:0;\tsize:4;\tsigned:1;\n";
+        let texts = [text(n), text(&format!("{before}{n}"))];
+        let formats = texts.map(|text| TracepointFormat::parse("test", &text));
+        let tracepoints = Tracepoints::new(formats, "");
+        assert_eq!(
+            tracepoints.print(7, &[0, 0, 0, 0, 9, 0, 0, 0], &|_| None),
+            "9"
+        );
+        assert_eq!(tracepoints.format(7).unwrap().fields.len(), 1);
+    }
+
+    #[test]
+    fn a_width_or_precision_of_a_foreign_file_is_no_panic_and_no_gigabyte() {
+        let wide = printed(r#""%.99999999d|%99999999d", 1, 2"#, 1);
+        assert_eq!(wide, format!("{:04096}|{:4096}", 1, 2));
+        assert_eq!(printed(r#""%.*x", 9223372036854775807, 1"#, 1).len(), 4096);
+        let past_the_end = printed(r#""%d", REC->port[9223372036854775807]"#, 1);
+        assert_eq!(past_the_end, FIELDS);
+    }
+
+    /// What is printed where the format string cannot be followed, and `n` is 1.
+    const FIELDS: &str = "n=1 file=ab at=0xff10 port=01000200";
+
+    /// A way to nest: what is in front of a level, in the innermost, and behind a level. Then how many
+    /// levels are as deep as can be, and the value of these.
+    const NESTINGS: [(&str, &str, &str, usize, i64); 10] = [
+        ("(", "7", ")", MAX_DEPTH - 1, 7),
+        ("-", "7", "", MAX_DEPTH - 1, -7), // an odd number of signs
+        ("!", "7", "", MAX_DEPTH - 1, 0),
+        ("(u8)", "263", "", MAX_DEPTH - 1, 7),
+        ("1 ? ", "7", " : 0", MAX_DEPTH - 1, 7),
+        ("0 ? 1 : ", "7", "", MAX_DEPTH - 1, 7),
+        (
+            "1 + (",
+            "7",
+            ")",
+            MAX_DEPTH / 2 - 1,
+            7 + MAX_DEPTH as i64 / 2 - 1,
+        ),
+        ("0 || 1 && 2 | (", "1", ")", MAX_DEPTH / 4 - 1, 1),
+        ("__builtin_expect(", "7", ", 1)", MAX_DEPTH - 1, 7),
+        ("REC->port[", "0", " * 0]", MAX_DEPTH - 2, 1),
+    ];
+
+    /// The format string with that many levels.
+    fn nested((front, innermost, behind, ..): (&str, &str, &str, usize, i64), n: usize) -> String {
+        format!(
+            "\"%ld\", {}{innermost}{}",
+            front.repeat(n),
+            behind.repeat(n)
+        )
+    }
+
+    #[test]
+    fn expressions_have_a_value_as_deep_as_the_limit_and_none_beyond_it() {
+        for nesting in NESTINGS {
+            let (front, .., deepest, value) = nesting;
+            let at_the_limit = printed(&nested(nesting, deepest), 1);
+            assert_eq!(at_the_limit, value.to_string(), "{front}");
+            for deeper in [deepest + 1, 20_000, 100_000] {
+                assert_eq!(printed(&nested(nesting, deeper), 1), FIELDS, "{front}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_deepest_expression_needs_little_of_the_stack() {
+        let all = || {
+            for nesting in NESTINGS {
+                printed(&nested(nesting, nesting.3), 1);
+            }
+        };
+        let builder = std::thread::Builder::new().stack_size(512 << 10);
+        builder.spawn(all).unwrap().join().unwrap();
+    }
+
+    #[test]
+    fn a_hundred_thousand_operators_in_a_row_have_their_value() {
+        let value = |operators: &str| printed(&format!("\"%ld\", 1{operators}"), 1);
+        assert_eq!(value(&" + 1".repeat(100_000)), "100001");
+        assert_eq!(value(&" - 1".repeat(100_000)), "-99999");
+        assert_eq!(value(&" + 2 * 3 - 6".repeat(50_000)), "1");
+        assert_eq!(value(&" && 2 == 2".repeat(50_000)), "1");
     }
 
     #[test]

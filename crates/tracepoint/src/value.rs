@@ -44,9 +44,7 @@ impl<'a> Data<'a> {
                     Unary::Complement => !value,
                 })
             }
-            Expr::Binary(operator, left, right) => {
-                Value::Number(self.binary(*operator, left, right)?)
-            }
+            Expr::Chain(first, rest) => Value::Number(self.chain(first, rest)?),
             Expr::Choice(parts) => {
                 let [condition, then, otherwise] = &**parts;
                 let condition = match self.evaluate(condition)? {
@@ -63,7 +61,8 @@ impl<'a> Data<'a> {
                 let field = &self.format.fields[*field];
                 let index = usize::try_from(self.number(index)?).ok()?;
                 let size = element_size(field)?;
-                let bytes = self.bytes(field)?.get(index * size..)?.get(..size)?;
+                let start = index.checked_mul(size)?;
+                let bytes = self.bytes(field)?.get(start..)?.get(..size)?;
                 Value::Number(integer(bytes, field.signed)?)
             }
             Expr::Pair(..) => return None,
@@ -75,14 +74,24 @@ impl<'a> Data<'a> {
         self.evaluate(expr)?.number()
     }
 
-    fn binary(self, operator: Binary, left_expr: &Expr, right: &Expr) -> Option<i64> {
-        let left = self.number(left_expr)?;
+    fn chain(self, first: &Expr, rest: &[(Binary, Expr)]) -> Option<i64> {
+        let mut value = self.number(first)?;
+        let mut is_unsigned = self.is_unsigned(first);
+        for (operator, right) in rest {
+            value = self.binary(*operator, value, is_unsigned, right)?;
+            is_unsigned = false;
+        }
+        Some(value)
+    }
+
+    /// What an operator makes of a value and its right operand, which `||` and `&&` may not need.
+    fn binary(self, operator: Binary, left: i64, unsigned: bool, right: &Expr) -> Option<i64> {
         match operator {
             Binary::Or if left != 0 => return Some(1),
             Binary::And if left == 0 => return Some(0),
             _ => {}
         }
-        let unsigned = self.is_unsigned(left_expr) || self.is_unsigned(right);
+        let unsigned = unsigned || self.is_unsigned(right);
         let right = self.number(right)?;
         let order = if unsigned {
             (left as u64).cmp(&(right as u64))

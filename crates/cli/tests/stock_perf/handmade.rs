@@ -36,3 +36,22 @@ impl Handmade {
         self.0.finish(features, None).unwrap();
     }
 }
+
+/// The section of a recording that has the formats of tracepoints, of one system.
+pub(crate) fn tracing_data(system: &str, formats: &[String]) -> Vec<u8> {
+    let mut bytes = b"\x17\x08\x44tracing0.6\0\0\x08\0\x10\0\0".to_vec();
+    for empty in ["header_page", "header_event"] {
+        bytes.extend(empty.as_bytes());
+        bytes.extend([0; 1 + 8]);
+    }
+    bytes.extend([0, 1_u32].map(u32::to_le_bytes).concat()); // none of ftrace's own, one system
+    bytes.extend(system.as_bytes());
+    bytes.push(0);
+    bytes.extend((formats.len() as u32).to_le_bytes());
+    for format in formats {
+        bytes.extend((format.len() as u64).to_le_bytes());
+        bytes.extend(format.as_bytes());
+    }
+    bytes.extend([0; 4 + 4 + 8]); // kallsyms, constant strings, names of threads
+    bytes
+}

@@ -19,6 +19,7 @@ mod rules; // where `prof` says something else than perf, and why
 mod script; // `perf script` beside `prof script`
 mod script_events; // the records beside the samples
 mod table; // `perf report` beside `prof report`
+mod tracepoints; // formats as no kernel writes them
 
 #[path = "../../../unwinder/tests/support/emulator.rs"]
 mod emulator; // runs programs of another architecture
