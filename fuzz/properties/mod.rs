@@ -8,6 +8,7 @@ pub(crate) mod kernel_tables; // kallsyms
 pub(crate) mod programs; // ELF, DWARF, Go's table
 pub(crate) mod recordings; // perf.data, pipes
 pub(crate) mod records; // the records in them
+pub(crate) mod tracepoints; // formats of tracepoints
 pub(crate) mod unwinding; // tables, registers, stacks
 
 /// A property, and its name.
@@ -24,6 +25,7 @@ pub(crate) const ALL: &[Property] = &[
     ("kallsyms", kernel_tables::property),
     ("perf_map", generated::perf_map),
     ("jitdump", generated::jitdump),
+    ("tracepoint", tracepoints::property),
 ];
 
 /// Numbers off the front of the bytes; zeros where they end.

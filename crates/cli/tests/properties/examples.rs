@@ -296,6 +296,42 @@ const PERF_MAP: &str = "\
 0x7f0000002000 0x20 three
 ";
 
+/// Nearly all that formats do.
+const FORMAT: &str = r#"name: test_event
+ID: 316
+format:
+	field:unsigned short common_type;	offset:0;	size:2;	signed:0;
+
+	field:char comm[8];	offset:2;	size:8;	signed:1;
+	field:int n;	offset:10;	size:4;	signed:1;
+	field:unsigned long * at;	offset:14;	size:8;	signed:0;
+	field:u16 ports[2];	offset:22;	size:4;	signed:0;
+	field:__data_loc char[] file;	offset:26;	size:4;	signed:1;
+
+print fmt: "%-8s n=%+05d %s %*.3x|%s %pS %pI4 %llu" " %s", REC->comm, (s8)REC->n, __print_flags(REC->n & 3, "|", { 1, "one" }, { 1UL << 1, "two" }), 4, REC->n > 0 ? REC->ports[1] : ~0, __print_symbolic(REC->n, { -1, "less" }, { KERNEL_ONLY, "x" }), (void *)REC->at, REC->ports, (unsigned long long)__get_dynamic_array_len(file), __get_str(file)
+0xff10 : "a constant\n"
+"#;
+
+/// A format, and data for it.
+fn tracepoint() -> Vec<u8> {
+    let mut bytes = FORMAT.as_bytes().to_vec();
+    bytes.extend([0, 0x3c, 1]);
+    bytes.extend(b"command\0");
+    bytes.extend(3_i32.to_le_bytes());
+    bytes.extend(0xff10_u64.to_le_bytes());
+    bytes.extend([80_u16, 443].map(u16::to_le_bytes).concat());
+    bytes.extend((30_u32 | 5 << 16).to_le_bytes());
+    bytes.extend(b"name\0");
+    bytes
+}
+
+/// What chooses each operator with each of its neighbours somewhere.
+fn operators() -> Vec<u8> {
+    (0..4000_u32)
+        .map(|at| (at * at / 7 + at * 5) as u8)
+        .collect()
+}
+
 fn examples(name: &str) -> Vec<Vec<u8>> {
     match name {
         "records" => vec![
@@ -312,6 +348,7 @@ fn examples(name: &str) -> Vec<Vec<u8>> {
         "kallsyms" => vec![KALLSYMS.as_bytes().to_vec()],
         "perf_map" => vec![PERF_MAP.as_bytes().to_vec()],
         "jitdump" => vec![jitdump()],
+        "tracepoint" => vec![tracepoint(), operators()],
         name => panic!("no example of {name}"),
     }
 }
