@@ -1,7 +1,9 @@
+//! What is known about places in DSOs, kept from sample to sample. Finding it out is for `walk`.
+
 use prof_model::DsoId;
 
-use crate::rule::RuleId;
-use crate::x86_64::AtSp;
+use crate::arch::x86_64::AtSp;
+use crate::tables::rule::RuleId;
 
 /// How to leave the frame at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,3 +1,6 @@
+//! Where functions start and end, as far as the symbol tables of a file tell: for code that no unwind
+//! table describes.
+
 use std::ops::Range;
 
 use object::LittleEndian;
@@ -6,8 +9,7 @@ use object::read::elf::{FileHeader as _, Sym as _};
 
 use crate::image::Image;
 
-/// Where functions start and end, as far as the symbol tables of a file tell. For code that no unwind
-/// table describes.
+/// The functions of a file that have symbols.
 #[derive(Debug, Default)]
 pub(crate) struct Functions {
     list: Vec<Extent>, // by start, one for each

@@ -1,3 +1,8 @@
+//! A mapped ELF file: its bytes, and where in them code, unwind tables and constants are.
+//!
+//! In: the bytes of the file, from whoever opened it. Out: sections and pieces of code by virtual address
+//! or file offset. What they say is for `tables` and `arch`.
+
 use std::ops::Range;
 use std::sync::Arc;
 

@@ -1,3 +1,8 @@
+//! Everything known about a mapped file: its unwind tables, and the functions that samples hit.
+//!
+//! In: a virtual address of the file. Out: the rule there. Tables are read in `tables`, instructions in
+//! `arch`.
+
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,13 +13,13 @@ use rustc_hash::FxHashMap;
 use crate::Arch;
 use crate::Images;
 use crate::Stats;
-use crate::cfi::FrameTable;
-use crate::compile::Function;
-use crate::ends::{after_entry, before_return, is_before_record};
-use crate::flow::{Flow, Inferred, padding};
+use crate::arch::aarch64::prologue_epilogue::{after_entry, before_return, is_before_record};
+use crate::arch::x86_64::dataflow::{Flow, Inferred, padding};
 use crate::functions::{Around, Functions};
 use crate::image::{Bytes, Image};
-use crate::rule::{Rule, RuleId, RuleStore};
+use crate::tables::cfi::FrameTable;
+use crate::tables::compile::Function;
+use crate::tables::rule::{Rule, RuleId, RuleStore};
 
 /// A mapped ELF file with its unwind tables.
 pub(crate) struct Module {

@@ -1,3 +1,5 @@
+//! The user registers of a sample or of a frame. Each one may be unknown.
+
 use crate::Arch;
 use crate::arch::{FP, IP, REGISTERS, SP};
 

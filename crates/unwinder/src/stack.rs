@@ -1,3 +1,5 @@
+//! The stack bytes that a sample carries, and what the unwinder asks of them.
+
 use prof_model::VirtAddr;
 
 /// Stack bytes of the sampled thread. A sample, a core file and a test array all qualify.

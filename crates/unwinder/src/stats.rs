@@ -1,3 +1,5 @@
+//! What the unwinder counts.
+
 /// What the unwinder did so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {

@@ -1,10 +1,15 @@
+//! Evaluates the few rules of unwind tables that are little programs.
+//!
+//! In: the program, a frame's registers, a way to read memory. Out: the value that it computes. Rooms
+//! and steps are bounded, since the program comes from a foreign file.
+
 use gimli::{
     EndianSlice, Evaluation, EvaluationResult, EvaluationStorage, LittleEndian, Location, Piece,
     Value,
 };
 
 use crate::Regs;
-use crate::cfi::Reader;
+use crate::tables::cfi::Reader;
 
 /// Fixed room: evaluating allocates nothing, whatever the expression.
 struct Storage;

@@ -1,15 +1,21 @@
+//! What is known about an address: from the cache, else from the module that is mapped there.
+//!
+//! In: an address of the sampled process. Out: how to leave a frame there, and whether code can return
+//! to it. Reading tables and following instructions is the module's job.
+
 use prof_model::{ChainEnd, DsoId, VirtAddr};
 
-use crate::arch::{BYTES_BEFORE, BYTES_FROM};
-use crate::cache::{Action, Known, Place};
-use crate::ends::in_linkage_table;
-use crate::flow::Inferred;
-use crate::module::Module;
-use crate::rule::RuleStore;
-use crate::unwinder::{Unwinder, Walk};
-use crate::x86_64::{
+use crate::arch::aarch64::prologue_epilogue::in_linkage_table;
+use crate::arch::x86_64::dataflow::Inferred;
+use crate::arch::x86_64::{
     AROUND_VDSO_CALL, call_before, frame_at_sp, frame_before_return, is_around_vdso_call,
 };
+use crate::arch::{BYTES_BEFORE, BYTES_FROM};
+use crate::cache::{Action, Known, Place};
+use crate::module::Module;
+use crate::tables::rule::RuleStore;
+use crate::unwinder::Unwinder;
+use crate::walk::Walk;
 use crate::{Arch, StackMemory};
 
 /// Of so many places in generated code is kept what was read there.

@@ -3,10 +3,10 @@
 
 use prof_model::{ChainEnd, VirtAddr};
 
+use crate::arch::x86_64::{AtSp, Call, begins_with_frame, call_before, jumps_on};
 use crate::arch::{BYTES_BEFORE, BYTES_FROM, FP, IP, KEPT_BY_FRAME_POINTER, SP, STACK_ALIGNMENT};
-use crate::step::{Found, Frame, Stop, read};
-use crate::unwinder::Walk;
-use crate::x86_64::{AtSp, Call, begins_with_frame, call_before, jumps_on};
+use crate::walk::Walk;
+use crate::walk::step::{Found, Frame, Stop, read};
 use crate::{Arch, Regs, StackMemory};
 
 /// How far behind a called address an instruction is believed to belong to the called function.

@@ -1,3 +1,7 @@
+//! How to get from a frame to its caller, as a value, and the store that keeps each distinct one once.
+//!
+//! Rules come from unwind tables (`compile`) or from instructions (`arch`), and are applied in `step`.
+
 use rustc_hash::FxHashMap;
 
 use crate::arch::{FIRST_SAVED, FP, FP_INDEX, SAVED, SP};

@@ -1,10 +1,12 @@
 //! What differs by architecture, and the numbers under which registers are kept.
 
+pub(crate) mod aarch64;
+pub(crate) mod x86_64;
+
 use object::elf::{EM_AARCH64, EM_X86_64, Machine};
 
 use crate::cache::Action;
-use crate::rule::Saved;
-use crate::{aarch64, x86_64};
+use crate::tables::rule::Saved;
 
 /// The architecture of the code that is unwound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

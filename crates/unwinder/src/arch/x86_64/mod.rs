@@ -1,6 +1,7 @@
 //! What is particular to x86-64: register numbers, the signal frame, and the instruction bytes that
-//! tell where a return address is when no table does. What the instructions of a whole function say is
-//! in `flow.rs`, for this architecture alone.
+//! tell where a return address is when no table does.
+
+pub(crate) mod dataflow; // what the instructions of a whole function say
 
 use crate::arch::{FIRST_SAVED, FP, IP, SP, SignalFrame};
 use crate::cache::Action;

@@ -1,8 +1,13 @@
+//! Goes on where the copy of the stack ends, with the kernel's own walk along the frame pointers.
+//!
+//! In: a frame whose caller was not copied, and the addresses that the kernel found. Out: those of them
+//! that provably are the frame's callers. What lies in live memory is for `live_stack`.
+
 use prof_model::{ChainEnd, VirtAddr};
 
 use crate::cache::Action;
-use crate::step::Frame;
-use crate::unwinder::{Chain, Walk};
+use crate::walk::step::Frame;
+use crate::walk::{Chain, Walk};
 use crate::{Regs, StackMemory};
 
 impl<S: StackMemory + ?Sized> Walk<'_, S> {

@@ -9,10 +9,10 @@
 
 use prof_model::{ChainEnd, VirtAddr};
 
+use crate::LiveMemory;
 use crate::arch::{FP, IP, KEPT_BY_FRAME_POINTER, SP, STACK_ALIGNMENT};
-use crate::live::LiveMemory;
-use crate::step::{Found, Frame};
-use crate::unwinder::{Chain, Walk};
+use crate::walk::step::{Found, Frame};
+use crate::walk::{Chain, Walk};
 use crate::{Arch, StackMemory};
 
 /// Of so many calls is kept who called.

@@ -1,8 +1,13 @@
+//! Applies one rule to one frame.
+//!
+//! In: a rule, a frame's registers, the stack. Out: the caller's registers, or why there are none.
+//! Which rule it is, is decided in `leave`; where rules come from, in `tables`.
+
 use prof_model::{ChainEnd, VirtAddr};
 
 use crate::arch::{FIRST_SAVED, IP, KEPT_OVER_CALLS, SP, STACK_ALIGNMENT};
-use crate::expression::{ExpressionError, evaluate};
-use crate::rule::{Cfa, ExpressionId, PlainRule, Rule, RuleStore, Saved};
+use crate::tables::expression::{ExpressionError, evaluate};
+use crate::tables::rule::{Cfa, ExpressionId, PlainRule, Rule, RuleStore, Saved};
 use crate::{Arch, Regs, StackMemory};
 
 /// Why a frame's caller was not found.

@@ -7,13 +7,13 @@ use std::ops::Range;
 
 use prof_model::{ChainEnd, VirtAddr};
 
-use crate::aarch64::{Call, SIGNAL_FP_AND_LR_AT, SIGNAL_RECORD_AT, call_before};
+use crate::arch::aarch64::prologue_epilogue::points_to_record;
+use crate::arch::aarch64::{Call, SIGNAL_FP_AND_LR_AT, SIGNAL_RECORD_AT, call_before};
 use crate::arch::{BYTES_BEFORE, FP, FP_INDEX, IP, KEPT_BY_FRAME_POINTER, LR, SP};
-use crate::ends::points_to_record;
-use crate::frame_pointer::MAX_LEAF;
-use crate::rule::{Cfa, RuleId, Saved};
-use crate::step::{Found, Frame, Stop, read};
-use crate::unwinder::Walk;
+use crate::tables::rule::{Cfa, RuleId, Saved};
+use crate::walk::Walk;
+use crate::walk::frame_pointer::MAX_LEAF;
+use crate::walk::step::{Found, Frame, Stop, read};
 use crate::{Arch, StackMemory};
 
 impl<S: StackMemory + ?Sized> Walk<'_, S> {

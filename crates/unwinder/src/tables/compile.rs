@@ -1,3 +1,8 @@
+//! Turns a function's unwind table entry into rules, once.
+//!
+//! In: an entry (FDE) with its rows. Out: the same rows, each with the number of its rule. Finding the
+//! entry is for `cfi`, applying a rule for `step`.
+
 use gimli::{
     BaseAddresses, CfaRule, FrameDescriptionEntry, Register, RegisterRule, UnwindContext,
     UnwindContextStorage, UnwindExpression, UnwindSection, UnwindTableRow,
@@ -5,8 +10,8 @@ use gimli::{
 
 use crate::Arch;
 use crate::arch::{FIRST_SAVED, FP_INDEX, SAVED, SP};
-use crate::cfi::Reader;
-use crate::rule::{Cfa, Rule, RuleId, RuleStore, Saved};
+use crate::tables::cfi::Reader;
+use crate::tables::rule::{Cfa, Rule, RuleId, RuleStore, Saved};
 
 /// A function's unwind table entry, compiled.
 pub(crate) struct Function {
@@ -162,7 +167,7 @@ impl<'r, S: UnwindSection<Reader<'r>>> Compiler<'_, S> {
         &self,
         expression: UnwindExpression<usize>,
         rules: &mut RuleStore,
-    ) -> Option<crate::rule::ExpressionId> {
+    ) -> Option<crate::tables::rule::ExpressionId> {
         let expression = expression.get(self.section).ok()?;
         rules.intern_expression(expression.0.slice())
     }

@@ -1,10 +1,10 @@
 //! What the instructions at the two ends of a function say about its frame, on aarch64. Tables of many
 //! compilers hold only in between: LLVM's up to version 14, and what is made from hand-written code.
 
-use crate::aarch64::at;
-use crate::aarch64_code::{Op, decode};
+use crate::arch::aarch64::at;
+use crate::arch::aarch64::instructions::{Op, decode};
 use crate::arch::{FIRST_SAVED, FP, FP_INDEX, LR, SAVED, SP};
-use crate::rule::{Cfa, Rule, Saved};
+use crate::tables::rule::{Cfa, Rule, Saved};
 
 /// So many instructions are looked at, to either side.
 const MOST: usize = 64;

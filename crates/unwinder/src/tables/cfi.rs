@@ -1,3 +1,8 @@
+//! Finds the entry of an address in the unwind tables of a module.
+//!
+//! In: `.eh_frame`, `.eh_frame_hdr` and `.debug_frame`. Out: the function that covers an address, as
+//! `compile` makes it. Where these sections are in the file is for `image`.
+
 use std::cell::OnceCell;
 
 use gimli::{
@@ -7,9 +12,9 @@ use gimli::{
 use rustc_hash::FxHashMap;
 
 use crate::Arch;
-use crate::compile::{Compiler, Function};
 use crate::image::{Image, Section};
-use crate::rule::RuleStore;
+use crate::tables::compile::{Compiler, Function};
+use crate::tables::rule::RuleStore;
 
 pub(crate) type Reader<'a> = EndianSlice<'a, LittleEndian>;
 

@@ -11,9 +11,9 @@ use iced_x86::{
     Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register,
 };
 
+use crate::arch::x86_64::FROM_DWARF;
 use crate::arch::{FIRST_SAVED, FP, FP_INDEX, SAVED, SP};
-use crate::rule::{Cfa, Rule, RuleId, RuleStore, Saved};
-use crate::x86_64::FROM_DWARF;
+use crate::tables::rule::{Cfa, Rule, RuleId, RuleStore, Saved};
 
 /// The frames of one function, by instruction.
 #[derive(Debug)]

@@ -1,6 +1,10 @@
 //! What is particular to aarch64: the signal frame, and the instructions that tell where a return
 //! address is when no table does. Each has four bytes.
 
+pub(crate) mod instructions; // what single instructions do
+pub(crate) mod prologue_epilogue; // what the code at a function's ends says
+mod without_rule; // leaves a frame that no rule describes
+
 use crate::arch::{FP, LR, REGISTERS, SignalFrame};
 use crate::cache::Action;
 

@@ -1,7 +1,7 @@
 //! What single instructions of aarch64 do to the frame. Source: Arm Architecture Reference Manual,
 //! C4.1, "A64 instruction set encoding".
 
-use crate::aarch64::call_before;
+use crate::arch::aarch64::call_before;
 use crate::arch::{FP, LR, SP};
 
 /// What an instruction does, as far as it concerns the frame.
