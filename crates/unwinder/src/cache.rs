@@ -2,7 +2,6 @@
 
 use prof_model::DsoId;
 
-use crate::arch::x86_64::AtSp;
 use crate::tables::rule::RuleId;
 
 /// How to leave the frame at an address.
@@ -30,6 +29,14 @@ pub(crate) enum Action {
     AtSp(AtSp),
     /// No table knows: along the frame pointers, with checks.
     FramePointer,
+}
+
+/// A frame that is not (or no longer) set up: where things are relative to the stack pointer, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AtSp {
+    pub(crate) return_address: u16,
+    /// Where the caller's frame pointer is, if it is not in its register.
+    pub(crate) saved_fp: Option<u16>,
 }
 
 /// What is known about a place.

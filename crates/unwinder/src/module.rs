@@ -13,13 +13,12 @@ use rustc_hash::FxHashMap;
 use crate::Arch;
 use crate::Images;
 use crate::Stats;
-use crate::arch::aarch64::prologue_epilogue::{after_entry, before_return, is_before_record};
-use crate::arch::x86_64::dataflow::{Flow, Inferred, padding};
+use crate::arch::Cpu;
 use crate::functions::{Around, Functions};
 use crate::image::{Bytes, Image};
 use crate::tables::cfi::FrameTable;
 use crate::tables::compile::Function;
-use crate::tables::rule::{Rule, RuleId, RuleStore};
+use crate::tables::rule::{RuleId, RuleStore};
 
 /// A mapped ELF file with its unwind tables.
 pub(crate) struct Module {
@@ -35,10 +34,24 @@ pub(crate) struct Module {
     symbols: OnceCell<Functions>,
 }
 
+/// What the instructions of a function say about an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inferred {
+    /// How to leave the frame there.
+    Rule(RuleId),
+    /// That the frame pointer does not lead to the caller; and more is not known.
+    NoRule,
+    /// That nothing called the function.
+    Outermost,
+    /// Nothing.
+    NotReached,
+}
+
 /// What the instructions of a function say.
-struct InferredFunction {
-    end: u64,
-    rows: Box<[(u64, Inferred)]>, // each holds up to the next one
+pub(crate) struct InferredFunction {
+    pub(crate) extent: Range<u64>,
+    /// By address; each holds up to the next one.
+    pub(crate) rows: Box<[(u64, Inferred)]>,
 }
 
 impl InferredFunction {
@@ -48,9 +61,6 @@ impl InferredFunction {
         row.map_or(Inferred::NotReached, |row| row.1)
     }
 }
-
-/// How far from the last symbol code without symbols is followed.
-const MAX_UNLISTED: u64 = 1 << 16;
 
 impl Module {
     fn new(image: Image) -> Self {
@@ -70,7 +80,7 @@ impl Module {
 
     /// The rule at a virtual address of the file; `None` where neither its own tables nor those of its
     /// debug file say anything.
-    pub(crate) fn rule(
+    pub(crate) fn rule<C: Cpu>(
         &mut self,
         vaddr: u64,
         debug_file: &mut dyn FnMut() -> Option<Bytes>,
@@ -86,7 +96,7 @@ impl Module {
         let own = self.tables.iter();
         let mut function = own
             .into_iter()
-            .find_map(|it| it.function(image, vaddr, rules));
+            .find_map(|it| it.function::<C>(image, vaddr, rules));
         if function.is_none() && image.is_code(vaddr) {
             let tables = self.debug_tables.get_or_insert_with(|| {
                 let debug = debug_file().and_then(Image::parse).into_iter();
@@ -94,7 +104,7 @@ impl Module {
                 tables.collect()
             });
             let mut tables = tables.iter();
-            function = tables.find_map(|it| it.function(image, vaddr, rules));
+            function = tables.find_map(|it| it.function::<C>(image, vaddr, rules));
         }
         let function = function?;
         stats.functions_compiled += 1;
@@ -104,86 +114,43 @@ impl Module {
         rule
     }
 
-    /// What the instructions of the function around a virtual address say, which no table covers. Those
-    /// of x86-64 alone are understood.
-    pub(crate) fn inferred(
+    /// What the instructions of the function around a virtual address say, which no table covers.
+    pub(crate) fn inferred<C: Cpu>(
         &mut self,
         vaddr: u64,
         rules: &mut RuleStore,
         stats: &mut Stats,
     ) -> Inferred {
-        if self.image.arch != Arch::X86_64 {
-            return Inferred::NotReached;
-        }
         let known = self.inferred.range(..=vaddr).next_back();
-        let known = known.filter(|(_, function)| vaddr < function.end);
+        let known = known.filter(|(_, function)| vaddr < function.extent.end);
         if let Some((_, function)) = known {
             return function.at(vaddr);
         }
-        let Some((extent, flow)) = self.follow(vaddr) else {
+        let Some(function) = C::infer(self, vaddr, rules) else {
             return Inferred::NotReached;
-        };
-        let is_entry = self
-            .symbols
-            .get()
-            .is_some_and(|symbols| symbols.entry == extent.start);
-        let function = InferredFunction {
-            end: extent.end,
-            rows: match is_entry {
-                true => [(extent.start, Inferred::Outermost)].into(),
-                false => flow.rows(rules).into(),
-            },
         };
         stats.functions_inferred += 1;
         stats.rules = rules.len() as u64;
         let inferred = function.at(vaddr);
-        self.inferred.insert(extent.start, function);
+        self.inferred.insert(function.extent.start, function);
         inferred
     }
 
-    fn follow(&self, vaddr: u64) -> Option<(Range<u64>, Flow)> {
-        let image = &self.image;
-        let symbols = self.symbols.get_or_init(|| Functions::read(image));
-        match symbols.around(vaddr)? {
-            Around::Function(extent) => {
-                let code = image.code(extent.clone())?;
-                let flow = Flow::follow(code, extent.clone(), true);
-                Some((extent, flow))
-            }
-            Around::Unlisted(gap) => unlisted(image, gap, vaddr),
-        }
+    /// Where functions are, as far as symbols tell.
+    pub(crate) fn symbols(&self) -> &Functions {
+        self.symbols.get_or_init(|| Functions::read(&self.image))
     }
 
     /// Where the function around a virtual address starts and ends, as far as symbols tell.
     pub(crate) fn function_around(&self, vaddr: u64) -> Option<Range<u64>> {
-        let symbols = self.symbols.get_or_init(|| Functions::read(&self.image));
-        match symbols.around(vaddr)? {
+        match self.symbols().around(vaddr)? {
             Around::Function(extent) => Some(extent),
             Around::Unlisted(_) => None,
         }
     }
 
-    /// What the code at the ends of the function around a virtual address says about the frame of what
-    /// was interrupted there. `table` is what its table says.
-    pub(crate) fn at_the_ends(&self, vaddr: u64, table: Option<&Rule>) -> Option<Rule> {
-        let function = self.extent(vaddr);
-        let ahead = self.image.code(vaddr..u64::MAX)?;
-        let is_inside = |distance| {
-            let target = vaddr.wrapping_add_signed(distance);
-            let behind_entry = |it: &Range<u64>| it.start < target && target < it.end;
-            function.as_ref().is_none_or(behind_entry)
-        };
-        let has_frame = table.is_some_and(|table| !table.is_level());
-        let rule = before_return(ahead, is_inside, has_frame);
-        if rule.is_some() || has_frame {
-            return rule;
-        }
-        let behind = self.image.code(function.as_ref()?.start..vaddr)?;
-        after_entry(behind).filter(|_| table.is_some() || is_before_record(behind))
-    }
-
     /// The extent of the function around a virtual address: by its table, else by symbols.
-    fn extent(&self, vaddr: u64) -> Option<Range<u64>> {
+    pub(crate) fn extent(&self, vaddr: u64) -> Option<Range<u64>> {
         let known = self.functions.range(..=vaddr).next_back();
         match known.filter(|(_, function)| vaddr < function.end) {
             Some((&start, function)) => Some(start..function.end),
@@ -195,27 +162,6 @@ impl Module {
     pub(crate) fn is_function_start(&self, vaddr: u64) -> bool {
         self.functions.contains_key(&vaddr)
     }
-}
-
-/// The function around `vaddr` in a stretch of code without symbols: one after the other is followed,
-/// each from where the one before it ended, up to the one that covers the address.
-fn unlisted(image: &Image, gap: Range<u64>, vaddr: u64) -> Option<(Range<u64>, Flow)> {
-    let stretch = gap.start..gap.end.min(gap.start.saturating_add(MAX_UNLISTED));
-    let mut start = gap.start;
-    while start <= vaddr {
-        start += padding(image.code(start..stretch.end)?) as u64;
-        let code = image.code(start..stretch.end)?;
-        let flow = Flow::follow(code, start..start + code.len() as u64, false);
-        let end = flow.end();
-        if vaddr < end {
-            return flow.covers(vaddr).then_some((start..end, flow));
-        }
-        if end == start || flow.has_table() {
-            return None; // what follows may be a part of it
-        }
-        start = end;
-    }
-    None
 }
 
 /// The modules met so far; `None` for a DSO without an ELF file.

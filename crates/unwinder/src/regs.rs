@@ -1,7 +1,27 @@
 //! The user registers of a sample or of a frame. Each one may be unknown.
 
 use crate::Arch;
-use crate::arch::{FP, IP, REGISTERS, SP};
+
+/// How many registers are kept. Each purpose has one number for all CPUs, so that the way through frames
+/// with tables is one for all: those that DWARF gives on the CPU with the most registers.
+pub(crate) const REGISTERS: usize = 33;
+/// The frame pointer.
+pub(crate) const FP: u8 = 29;
+/// The stack pointer.
+pub(crate) const SP: u8 = 31;
+/// The instruction pointer.
+pub(crate) const IP: u8 = 32;
+
+/// The first of the registers that a function hands back as it got them; the last one is [`FP`].
+pub(crate) const FIRST_SAVED: u8 = 19;
+/// How many these are.
+pub(crate) const SAVED: usize = 11;
+/// Where among them the frame pointer is.
+pub(crate) const FP_INDEX: usize = (FP - FIRST_SAVED) as usize;
+/// A bit for each of them, and for the stack and instruction pointer.
+pub(crate) const KEPT_OVER_CALLS: u64 = ((1 << SAVED) - 1) << FIRST_SAVED | KEPT_BY_FRAME_POINTER;
+/// What a step along the frame pointers knows of the caller.
+pub(crate) const KEPT_BY_FRAME_POINTER: u64 = 1 << FP | 1 << SP | 1 << IP;
 
 /// User registers of a sample; each one may be unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,47 +119,5 @@ impl Regs {
     #[inline]
     pub(crate) fn forget_all_but(&mut self, kept: u64) {
         self.known &= kept;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What perf asks for: all but DS, ES, FS, GS.
-    const PERF_MASK: u64 = 0xff_0fff;
-
-    #[test]
-    fn perf_registers_get_their_dwarf_numbers() {
-        let regs = Regs::from_perf(Arch::X86_64, PERF_MASK, 100..120);
-        let all: Vec<_> = (0..18).map(|dwarf| regs.get(dwarf)).collect();
-        // AX DX CX BX SI DI BP SP R8-R15 IP
-        let expected = [
-            100, 103, 102, 101, 104, 105, 106, 107, 112, 113, 114, 115, 116, 117, 118, 119, 108,
-        ];
-        assert_eq!(all[..17], expected.map(Some));
-        assert_eq!(all[17], None);
-        assert_eq!((regs.ip(), regs.sp()), (Some(108), Some(107)));
-    }
-
-    #[test]
-    fn perf_numbers_the_registers_of_aarch64_as_dwarf_does() {
-        const FROM_PERF: u64 = ((1 << 33) - 1) | (1 << 46); // the last is VG
-        let regs = Regs::from_perf(Arch::Aarch64, FROM_PERF, 100..134);
-        let all: Vec<_> = (0..33).map(|dwarf| regs.get(dwarf).unwrap()).collect();
-        assert_eq!(all, (100..133).collect::<Vec<_>>());
-        assert_eq!(
-            (regs.fp(), regs.sp(), regs.ip()),
-            (Some(129), Some(131), Some(132))
-        );
-        assert_eq!([33, 34, 46, 64].map(|other| regs.get(other)), [None; 4]);
-    }
-
-    #[test]
-    fn registers_that_were_not_sampled_are_unknown() {
-        let regs = Regs::from_perf(Arch::X86_64, 1 << 7 | 1 << 8, [1, 2]);
-        assert_eq!((regs.sp(), regs.ip()), (Some(1), Some(2)));
-        assert_eq!(regs.get(6), None);
-        assert_eq!(Regs::from_perf(Arch::X86_64, PERF_MASK, [1, 2]).ip(), None);
     }
 }

@@ -4,8 +4,8 @@
 use prof_model::{AddressSpace, ChainEnd, DsoId, VirtAddr};
 use rustc_hash::FxHashMap;
 
-use crate::arch::x86_64::AtSp;
-use crate::cache::{Cache, Place};
+use crate::arch::with_cpu;
+use crate::cache::{AtSp, Cache, Place};
 use crate::module::Modules;
 use crate::tables::rule::RuleStore;
 use crate::walk::cgo::CallOfC;
@@ -111,7 +111,9 @@ impl Unwinder {
         let mut buffers = std::mem::take(&mut self.buffers);
         let start = state.regs.sp();
         let mut chain = Chain::new(out, max_frames);
-        let (end, reached) = Walk::new(self, process, &state, &mut buffers).run(&state, &mut chain);
+        let (end, reached) = with_cpu!(state.regs.arch(), C => {
+            Walk::<C, S>::new(self, process, &state, &mut buffers).run(&state, &mut chain)
+        });
         self.reach = reached.and_then(|reached| reached.checked_sub(start?));
         self.buffers = buffers;
         self.stats.frames += out.len() as u64;

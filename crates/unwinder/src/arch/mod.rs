@@ -1,12 +1,30 @@
-//! What differs by architecture, and the numbers under which registers are kept.
+//! What differs by CPU: the one place of this crate that knows which CPUs there are.
+//!
+//! [`Arch`] names them for callers. [`Cpu`] is what the walk asks of one; all that knows a CPU is in its
+//! folder, in files of the same names. A walk is compiled for each CPU, and which one it is, is asked once
+//! for each sample. Tables (`tables`) and the way outwards (`walk`) are one code for all.
+//!
+//! To all CPUs this is common: a word has eight bytes and is little-endian; a stack grows downwards; and a
+//! frame pointer, where it is one, leads to a frame record, which is the caller's frame pointer with
+//! the return address above.
 
-pub(crate) mod aarch64;
-pub(crate) mod x86_64;
+mod aarch64;
+mod x86_64;
 
 use object::elf::{EM_AARCH64, EM_X86_64, Machine};
+use prof_model::AddressSpace;
 
-use crate::cache::Action;
-use crate::tables::rule::Saved;
+use crate::cache::AtSp;
+use crate::image::Image;
+use crate::module::{InferredFunction, Module};
+use crate::tables::rule::{Rule, RuleId, RuleStore, Saved};
+use crate::walk::Walk;
+use crate::walk::cgo::WayBack;
+use crate::walk::step::{Frame, Stop};
+use crate::{Regs, StackMemory};
+
+pub(crate) use aarch64::Aarch64;
+pub(crate) use x86_64::X86_64;
 
 /// The architecture of the code that is unwound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,47 +35,28 @@ pub enum Arch {
     Aarch64,
 }
 
-/// How many registers are kept. Their numbers are those that DWARF gives them on aarch64; those of
-/// x86-64 have the numbers of the ones with the same purpose. So the way through frames with tables
-/// is one for all.
-pub(crate) const REGISTERS: usize = 33;
-/// The frame pointer: x29, rbp.
-pub(crate) const FP: u8 = 29;
-/// Where a call puts the return address on aarch64: x30.
-pub(crate) const LR: u8 = 30;
-/// The stack pointer.
-pub(crate) const SP: u8 = 31;
-/// The instruction pointer.
-pub(crate) const IP: u8 = 32;
-
-/// The first of the registers that a function hands back as it got them; the last one is [`FP`].
-pub(crate) const FIRST_SAVED: u8 = 19;
-/// How many these are.
-pub(crate) const SAVED: usize = 11;
-/// Where among them the frame pointer is.
-pub(crate) const FP_INDEX: usize = (FP - FIRST_SAVED) as usize;
-/// A bit for each of them, and for the stack and instruction pointer.
-pub(crate) const KEPT_OVER_CALLS: u64 = ((1 << SAVED) - 1) << FIRST_SAVED | KEPT_BY_FRAME_POINTER;
-/// What a step along the frame pointers knows of the caller.
-pub(crate) const KEPT_BY_FRAME_POINTER: u64 = 1 << FP | 1 << SP | 1 << IP;
-
-/// Every canonical frame address and frame pointer is a multiple of this.
-pub(crate) const STACK_ALIGNMENT: u64 = 8;
-
-/// How many bytes before an address are looked at, at most.
-pub(crate) const BYTES_BEFORE: usize = 16;
-/// How many bytes from an address on.
-pub(crate) const BYTES_FROM: usize = 16;
-
-/// Where the kernel keeps the registers of what a signal interrupted.
-pub(crate) struct SignalFrame {
-    /// Bytes from the stack pointer at the trampoline to the first of them.
-    pub(crate) registers_at: u64,
-    /// Which they are, one word each.
-    pub(crate) registers: &'static [u8],
+/// Evaluates an expression in which the given name is the [`Cpu`] of an [`Arch`].
+macro_rules! with_cpu {
+    ($arch:expr, $cpu:ident => $value:expr) => {
+        match $arch {
+            $crate::Arch::X86_64 => {
+                type $cpu = $crate::arch::X86_64;
+                $value
+            }
+            $crate::Arch::Aarch64 => {
+                type $cpu = $crate::arch::Aarch64;
+                $value
+            }
+        }
+    };
 }
+pub(crate) use with_cpu;
 
 impl Arch {
+    /// All of them.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 2] = [Self::X86_64, Self::Aarch64];
+
     /// Of an ELF file's machine.
     pub(crate) fn of_machine(machine: Machine) -> Option<Self> {
         match machine {
@@ -67,73 +66,166 @@ impl Arch {
         }
     }
 
-    /// Under which number the register with this DWARF number is kept, if it is.
+    /// See [`Cpu::register`].
     #[inline]
     pub(crate) fn register(self, dwarf: u16) -> Option<u8> {
-        match self {
-            Self::X86_64 => x86_64::FROM_DWARF.get(usize::from(dwarf)).copied(),
-            Self::Aarch64 => (usize::from(dwarf) < REGISTERS).then_some(dwarf as u8),
-        }
+        with_cpu!(self, C => C::register(dwarf))
     }
+
+    /// See [`Cpu::perf_register`].
+    pub(crate) fn perf_register(self, bit: usize) -> Option<u8> {
+        with_cpu!(self, C => C::perf_register(bit))
+    }
+}
+
+/// How many bytes before an address are looked at, at most.
+pub(crate) const BYTES_BEFORE: usize = 16;
+/// How many bytes from an address on.
+pub(crate) const BYTES_FROM: usize = 16;
+/// How far behind a called address an instruction is believed to belong to the called function.
+const MAX_LEAF: u64 = 1 << 16;
+
+/// Where the kernel keeps the registers of what a signal interrupted.
+pub(crate) struct SignalFrame {
+    /// Bytes from the stack pointer at the trampoline to the first of them.
+    pub(crate) registers_at: u64,
+    /// Which they are, one word each.
+    pub(crate) registers: &'static [u8],
+    /// How many bytes the kernel writes for a handler, from the lowest one on, but for the registers of
+    /// floating-point numbers and vectors.
+    pub(crate) bytes: u64,
+}
+
+/// A call instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// To this many bytes from its return address.
+    Direct(i32),
+    /// Through a register or memory.
+    Indirect,
+}
+
+/// What the walk asks of a CPU.
+///
+/// Code is given as two pieces, `before` an address and `from` it on: [`BYTES_BEFORE`] and [`BYTES_FROM`]
+/// bytes where nothing else is said, or as many as there are.
+pub(crate) trait Cpu: Sized {
+    /// Its name.
+    const ARCH: Arch;
+
+    // Registers and addresses: `registers.rs`.
+
+    /// Under which number the register with this DWARF number is kept, if it is.
+    fn register(dwarf: u16) -> Option<u8>;
 
     /// Under which number the register with this number of perf's is kept, if it is.
-    pub(crate) fn perf_register(self, bit: usize) -> Option<u8> {
-        match self {
-            Self::X86_64 => *x86_64::FROM_PERF.get(bit)?,
-            Self::Aarch64 => (bit < REGISTERS).then_some(bit as u8), // perf's are DWARF's
-        }
-    }
+    fn perf_register(bit: usize) -> Option<u8>;
 
-    /// Where the return address is as long as no table row says otherwise.
-    pub(crate) fn return_address(self) -> Saved {
-        match self {
-            Self::X86_64 => Saved::Same, // nowhere: all rows say it
-            Self::Aarch64 => Saved::Register(LR),
-        }
-    }
+    /// Whether return addresses may be signed in the bits that an address does not need.
+    const SIGNS_RETURN_ADDRESSES: bool;
 
-    /// Whose private instructions unwind tables may have.
-    pub(crate) fn vendor(self) -> gimli::Vendor {
-        match self {
-            Self::X86_64 => gimli::Vendor::Default,
-            Self::Aarch64 => gimli::Vendor::AArch64,
-        }
-    }
+    /// The bits of a return address on the stack that are the address.
+    fn code_bits(regs: &Regs, space: &AddressSpace) -> u64;
 
-    pub(crate) fn signal_frame(self) -> &'static SignalFrame {
-        match self {
-            Self::X86_64 => &x86_64::SIGNAL_FRAME,
-            Self::Aarch64 => &aarch64::SIGNAL_FRAME,
-        }
-    }
+    // Calls: `instructions.rs`.
 
-    /// Whether `before` ends with a call instruction: what a return address must follow.
-    pub(crate) fn is_after_call(self, before: &[u8]) -> bool {
-        match self {
-            Self::X86_64 => x86_64::call_before(before).is_some(),
-            Self::Aarch64 => aarch64::call_before(before).is_some(),
-        }
-    }
+    /// How far below the caller's stack pointer a call leaves the return address. `None` if it is left in
+    /// a register: then nothing in the stack shows whether a thread is still in its innermost function.
+    const RETURN_SLOT: Option<u64>;
+
+    /// The call instruction that `before` ends with: what a return address must follow.
+    fn call_before(before: &[u8]) -> Option<Call>;
+
+    // Unwind tables.
+
+    /// Whose private instructions they may have.
+    const VENDOR: gimli::Vendor;
+
+    /// Where the return address is as long as no row says otherwise.
+    const RETURN_ADDRESS: Saved;
+
+    /// Mends the rows of a function, by their offsets in it, where a known one's are wrong.
+    fn mend_rows(rows: &mut [(u32, Option<Rule>)]);
+
+    /// Where Go keeps its caller's frame pointer, which its tables do not mention, in a frame with this
+    /// canonical frame address and these registers. `None` if a register is missing.
+    fn go_frame_pointer_slot(cfa: u64, regs: &Regs) -> Option<u64>;
+
+    // Signals: `signal_frame.rs`.
+
+    /// What the kernel puts on the stack for a handler.
+    const SIGNAL_FRAME: SignalFrame;
+
+    /// Whether a signal handler that returns here ends up in the interrupted code.
+    fn is_signal_return(from: &[u8]) -> bool;
+
+    /// Whether the instruction here is one of a signal trampoline, or the kernel is executing its system
+    /// call.
+    fn is_in_signal_return(before: &[u8], from: &[u8]) -> bool;
+
+    /// Whether the kernel's signal frame is at the stack pointer although the trampoline's code is not to
+    /// be had.
+    fn is_unseen_signal_frame<S: StackMemory + ?Sized>(
+        walk: &mut Walk<'_, Self, S>,
+        frame: &Frame,
+    ) -> bool;
+
+    // Ends of stacks, and ways between them: `stack_start.rs`, `go_runtime.rs`.
+
+    /// Whether a frame that returns to here is the first of its stack. `is_go`: the code is of a Go
+    /// program.
+    fn is_stack_start(is_go: bool, before: &[u8], from: &[u8]) -> bool;
+
+    /// Whether Go has called from here on the thread's own stack, and the callers are on the goroutine's.
+    fn is_after_stack_switch(before: &[u8], from: &[u8]) -> bool;
+
+    /// Whether Go has called the vDSO from here.
+    fn is_after_vdso_call(before: &[u8], from: &[u8]) -> bool;
+
+    /// Whether an instruction at an offset of a Go program is one of those around its calls of the vDSO.
+    fn is_around_vdso_call(image: &Image, offset: u64) -> bool;
 
     /// Whether a return to here is one that Go's runtime pretends.
-    pub(crate) fn is_pretended_return(self, before: &[u8], from: &[u8]) -> bool {
-        match self {
-            Self::X86_64 => x86_64::is_in_systemstack_switch(before, from),
-            Self::Aarch64 => false,
-        }
-    }
+    fn is_pretended_return(before: &[u8], from: &[u8]) -> bool;
 
-    /// What the instruction bytes alone say, whatever the tables do.
-    pub(crate) fn special_action(
-        self,
-        is_return: bool,
-        is_go: bool,
-        before: &[u8],
-        from: &[u8],
-    ) -> Option<Action> {
-        match self {
-            Self::X86_64 => x86_64::special_action(is_return, is_go, before, from),
-            Self::Aarch64 => aarch64::special_action(is_return, is_go, before, from),
-        }
-    }
+    /// How Go finds back from C to the goroutine, if it returns to here: 64 bytes.
+    fn way_back(from: &[u8]) -> Option<WayBack>;
+
+    /// Where in Go's `m` a thread's calls of C are counted, from the code around such a call: 128 bytes and
+    /// 64. Eight bytes there count all that ever began, the four behind them those that have not ended.
+    fn call_counters(before: &[u8], from: &[u8]) -> Option<u32>;
+
+    // What code says about frames: `prologue_epilogue.rs`, `dataflow`.
+
+    /// How to leave a frame that was interrupted at a virtual address of a module, where its code is more
+    /// to be relied on than what its table says, or it has none.
+    fn rule_by_code(
+        module: &Module,
+        vaddr: u64,
+        code: [&[u8]; 2],
+        table: Option<&Rule>,
+    ) -> Option<Rule>;
+
+    /// Where the return address is, if the bytes of code without tables show that there is no frame.
+    fn frame_at_sp(is_return: bool, before: &[u8], from: &[u8]) -> Option<AtSp>;
+
+    /// What the instructions of the function around a virtual address say, which no table covers.
+    fn infer(module: &Module, vaddr: u64, rules: &mut RuleStore) -> Option<InferredFunction>;
+
+    // Frames without a rule: `without_rule.rs`.
+
+    /// Turns a frame into its caller by the frame pointer, or by what a call leaves where.
+    fn leave_without_rule<S: StackMemory + ?Sized>(
+        walk: &mut Walk<'_, Self, S>,
+        frame: &mut Frame,
+        sp: u64,
+    ) -> Result<(), Stop>;
+
+    /// Makes the stack pointer of a frame certain before it is left by a rule, if it was found without
+    /// one.
+    fn find_sp<S: StackMemory + ?Sized>(
+        walk: &mut Walk<'_, Self, S>,
+        frame: &mut Frame,
+        rule: RuleId,
+    ) -> Result<(), Stop>;
 }

@@ -11,7 +11,7 @@ use gimli::{
 };
 use rustc_hash::FxHashMap;
 
-use crate::Arch;
+use crate::arch::Cpu;
 use crate::image::{Image, Section};
 use crate::tables::compile::{Compiler, Function};
 use crate::tables::rule::RuleStore;
@@ -91,7 +91,7 @@ impl FrameTable {
     }
 
     /// Compiles the function that covers `vaddr`.
-    pub(crate) fn function(
+    pub(crate) fn function<C: Cpu>(
         &self,
         image: &Image,
         vaddr: u64,
@@ -99,14 +99,14 @@ impl FrameTable {
     ) -> Option<Function> {
         let bytes = image.section(&self.section);
         match self.kind {
-            Kind::EhFrame => self.function_in(eh_frame(bytes, image.arch), image, vaddr, rules),
+            Kind::EhFrame => self.function_in::<C, _>(eh_frame::<C>(bytes), image, vaddr, rules),
             Kind::DebugFrame => {
-                self.function_in(debug_frame(bytes, image.arch), image, vaddr, rules)
+                self.function_in::<C, _>(debug_frame::<C>(bytes), image, vaddr, rules)
             }
         }
     }
 
-    fn function_in<'a, S: UnwindSection<Reader<'a>>>(
+    fn function_in<'a, C: Cpu, S: UnwindSection<Reader<'a>>>(
         &self,
         section: S,
         image: &Image,
@@ -134,25 +134,24 @@ impl FrameTable {
         let compiler = Compiler {
             section: &section,
             bases: &self.bases,
-            arch: image.arch,
             // Go describes where the return address is, but not where it saves the frame pointer
             is_go: image.is_go && self.kind == Kind::DebugFrame,
         };
-        compiler.function(&fde, rules)
+        compiler.function::<C>(&fde, rules)
     }
 }
 
-fn eh_frame(bytes: &[u8], arch: Arch) -> EhFrame<Reader<'_>> {
+fn eh_frame<C: Cpu>(bytes: &[u8]) -> EhFrame<Reader<'_>> {
     let mut section = EhFrame::new(bytes, LittleEndian);
     section.set_address_size(8);
-    section.set_vendor(arch.vendor());
+    section.set_vendor(C::VENDOR);
     section
 }
 
-fn debug_frame(bytes: &[u8], arch: Arch) -> DebugFrame<Reader<'_>> {
+fn debug_frame<C: Cpu>(bytes: &[u8]) -> DebugFrame<Reader<'_>> {
     let mut section = DebugFrame::new(bytes, LittleEndian);
     section.set_address_size(8);
-    section.set_vendor(arch.vendor());
+    section.set_vendor(C::VENDOR);
     section
 }
 

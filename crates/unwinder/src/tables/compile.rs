@@ -8,8 +8,8 @@ use gimli::{
     UnwindContextStorage, UnwindExpression, UnwindSection, UnwindTableRow,
 };
 
-use crate::Arch;
-use crate::arch::{FIRST_SAVED, FP_INDEX, SAVED, SP};
+use crate::arch::Cpu;
+use crate::regs::{FIRST_SAVED, FP_INDEX, SAVED, SP};
 use crate::tables::cfi::Reader;
 use crate::tables::rule::{Cfa, Rule, RuleId, RuleStore, Saved};
 
@@ -40,8 +40,8 @@ impl Function {
     }
 }
 
-/// Fixed room, so that no table can make us allocate without bound. Compilers use 17 registers and
-/// remember one or two states; on aarch64 they use 21.
+/// Fixed room, so that no table can make us allocate without bound. Compilers use up to
+/// 21 registers and remember one or two states.
 struct Storage;
 
 impl UnwindContextStorage<usize> for Storage {
@@ -53,13 +53,12 @@ impl UnwindContextStorage<usize> for Storage {
 pub(crate) struct Compiler<'a, S> {
     pub(crate) section: &'a S,
     pub(crate) bases: &'a BaseAddresses,
-    pub(crate) arch: Arch,
     pub(crate) is_go: bool,
 }
 
 impl<'r, S: UnwindSection<Reader<'r>>> Compiler<'_, S> {
     /// Rows up to the first one that makes no sense; the addresses behind it have no rule.
-    pub(crate) fn function(
+    pub(crate) fn function<C: Cpu>(
         &self,
         fde: &FrameDescriptionEntry<Reader<'r>>,
         rules: &mut RuleStore,
@@ -77,12 +76,10 @@ impl<'r, S: UnwindSection<Reader<'r>>> Compiler<'_, S> {
             if rows.last().is_some_and(|last| last.0 >= start) {
                 return None;
             }
-            rows.push((start, self.rule(fde, row, rules)));
+            rows.push((start, self.rule::<C>(fde, row, rules)));
             end = row.end_address();
         }
-        if self.arch == Arch::Aarch64 {
-            count_pushed_words(&mut rows);
-        }
+        C::mend_rows(&mut rows);
         let rows = rows.into_iter().map(|(start, rule)| Row {
             start,
             rule: rule.and_then(|rule| rules.intern(rule)),
@@ -96,7 +93,7 @@ impl<'r, S: UnwindSection<Reader<'r>>> Compiler<'_, S> {
         })
     }
 
-    fn rule(
+    fn rule<C: Cpu>(
         &self,
         fde: &FrameDescriptionEntry<Reader<'r>>,
         row: &UnwindTableRow<usize, Storage>,
@@ -104,25 +101,25 @@ impl<'r, S: UnwindSection<Reader<'r>>> Compiler<'_, S> {
     ) -> Option<Rule> {
         let cfa = match *row.cfa() {
             CfaRule::RegisterAndOffset { register, offset } => Cfa::Offset {
-                register: self.arch.register(register.0)?,
+                register: C::register(register.0)?,
                 offset: i32::try_from(offset).ok()?,
             },
             CfaRule::Expression(expression) => Cfa::Expression(self.intern(expression, rules)?),
         };
-        let mut return_address = self.arch.return_address();
+        let mut return_address = C::RETURN_ADDRESS;
         let mut callee_saved = [Saved::Same; SAVED];
         if self.is_go {
             callee_saved[FP_INDEX] = Saved::GoFramePointer;
         }
         let mut others = Vec::new();
         for (register, register_rule) in row.registers() {
-            let saved = self.saved(register_rule, rules);
+            let saved = self.saved::<C>(register_rule, rules);
             if *register == fde.cie().return_address_register() {
                 match saved? {
-                    Saved::Same => {} // on aarch64 it is where the call has put it
+                    Saved::Same => {} // it is where the call has put it
                     saved => return_address = saved,
                 }
-            } else if let Some(register) = self.arch.register(register.0) {
+            } else if let Some(register) = C::register(register.0) {
                 let saved = saved.unwrap_or(Saved::Undefined);
                 let index = register.checked_sub(FIRST_SAVED).map(usize::from);
                 match index.and_then(|index| callee_saved.get_mut(index)) {
@@ -146,13 +143,13 @@ impl<'r, S: UnwindSection<Reader<'r>>> Compiler<'_, S> {
         })
     }
 
-    fn saved(&self, rule: &RegisterRule<usize>, rules: &mut RuleStore) -> Option<Saved> {
+    fn saved<C: Cpu>(&self, rule: &RegisterRule<usize>, rules: &mut RuleStore) -> Option<Saved> {
         Some(match *rule {
             RegisterRule::Undefined => Saved::Undefined,
             RegisterRule::SameValue => Saved::Same,
             RegisterRule::Offset(offset) => Saved::At(i32::try_from(offset).ok()?),
             RegisterRule::ValOffset(offset) => Saved::Value(i32::try_from(offset).ok()?),
-            RegisterRule::Register(register) => Saved::Register(self.arch.register(register.0)?),
+            RegisterRule::Register(register) => Saved::Register(C::register(register.0)?),
             RegisterRule::Expression(expression) => {
                 Saved::Expression(self.intern(expression, rules)?)
             }
@@ -170,27 +167,5 @@ impl<'r, S: UnwindSection<Reader<'r>>> Compiler<'_, S> {
     ) -> Option<crate::tables::rule::ExpressionId> {
         let expression = expression.get(self.section).ok()?;
         rules.intern_expression(expression.0.slice())
-    }
-}
-
-/// glibc's `_dl_runtime_resolve` for aarch64 describes its frame without the two words that the linkage
-/// table has pushed before, of which the return address is one. No other frame ends below that.
-fn count_pushed_words(rows: &mut [(u32, Option<Rule>)]) {
-    const PUSHED: i32 = 16;
-    let rules = || rows.iter().filter_map(|row| row.1.as_ref());
-    if !rules().any(|rule| rule.return_address == Saved::At(8)) {
-        return;
-    }
-    for rule in rows.iter_mut().filter_map(|row| row.1.as_mut()) {
-        if let Cfa::Offset { offset, .. } = &mut rule.cfa {
-            *offset = offset.saturating_add(PUSHED);
-        }
-        let others = rule.others.iter_mut().map(|other| &mut other.1);
-        let all = others.chain(&mut rule.callee_saved);
-        for saved in all.chain([&mut rule.return_address]) {
-            if let Saved::At(at) = saved {
-                *at = at.saturating_sub(PUSHED);
-            }
-        }
     }
 }

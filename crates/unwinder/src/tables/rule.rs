@@ -4,7 +4,7 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::arch::{FIRST_SAVED, FP, FP_INDEX, SAVED, SP};
+use crate::regs::{FIRST_SAVED, FP, FP_INDEX, SAVED, SP};
 
 /// Index of an expression in [`RuleStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,7 +41,7 @@ pub(crate) enum Saved {
     /// The value that an expression computes.
     ValueExpression(ExpressionId),
     /// Go's tables do not mention the frame pointer, but where it points into this frame, its
-    /// caller's value lies there, right below the return address: on aarch64 below the stack pointer.
+    /// caller's value lies there.
     GoFramePointer,
 }
 
@@ -60,8 +60,8 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    /// Whether the frame is laid out as `push %rbp; mov %rsp, %rbp` leaves it: the frame pointer
-    /// points to its caller's value, with the return address above.
+    /// Whether the frame is nothing but a frame record to those who go by frame pointers: the frame
+    /// pointer points to its caller's value, with the return address above and nothing above that.
     pub(crate) fn is_frame_pointer_chain(&self) -> bool {
         let above_fp = Cfa::Offset {
             register: FP,
@@ -83,7 +83,8 @@ impl Rule {
         }
     }
 
-    /// Whether the function has no frame, on aarch64: the stack pointer is as it was at the call.
+    /// Whether the function has no frame: the stack pointer is as it was at the call, which pushed
+    /// nothing.
     pub(crate) fn is_level(&self) -> bool {
         let at_sp = Cfa::Offset {
             register: SP,
@@ -117,8 +118,7 @@ pub(crate) struct Slot {
     pub(crate) offset: i16,
 }
 
-/// As many registers as x86-64 has to save. Functions of aarch64 that save more of its eleven go the long
-/// way.
+/// As many registers as there are to save where they are few. Functions that save more go the long way.
 const MOST_SLOTS: usize = 6;
 
 const _: () = assert!(size_of::<PlainRule>() == 32);

@@ -10,10 +10,11 @@
 use prof_model::{ChainEnd, VirtAddr};
 
 use crate::LiveMemory;
-use crate::arch::{FP, IP, KEPT_BY_FRAME_POINTER, SP, STACK_ALIGNMENT};
-use crate::walk::step::{Found, Frame};
+use crate::StackMemory;
+use crate::arch::Cpu;
+use crate::regs::{FP, IP, KEPT_BY_FRAME_POINTER, SP};
+use crate::walk::step::{Found, Frame, STACK_ALIGNMENT};
 use crate::walk::{Chain, Walk};
-use crate::{Arch, StackMemory};
 
 /// Of so many calls is kept who called.
 pub(crate) const MOST_CALLS: usize = 1 << 12;
@@ -32,7 +33,7 @@ struct Caller {
     depth: u64,
 }
 
-impl<S: StackMemory + ?Sized> Walk<'_, S> {
+impl<C: Cpu, S: StackMemory + ?Sized> Walk<'_, C, S> {
     /// Goes on from the frame of `asmcgocall`. `None` if nothing shows who called it.
     #[cold]
     pub(crate) fn continue_in_goroutine(
@@ -40,10 +41,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         frame: &Frame,
         chain: &mut Chain<'_>,
     ) -> Option<ChainEnd> {
-        if self.arch != Arch::X86_64 {
-            return None;
-        }
-        let way_back = WayBack::after(self.code_around(frame.pc)?.1)?;
+        let way_back = C::way_back(self.code_around(frame.pc)?.1)?;
         let sp = frame.regs.sp()?;
         let word = |at: u8| {
             let addr = sp.checked_add(at.into())?;
@@ -100,13 +98,15 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
             return None;
         }
         let mut regs = frame.regs;
-        if way_back.restores_bp {
+        if way_back.restores_fp {
             regs.put(FP, self.memory.read_u64(VirtAddr(sp)));
             sp += 8;
         }
         let return_address = self.memory.read_u64(VirtAddr(sp))?;
         let (before, from) = self.code_around(return_address)?;
-        let counters = stack.thread.checked_add(counters(before, from)?.into())?;
+        let counters = stack
+            .thread
+            .checked_add(C::call_counters(before, from)?.into())?;
 
         let live = self.memory.live()?;
         live.watch(VirtAddr(counters));
@@ -169,157 +169,9 @@ const CODE_FROM: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WayBack {
     /// Where the goroutine is, from the stack pointer.
-    goroutine_at: u8,
+    pub(crate) goroutine_at: u8,
     /// Where it is how far its stack pointer was from the end of its stack.
-    depth_at: u8,
+    pub(crate) depth_at: u8,
     /// Whether the caller's frame pointer lies there, below the return address.
-    restores_bp: bool,
-}
-
-impl WayBack {
-    /// What the instructions behind the call say:
-    ///
-    /// ```text
-    /// mov 48(%rsp), %rdi       the goroutine
-    /// mov 8(%rdi), %rsi        the end of its stack
-    /// sub 40(%rsp), %rsi       or: sub (%rsp), %rsi
-    /// mov %rdi, %fs:-8
-    /// mov %rsi, %rsp
-    /// mov %eax, 24(%rsp)
-    /// pop %rbp                 current versions
-    /// ret
-    /// ```
-    pub(crate) fn after(from: &[u8]) -> Option<Self> {
-        let [0x48, 0x8b, 0x7c, 0x24, goroutine_at, rest @ ..] = from else {
-            return None;
-        };
-        let rest = rest.strip_prefix(&[0x48, 0x8b, 0x77, 0x08])?;
-        let (depth_at, rest) = match rest {
-            [0x48, 0x2b, 0x74, 0x24, depth_at, rest @ ..] => (*depth_at, rest),
-            [0x48, 0x2b, 0x34, 0x24, rest @ ..] => (0, rest),
-            _ => return None,
-        };
-        let rest = rest.strip_prefix(&[0x64, 0x48, 0x89, 0x3c, 0x25, 0xf8, 0xff, 0xff, 0xff])?;
-        let restores_bp = match rest {
-            [0x48, 0x89, 0xf4, 0x89, 0x44, 0x24, _, 0xc3, ..] => false,
-            [0x48, 0x89, 0xf4, 0x89, 0x44, 0x24, _, 0x5d, 0xc3, ..] => true,
-            _ => return None,
-        };
-        Some(Self {
-            goroutine_at: *goroutine_at,
-            depth_at,
-            restores_bp,
-        })
-    }
-}
-
-/// Where in Go's `m` a thread's calls of C are counted, from the instructions of `runtime.cgocall`
-/// around its call of `asmcgocall`: `ncgocall`, all that ever began, in eight bytes, and behind it
-/// `ncgo`, those that have not ended, in four.
-///
-/// ```text
-/// incq 0x140(%rax)           ncgocall++
-/// movb $1, 0x118(%rax)       incgo = true
-/// incl 0x148(%rax)           ncgo++
-/// call asmcgocall
-/// movb $0, 0x118(%rax)
-/// decl 0x148(%rax)
-/// ```
-fn counters(before: &[u8], from: &[u8]) -> Option<u32> {
-    let (in_c, active) = tails(from).find_map(|code| {
-        let in_c = store(code, 0)?;
-        Some((in_c, operand(code.get(7..)?, DECREMENT)?))
-    })?;
-    let all = active.checked_sub(8)?;
-    let is_told = tails(before).any(|code| store(code, 1) == Some(in_c))
-        && tails(before).any(|code| operand(code, INCREMENT) == Some(active))
-        && tails(before).any(|code| {
-            let code = code.strip_prefix(&[0x48]); // in eight bytes
-            code.and_then(|code| operand(code, INCREMENT)) == Some(all)
-        });
-    is_told.then_some(all)
-}
-
-const INCREMENT: [u8; 2] = [0xff, 0x80];
-const DECREMENT: [u8; 2] = [0xff, 0x88];
-const STORE_BYTE: [u8; 2] = [0xc6, 0x80];
-
-fn tails(code: &[u8]) -> impl Iterator<Item = &[u8]> {
-    (0..code.len()).filter_map(|at| code.get(at..))
-}
-
-/// How far from a register is what an instruction changes, if it is one of these.
-fn operand(code: &[u8], [opcode, mode]: [u8; 2]) -> Option<u32> {
-    let [first, second, a, b, c, d, ..] = *code else {
-        return None;
-    };
-    let is_it = first == opcode && second & !7 == mode && second & 7 != 4;
-    is_it.then_some(u32::from_le_bytes([a, b, c, d]))
-}
-
-/// The same for an instruction that stores this byte.
-fn store(code: &[u8], byte: u8) -> Option<u32> {
-    operand(code, STORE_BYTE).filter(|_| code.get(6) == Some(&byte))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Of Go 1.19.
-    const ASMCGOCALL: [u8; 31] = [
-        0x48, 0x8b, 0x7c, 0x24, 0x30, 0x48, 0x8b, 0x77, 0x08, 0x48, 0x2b, 0x74, 0x24, 0x28, 0x64,
-        0x48, 0x89, 0x3c, 0x25, 0xf8, 0xff, 0xff, 0xff, 0x48, 0x89, 0xf4, 0x89, 0x44, 0x24, 0x18,
-        0xc3,
-    ];
-    /// Of Go 1.27.
-    const CURRENT_ASMCGOCALL: [u8; 31] = [
-        0x48, 0x8b, 0x7c, 0x24, 0x08, 0x48, 0x8b, 0x77, 0x08, 0x48, 0x2b, 0x34, 0x24, 0x64, 0x48,
-        0x89, 0x3c, 0x25, 0xf8, 0xff, 0xff, 0xff, 0x48, 0x89, 0xf4, 0x89, 0x44, 0x24, 0x20, 0x5d,
-        0xc3,
-    ];
-
-    #[test]
-    fn the_way_back_is_what_the_instructions_say() {
-        let old = WayBack {
-            goroutine_at: 0x30,
-            depth_at: 0x28,
-            restores_bp: false,
-        };
-        let current = WayBack {
-            goroutine_at: 8,
-            depth_at: 0,
-            restores_bp: true,
-        };
-        assert_eq!(WayBack::after(&ASMCGOCALL), Some(old));
-        assert_eq!(WayBack::after(&CURRENT_ASMCGOCALL), Some(current));
-        for len in 0..ASMCGOCALL.len() {
-            assert_eq!(WayBack::after(&ASMCGOCALL[..len]), None);
-        }
-    }
-
-    /// `cgocall` of Go 1.27, around its call of `asmcgocall`.
-    const BEFORE: [u8; 68] = [
-        0x48, 0xff, 0x80, 0x40, 0x01, 0x00, 0x00, 0x48, 0x8b, 0x80, 0x50, 0x01, 0x00, 0x00, 0x48,
-        0xc7, 0x00, 0x00, 0x00, 0x00, 0x00, 0xe8, 0xf5, 0x17, 0x00, 0x00, 0x48, 0x8b, 0x44, 0x24,
-        0x20, 0xc6, 0x80, 0x18, 0x01, 0x00, 0x00, 0x01, 0xff, 0x80, 0x48, 0x01, 0x00, 0x00, 0x48,
-        0x8b, 0x44, 0x24, 0x38, 0x48, 0x89, 0x04, 0x24, 0x48, 0x8b, 0x44, 0x24, 0x40, 0x48, 0x89,
-        0x44, 0x24, 0x08, 0xe8, 0x6b, 0x66, 0x00, 0x00,
-    ];
-    const FROM: [u8; 45] = [
-        0x45, 0x0f, 0x57, 0xff, 0x64, 0x4c, 0x8b, 0x34, 0x25, 0xf8, 0xff, 0xff, 0xff, 0x8b, 0x44,
-        0x24, 0x10, 0x89, 0x44, 0x24, 0x1c, 0x48, 0x8b, 0x44, 0x24, 0x20, 0xc6, 0x80, 0x18, 0x01,
-        0x00, 0x00, 0x00, 0xff, 0x88, 0x48, 0x01, 0x00, 0x00, 0x0f, 0x1f, 0x44, 0x00, 0x00, 0xe8,
-    ];
-
-    #[test]
-    fn the_counters_are_those_that_change_on_both_sides_of_the_call() {
-        assert_eq!(counters(&BEFORE, &FROM), Some(0x140));
-        assert_eq!(counters(&BEFORE[1..], &FROM), None); // counted in four bytes
-        assert_eq!(counters(&BEFORE, &FROM[..38]), None);
-        let mut other = BEFORE;
-        other[40] = 0x4c; // another counter goes up than goes down
-        assert_eq!(counters(&other, &FROM), None);
-        assert_eq!(counters(&[], &[]), None);
-    }
+    pub(crate) restores_fp: bool,
 }

@@ -5,12 +5,13 @@
 
 use prof_model::{ChainEnd, VirtAddr};
 
+use crate::arch::Cpu;
 use crate::cache::Action;
 use crate::walk::step::Frame;
 use crate::walk::{Chain, Walk};
 use crate::{Regs, StackMemory};
 
-impl<S: StackMemory + ?Sized> Walk<'_, S> {
+impl<C: Cpu, S: StackMemory + ?Sized> Walk<'_, C, S> {
     /// Goes on beyond the copy with the return addresses that the kernel read there. `None` if
     /// nothing proves that they belong to this frame.
     #[cold]
@@ -22,12 +23,12 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         kernel_chain: &[u64],
         chain: &mut Chain<'_>,
     ) -> Option<ChainEnd> {
-        let bp = frame.regs.fp()?;
-        let rest = above(kernel_chain, sample, bp, self.memory.copy)?;
+        let fp = frame.regs.fp()?;
+        let rest = above(kernel_chain, sample, fp, self.memory.copy)?;
         let mut end = None;
         let mut pc = frame.pc;
         for &return_address in rest {
-            // the kernel's next entry is this frame's return address only if rbp leads to it
+            // the kernel's next entry is this frame's return address only if the frame pointer leads to it
             let has_frame_pointer = match action {
                 Action::Rule(id) | Action::Inferred(id) => {
                     let is_go = self
@@ -69,21 +70,21 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
 }
 
 /// The part of the kernel's frame-pointer chain that lies above a frame whose frame pointer is
-/// `bp`: its return address first. `None` if that cannot be proven.
+/// `fp`: its return address first. `None` if that cannot be proven.
 ///
 /// The kernel followed the frame pointers in the live stack. We follow them in the copy, from the
 /// sample's own frame pointer, and compare:
 ///
 /// ```text
-/// chain:   ip   r1   r2   r3   r4          r1 = [bp0 + 8], r2 = [bp1 + 8], ...
-/// copy:   bp0  bp1  bp2 | end of the copy
+/// chain:   ip   r1   r2   r3   r4          r1 = [fp0 + 8], r2 = [fp1 + 8], ...
+/// copy:   fp0  fp1  fp2 | end of the copy
 /// ```
 ///
-/// A frame whose frame pointer is `bp2` has the return address `r3`, although it was not copied.
+/// A frame whose frame pointer is `fp2` has the return address `r3`, although it was not copied.
 fn above<'c, S: StackMemory + ?Sized>(
     chain: &'c [u64],
     sample: &Regs,
-    bp: u64,
+    fp: u64,
     stack: &S,
 ) -> Option<&'c [u64]> {
     let (&ip, mut rest) = chain.split_first()?;
@@ -91,7 +92,7 @@ fn above<'c, S: StackMemory + ?Sized>(
         return None;
     }
     let mut followed = sample.fp()?;
-    while followed != bp {
+    while followed != fp {
         let (&return_address, further) = rest.split_first()?;
         let slot = VirtAddr(followed.wrapping_add(8));
         if stack.read_u64(slot)? != return_address {
@@ -106,14 +107,15 @@ fn above<'c, S: StackMemory + ?Sized>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::regs::FP;
     use crate::{Arch, StackCopy};
 
     const IP: u64 = 0x40_0000;
 
-    fn sample(bp: u64) -> Regs {
-        let mut regs = Regs::new(Arch::X86_64);
-        regs.set(16, IP);
-        regs.set(6, bp);
+    fn sample(fp: u64) -> Regs {
+        let mut regs = Regs::new(Arch::ALL[0]);
+        regs.put(crate::regs::IP, Some(IP));
+        regs.put(FP, Some(fp));
         regs
     }
 
@@ -126,7 +128,7 @@ mod tests {
         let bytes = copy(&[0x1010, 0xa1, 0x1100, 0xa2]); // frames at 0x1000 and 0x1010
         let stack = StackCopy::new(VirtAddr(0x1000), &bytes, true);
         let chain = [IP, 0xa1, 0xa2, 0xa3, 0xa4];
-        let rest = |bp| above(&chain, &sample(0x1000), bp, &stack);
+        let rest = |fp| above(&chain, &sample(0x1000), fp, &stack);
         assert_eq!(rest(0x1100), Some(&[0xa3, 0xa4][..]));
         assert_eq!(rest(0x1010), Some(&[0xa2, 0xa3, 0xa4][..]));
         assert_eq!(rest(0x1108), None); // not a frame that the kernel came to

@@ -3,9 +3,10 @@
 
 use prof_model::{AddressSpace, ChainEnd, VirtAddr};
 
-use super::Walk;
 use super::step::{Frame, Step, Stop, apply_plain, leave_signal};
+use super::{Walk, return_slot};
 use crate::StackMemory;
+use crate::arch::Cpu;
 use crate::cache::Action;
 use crate::module::Modules;
 use crate::tables::rule::RuleId;
@@ -13,13 +14,13 @@ use crate::tables::rule::RuleId;
 /// Signal frames that may lead to a lower stack pointer (to another stack): real programs have one or
 /// two, garbage that points to itself has no end of them.
 const MAX_SWITCHES: u32 = 8;
-impl<S: StackMemory + ?Sized> Walk<'_, S> {
+impl<C: Cpu, S: StackMemory + ?Sized> Walk<'_, C, S> {
     /// Turns `frame` into its caller.
     pub(super) fn leave(&mut self, frame: &mut Frame, action: Action) -> Result<(), Stop> {
         match action {
             Action::Inferred(id) => self.leave_inferred(frame, id),
             Action::Rule(id) => {
-                self.find_sp(frame, id)?;
+                C::find_sp(self, frame, id)?;
                 if let Some(plain) = self.unwinder.rules.plain(id) {
                     return apply_plain(plain, frame, &self.memory);
                 }
@@ -40,7 +41,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
                             .or_else(|| constant(&unwinder.modules, space, addr))
                     },
                 };
-                step.apply(frame)?;
+                step.apply::<C>(frame)?;
                 if frame.is_interrupted {
                     self.note_switch(was_at, frame)?;
                 }
@@ -79,7 +80,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
     /// The kernel's signal frame is at the stack pointer.
     fn leave_signal_frame(&mut self, frame: &mut Frame) -> Result<(), Stop> {
         let was_at = frame.regs.sp();
-        leave_signal(frame, &self.memory)?;
+        leave_signal::<C, _>(frame, &self.memory)?;
         self.note_switch(was_at, frame)
     }
 
@@ -93,7 +94,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
             }
         }
         self.is_elsewhere = sp.is_none_or(|sp| self.memory.read_u64(VirtAddr(sp)).is_none());
-        self.signal_slot = was_at.and_then(|sp| sp.checked_sub(8));
+        self.signal_slot = was_at.and_then(return_slot::<C>);
         Ok(())
     }
 }

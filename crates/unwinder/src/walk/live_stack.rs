@@ -7,7 +7,6 @@ use std::ops::Range;
 use prof_model::VirtAddr;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::arch::x86_64::SIGNAL_FRAME_BYTES;
 use crate::{LiveMemory, StackMemory};
 
 /// So much of the end of a copy must be the same as before at least, if there is so much.
@@ -118,13 +117,16 @@ enum State {
 }
 
 /// Where the rest lies, and the word in the copy by which the frames below it return there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Beyond {
-    /// Behind the copy. What the thread does in its innermost frame leaves alone what lies from `quiet`
-    /// on.
-    CopyEnd { return_slot: u64, quiet: u64 },
-    /// On another stack, from this stack pointer on. The word leads to the kernel's signal frame.
-    OtherStack { return_slot: u64, sp: u64 },
+    /// Behind the copy. What the thread does in its innermost frame leaves alone what lies from
+    /// `unchanged_from` on.
+    CopyEnd {
+        return_slot: u64,
+        unchanged_from: u64,
+    },
+    /// On another stack, from this stack pointer on. The word is the first of the kernel's signal frame.
+    OtherStack { signal_frame: Range<u64>, sp: u64 },
 }
 
 impl<'a, S: StackMemory + ?Sized> Memory<'a, S> {
@@ -204,9 +206,12 @@ impl<'a, S: StackMemory + ?Sized> Memory<'a, S> {
             let piece = &mut rest.buffers.now.rest;
             piece.bytes.clear();
             (piece.start, rest.proof, rest.needed) = match beyond {
-                Beyond::CopyEnd { return_slot, quiet } => {
+                Beyond::CopyEnd {
+                    return_slot,
+                    unchanged_from,
+                } => {
                     let tail = copy_end.saturating_sub(TAIL);
-                    let start = match tail >= quiet {
+                    let start = match tail >= unchanged_from {
                         true => return_slot.min(tail),
                         false => return_slot,
                     };
@@ -214,9 +219,8 @@ impl<'a, S: StackMemory + ?Sized> Memory<'a, S> {
                     let behind = copy_end.saturating_sub(8);
                     (behind, start..copy_end, AGREED_BEHIND_COPY)
                 }
-                Beyond::OtherStack { return_slot, sp } => {
-                    let end = return_slot.saturating_add(SIGNAL_FRAME_BYTES);
-                    (sp, return_slot..end, AGREED_ON_OTHER_STACK)
+                Beyond::OtherStack { signal_frame, sp } => {
+                    (sp, signal_frame, AGREED_ON_OTHER_STACK)
                 }
             };
             rest.state = State::Reading;

@@ -3,31 +3,35 @@
 //! In: an address of the sampled process. Out: how to leave a frame there, and whether code can return
 //! to it. Reading tables and following instructions is the module's job.
 
+use std::marker::PhantomData;
+
 use prof_model::{ChainEnd, DsoId, VirtAddr};
 
-use crate::arch::aarch64::prologue_epilogue::in_linkage_table;
-use crate::arch::x86_64::dataflow::Inferred;
-use crate::arch::x86_64::{
-    AROUND_VDSO_CALL, call_before, frame_at_sp, frame_before_return, is_around_vdso_call,
-};
-use crate::arch::{BYTES_BEFORE, BYTES_FROM};
-use crate::cache::{Action, Known, Place};
-use crate::module::Module;
-use crate::tables::rule::RuleStore;
+use crate::arch::{BYTES_BEFORE, BYTES_FROM, Call, Cpu};
+use crate::cache::{Action, AtSp, Known, Place};
+use crate::module::{Inferred, Module};
+use crate::tables::rule::{RuleId, RuleStore};
 use crate::unwinder::Unwinder;
 use crate::walk::Walk;
-use crate::{Arch, StackMemory};
+use crate::{Images, StackMemory, Stats};
 
 /// Of so many places in generated code is kept what was read there.
 const MOST_GENERATED: usize = 1 << 14;
 
-impl<S: StackMemory + ?Sized> Walk<'_, S> {
+impl<C: Cpu, S: StackMemory + ?Sized> Walk<'_, C, S> {
     /// The module at an address and the offset in its file.
     pub(crate) fn code(&mut self, addr: u64) -> Option<(&Module, u64)> {
         let (dso, offset) = self.locate(addr).ok()?;
         let Unwinder { modules, stats, .. } = self.unwinder;
-        let module = modules.load(dso, self.arch, self.images, stats)?;
+        let module = modules.load(dso, C::ARCH, self.images, stats)?;
         Some((module, offset))
+    }
+
+    /// The call instruction before a return address.
+    pub(crate) fn call_before(&mut self, return_address: u64) -> Option<Call> {
+        let (module, offset) = self.code(return_address.wrapping_sub(1))?;
+        let (before, _) = module.image.around(offset.checked_add(1)?, BYTES_BEFORE, 0);
+        C::call_before(before)
     }
 
     /// The DSO of the code at an address, and the place in it.
@@ -80,40 +84,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         {
             return known;
         }
-        let is_return = place.is_return;
-        if self.arch != Arch::X86_64 {
-            return Known {
-                action: Action::FramePointer,
-                is_returned_to: true,
-                is_trampoline: false,
-            };
-        }
-        let mut bytes = [0; BYTES_BEFORE + BYTES_FROM];
-        let mapped = self.mapping.map_or(0, |mapping| mapping.start);
-        let start = pc.saturating_sub(BYTES_BEFORE as u64).max(mapped);
-        let before = (pc.saturating_sub(start) as usize).min(BYTES_BEFORE);
-        let bytes = &mut bytes[..before + BYTES_FROM];
-        let count = self.memory.read_code(start, bytes);
-        let (before, from) = bytes[..count].split_at(count.min(before));
-        let at_sp = match is_return {
-            true => call_before(before).and_then(|_| frame_before_return(from)),
-            false => frame_at_sp(before, from),
-        };
-        let read = &mut self.unwinder.generated;
-        let at_sp = match (count, at_sp) {
-            (0, _) => read.get(&place).copied(),
-            (_, Some(at_sp)) => {
-                if read.len() >= MOST_GENERATED {
-                    read.clear();
-                }
-                read.insert(place, at_sp);
-                Some(at_sp)
-            }
-            (_, None) => {
-                read.remove(&place);
-                None
-            }
-        };
+        let at_sp = self.generated_frame(pc, place);
         let known = Known {
             action: at_sp.map_or(Action::FramePointer, Action::AtSp),
             is_returned_to: true,
@@ -121,6 +92,35 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         };
         self.generated = Some((place, known));
         known
+    }
+
+    /// Where the return address is in generated code, by its bytes as they are now, or were when they were
+    /// last read.
+    fn generated_frame(&mut self, pc: u64, place: Place) -> Option<AtSp> {
+        let mut bytes = [0; BYTES_BEFORE + BYTES_FROM];
+        let mapped = self.mapping.map_or(0, |mapping| mapping.start);
+        let start = pc.saturating_sub(BYTES_BEFORE as u64).max(mapped);
+        let before = (pc.saturating_sub(start) as usize).min(BYTES_BEFORE);
+        let bytes = &mut bytes[..before + BYTES_FROM];
+        let count = self.memory.read_code(start, bytes);
+        let (before, from) = bytes[..count].split_at(count.min(before));
+        let read = &mut self.unwinder.generated;
+        if count == 0 {
+            return read.get(&place).copied();
+        }
+        let at_sp = C::frame_at_sp(place.is_return, before, from);
+        match at_sp {
+            Some(at_sp) => {
+                if read.len() >= MOST_GENERATED {
+                    read.clear();
+                }
+                read.insert(place, at_sp);
+            }
+            None => {
+                read.remove(&place);
+            }
+        }
+        at_sp
     }
 
     /// `None` if there is no file.
@@ -132,99 +132,165 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
             stats,
             ..
         } = self.unwinder;
-        let arch = self.arch;
-        let module = modules.load(place.dso, arch, self.images, stats)?;
-        let (before, from) = module.image.around(place.offset, BYTES_BEFORE, BYTES_FROM);
-        let is_after_call = arch.is_after_call(before);
-        let special = arch.special_action(place.is_return, module.image.is_go, before, from);
-        let is_pretended = module.image.is_go && arch.is_pretended_return(before, from);
-        let special = special.or_else(|| {
-            let is_possible = module.image.is_go && !place.is_return && arch == Arch::X86_64;
-            let around = || {
-                let (before, from) =
-                    module
-                        .image
-                        .around(place.offset, AROUND_VDSO_CALL, AROUND_VDSO_CALL);
-                is_around_vdso_call(before, from)
-            };
-            (is_possible && around()).then_some(Action::VdsoCall)
-        });
-        if let Some(action) = special {
-            return Some(Known {
+        let module = modules.load(place.dso, C::ARCH, self.images, stats)?;
+        let search = Search::<C> {
+            cpu: PhantomData,
+            place,
+            module,
+            rules,
+            stats,
+            images: self.images,
+        };
+        Some(search.run())
+    }
+}
+
+/// The search for what is known about a place in a mapped file.
+struct Search<'s, C> {
+    cpu: PhantomData<C>,
+    place: Place,
+    module: &'s mut Module,
+    rules: &'s mut RuleStore,
+    stats: &'s mut Stats,
+    images: &'s mut dyn Images,
+}
+
+/// What tables say about a place, and the code before it.
+struct Entry {
+    rule: Option<RuleId>,
+    is_returned_to: bool,
+    is_trampoline: bool,
+}
+
+impl<C: Cpu> Search<'_, C> {
+    fn run(mut self) -> Known {
+        if let Some(action) = self.special_action() {
+            return Known {
                 action,
                 is_returned_to: true,
                 is_trampoline: action == Action::SignalReturn,
-            });
+            };
         }
-        let at_sp = match arch {
-            Arch::X86_64 if !place.is_return => frame_at_sp(before, from),
-            _ => None,
-        };
-        let stub = match arch {
-            Arch::Aarch64 if !place.is_return => in_linkage_table(before, from),
-            _ => None,
-        };
-        let images = &mut *self.images;
-        let mut debug_file = || images.debug_image(place.dso);
-        let mut rule_at = |rules: &mut RuleStore, offset| {
-            let vaddr = module.image.vaddr(offset)?;
-            module.rule(vaddr, &mut debug_file, rules, stats)
-        };
-        let lookup = place.offset.wrapping_sub(u64::from(place.is_return));
-        let mut rule = rule_at(rules, lookup);
-        let mut is_returned_to = is_after_call || !place.is_return;
-        let mut is_trampoline = rule.is_some_and(|id| rules.rule(id).is_signal_frame);
-        if !is_returned_to {
-            // Nothing called here. What somebody puts on a stack is a trampoline for signal handlers,
-            // or the start of a function.
-            let start = rule_at(rules, place.offset);
-            let is_start = module
-                .image
-                .vaddr(place.offset)
-                .is_some_and(|vaddr| module.is_function_start(vaddr))
-                || is_pretended;
-            if let Some(id) = start.filter(|&id| is_start || rules.rule(id).is_signal_frame) {
-                (rule, is_returned_to, is_trampoline) = (Some(id), true, true);
-            }
+        let entry = self.entry();
+        Known {
+            action: self.action(entry.rule),
+            is_returned_to: entry.is_returned_to,
+            is_trampoline: entry.is_trampoline,
         }
-        if arch == Arch::Aarch64
-            && !place.is_return
-            && let Some(vaddr) = module.image.vaddr(lookup)
-        {
-            let table = rule.map(|id| rules.rule(id));
-            let by_code = stub.or_else(|| module.at_the_ends(vaddr, table));
-            let by_code = by_code.and_then(|rule| rules.intern(rule));
-            match rule {
-                Some(_) => rule = by_code.or(rule),
-                None => {
-                    if let Some(id) = by_code {
-                        return Some(Known {
-                            action: Action::Inferred(id),
-                            is_returned_to,
-                            is_trampoline,
-                        });
-                    }
-                }
-            }
+    }
+
+    /// The code up to the place, and from it on.
+    fn code(&self) -> (&[u8], &[u8]) {
+        let image = &self.module.image;
+        image.around(self.place.offset, BYTES_BEFORE, BYTES_FROM)
+    }
+
+    /// What the instructions alone say, whatever the tables do.
+    fn special_action(&self) -> Option<Action> {
+        let image = &self.module.image;
+        let is_go = image.is_go;
+        let (before, from) = self.code();
+        if !self.place.is_return {
+            return if C::is_in_signal_return(before, from) {
+                Some(Action::SignalReturn)
+            } else if is_go && C::is_around_vdso_call(image, self.place.offset) {
+                Some(Action::VdsoCall)
+            } else {
+                None
+            };
         }
-        let action = match (rule, at_sp) {
-            (Some(id), _) => Action::Rule(id),
-            (None, at_sp) => {
-                let vaddr = module.image.vaddr(lookup);
-                let inferred = vaddr.map(|vaddr| module.inferred(vaddr, rules, stats));
-                match (inferred, at_sp) {
-                    (Some(Inferred::Rule(id)), _) => Action::Inferred(id),
-                    (Some(Inferred::Outermost), _) => Action::ProgramStart,
-                    (_, Some(at_sp)) => Action::AtSp(at_sp),
-                    (Some(Inferred::NoRule), None) => Action::NoRule,
-                    (Some(Inferred::NotReached) | None, None) => Action::FramePointer,
-                }
-            }
+        if C::is_signal_return(from) {
+            Some(Action::SignalReturn)
+        } else if C::is_stack_start(is_go, before, from) {
+            Some(Action::StackStart)
+        } else if is_go && C::is_after_stack_switch(before, from) {
+            Some(Action::StackSwitch)
+        } else if is_go && C::is_after_vdso_call(before, from) {
+            Some(Action::VdsoCall)
+        } else {
+            None
+        }
+    }
+
+    /// The entry of the instruction that runs here, or of the call that returns to here.
+    fn entry(&mut self) -> Entry {
+        let Place {
+            offset, is_return, ..
+        } = self.place;
+        let (before, from) = self.code();
+        let is_after_call = C::call_before(before).is_some();
+        let is_pretended = self.module.image.is_go && C::is_pretended_return(before, from);
+        let rule = self.rule_at(self.running());
+        let entry = Entry {
+            rule,
+            is_returned_to: is_after_call || !is_return,
+            is_trampoline: rule.is_some_and(|id| self.rules.rule(id).is_signal_frame),
         };
-        Some(Known {
-            action,
-            is_returned_to,
-            is_trampoline,
-        })
+        if entry.is_returned_to {
+            return entry;
+        }
+        // Nothing called here. What somebody puts on a stack is a trampoline for signal handlers, or the
+        // start of a function.
+        let start = self.rule_at(offset);
+        let vaddr = self.module.image.vaddr(offset);
+        let is_start =
+            vaddr.is_some_and(|vaddr| self.module.is_function_start(vaddr)) || is_pretended;
+        match start.filter(|&id| is_start || self.rules.rule(id).is_signal_frame) {
+            None => entry,
+            rule => Entry {
+                rule,
+                is_returned_to: true,
+                is_trampoline: true,
+            },
+        }
+    }
+
+    /// The offset of what runs here: a call that returns to here is before.
+    fn running(&self) -> u64 {
+        let is_return = u64::from(self.place.is_return);
+        self.place.offset.wrapping_sub(is_return)
+    }
+
+    /// The rule of the tables at an offset in the file.
+    fn rule_at(&mut self, offset: u64) -> Option<RuleId> {
+        let vaddr = self.module.image.vaddr(offset)?;
+        let mut debug_file = || self.images.debug_image(self.place.dso);
+        self.module
+            .rule::<C>(vaddr, &mut debug_file, self.rules, self.stats)
+    }
+
+    /// How to leave a frame of which the tables say this.
+    fn action(&mut self, table: Option<RuleId>) -> Action {
+        let vaddr = self.module.image.vaddr(self.running());
+        let by_code = match self.place.is_return {
+            true => None,
+            false => vaddr.and_then(|vaddr| self.rule_by_code(vaddr, table)),
+        };
+        match (by_code, table) {
+            (Some(id), None) => return Action::Inferred(id),
+            (Some(id), Some(_)) | (None, Some(id)) => return Action::Rule(id),
+            (None, None) => {}
+        }
+        let (before, from) = self.code();
+        let at_sp = match self.place.is_return {
+            true => None,
+            false => C::frame_at_sp(false, before, from),
+        };
+        let inferred = vaddr.map(|vaddr| self.module.inferred::<C>(vaddr, self.rules, self.stats));
+        match (inferred, at_sp) {
+            (Some(Inferred::Rule(id)), _) => Action::Inferred(id),
+            (Some(Inferred::Outermost), _) => Action::ProgramStart,
+            (_, Some(at_sp)) => Action::AtSp(at_sp),
+            (Some(Inferred::NoRule), None) => Action::NoRule,
+            (Some(Inferred::NotReached) | None, None) => Action::FramePointer,
+        }
+    }
+
+    /// The rule that the code around an interrupted instruction gives.
+    fn rule_by_code(&mut self, vaddr: u64, table: Option<RuleId>) -> Option<RuleId> {
+        let (before, from) = self.code();
+        let table = table.map(|id| self.rules.rule(id));
+        let rule = C::rule_by_code(self.module, vaddr, [before, from], table)?;
+        self.rules.intern(rule)
     }
 }

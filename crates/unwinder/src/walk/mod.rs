@@ -11,11 +11,14 @@ pub(crate) mod live_stack; // goes on where the copy ends, with what lies there 
 mod lookup; // what is known about an address
 pub(crate) mod step; // applies a rule to a frame's registers
 
+use std::marker::PhantomData;
+
 use prof_model::{AddressSpace, ChainEnd, Mapping, VirtAddr};
 
+use crate::arch::Cpu;
 use crate::cache::{Action, Known, Place};
 use crate::unwinder::{Process, Unwinder, UserState};
-use crate::{Arch, Images, LiveMemory, Regs, StackMemory};
+use crate::{Images, LiveMemory, Regs, StackMemory};
 use live_stack::{Beyond, Buffers, FURTHEST, Memory};
 use step::{Found, Frame, Stop};
 
@@ -49,9 +52,9 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// One sample's walk.
-pub(crate) struct Walk<'a, S: ?Sized> {
-    pub(crate) arch: Arch,
+/// One sample's walk, through code of one CPU.
+pub(crate) struct Walk<'a, C, S: ?Sized> {
+    cpu: PhantomData<C>,
     /// The bits of a word that belong to an address of code; the others may sign it.
     pub(crate) code_bits: u64,
     pub(crate) unwinder: &'a mut Unwinder,
@@ -65,8 +68,9 @@ pub(crate) struct Walk<'a, S: ?Sized> {
     switches: u32,
     /// The word in the copy by which the last signal handler returns.
     signal_slot: Option<u64>,
-    /// The word by which the innermost function returns.
-    quiet: Option<u64>,
+    /// The word by which the innermost function returns: what it does leaves alone what lies from there
+    /// on.
+    unchanged_from: Option<u64>,
     /// Where the walk went on in live memory.
     first_stuck: Option<Box<Stuck>>,
     /// The last place in generated code, and what is known about it.
@@ -86,7 +90,7 @@ pub(crate) struct Stuck {
     len: usize,
 }
 
-impl<'a, S: StackMemory + ?Sized> Walk<'a, S> {
+impl<'a, C: Cpu, S: StackMemory + ?Sized> Walk<'a, C, S> {
     /// A walk that has not begun yet. `buffers` hold what the last ones read of live memory.
     pub(crate) fn new<'p: 'a>(
         unwinder: &'a mut Unwinder,
@@ -94,13 +98,12 @@ impl<'a, S: StackMemory + ?Sized> Walk<'a, S> {
         state: &UserState<'a, S>,
         buffers: &'a mut Buffers,
     ) -> Self {
-        let arch = state.regs.arch();
-        // what shows whether a thread has moved on is known for x86-64
-        let live = process.live.filter(|_| arch == Arch::X86_64);
+        // without such a slot nothing shows whether the thread has moved on
+        let live = process.live.filter(|_| C::RETURN_SLOT.is_some());
         let live = live.map(|live| live as &mut dyn LiveMemory);
         Self {
-            arch,
-            code_bits: code_bits(state.regs, process.space),
+            cpu: PhantomData,
+            code_bits: C::code_bits(state.regs, process.space),
             unwinder,
             space: process.space,
             images: process.images,
@@ -109,7 +112,7 @@ impl<'a, S: StackMemory + ?Sized> Walk<'a, S> {
             is_elsewhere: false,
             switches: 0,
             signal_slot: None,
-            quiet: None,
+            unchanged_from: None,
             first_stuck: None,
             generated: None,
             has_many_stacks: false,
@@ -192,7 +195,7 @@ impl<'a, S: StackMemory + ?Sized> Walk<'a, S> {
                 Err(end) => return Ok(end),
             };
             let known = match known.action {
-                Action::FramePointer if self.is_unseen_signal_frame(frame) => TRAMPOLINE,
+                Action::FramePointer if C::is_unseen_signal_frame(self, frame) => TRAMPOLINE,
                 _ => known,
             };
             if !frame.is_interrupted && !known.is_returned_to {
@@ -223,14 +226,14 @@ impl<'a, S: StackMemory + ?Sized> Walk<'a, S> {
                 }
                 self.first_stuck.get_or_insert(stuck);
             }
-            if self.arch == Arch::Aarch64 {
+            if C::SIGNS_RETURN_ADDRESSES {
                 frame.pc &= self.code_bits;
                 if frame.pc == 0 {
                     return Ok(ChainEnd::Root);
                 }
             }
-            if self.quiet.is_none() {
-                self.quiet = frame.regs.sp().and_then(|sp| sp.checked_sub(8));
+            if self.unchanged_from.is_none() {
+                self.unchanged_from = frame.regs.sp().and_then(return_slot::<C>);
             }
         }
     }
@@ -250,14 +253,20 @@ impl<'a, S: StackMemory + ?Sized> Walk<'a, S> {
         }
         let return_slot = match frame.is_interrupted || self.is_elsewhere {
             true => self.signal_slot,
-            false => sp.checked_sub(8),
+            false => return_slot::<C>(sp),
         };
-        let (Some(return_slot), Some(quiet)) = (return_slot, self.quiet) else {
+        let (Some(return_slot), Some(unchanged_from)) = (return_slot, self.unchanged_from) else {
             return false; // nothing shows whether the thread is still in its innermost function
         };
         let beyond = match self.is_elsewhere {
-            true => Beyond::OtherStack { return_slot, sp },
-            false => Beyond::CopyEnd { return_slot, quiet },
+            true => Beyond::OtherStack {
+                signal_frame: return_slot..return_slot.saturating_add(C::SIGNAL_FRAME.bytes),
+                sp,
+            },
+            false => Beyond::CopyEnd {
+                return_slot,
+                unchanged_from,
+            },
         };
         (self.is_elsewhere || self.memory.is_cut()) && self.memory.read_on(beyond, addr)
     }
@@ -278,24 +287,10 @@ impl<'a, S: StackMemory + ?Sized> Walk<'a, S> {
     }
 }
 
-/// Which bits of a return address on the stack are the address. On aarch64 those above may sign it. How
-/// many bits an address has depends on the kernel; the stack, the libraries or the vDSO lie near the
-/// upper end of what a process can have.
-fn code_bits(regs: &Regs, space: &AddressSpace) -> u64 {
-    match regs.arch() {
-        Arch::X86_64 => u64::MAX,
-        Arch::Aarch64 => {
-            let last = space.before(VirtAddr(MOST_ADDRESS));
-            let last = last.map_or(0, |mapping| mapping.end.saturating_sub(1));
-            let known = last | regs.sp().unwrap_or(0) | regs.ip().unwrap_or(0);
-            let bits = u64::BITS - (known & MOST_ADDRESS).leading_zeros();
-            u64::MAX.checked_shr(u64::BITS - bits).unwrap_or(0)
-        }
-    }
+/// Where the function that returned with this stack pointer had its return address, if it was on the stack.
+fn return_slot<C: Cpu>(sp: u64) -> Option<u64> {
+    sp.checked_sub(C::RETURN_SLOT?)
 }
-
-/// User addresses of aarch64 have no more bits.
-const MOST_ADDRESS: u64 = (1 << 52) - 1;
 
 /// What is known about a signal trampoline.
 const TRAMPOLINE: Known = Known {

@@ -5,10 +5,14 @@
 
 use prof_model::{ChainEnd, VirtAddr};
 
-use crate::arch::{FIRST_SAVED, IP, KEPT_OVER_CALLS, SP, STACK_ALIGNMENT};
+use crate::arch::Cpu;
+use crate::regs::{FIRST_SAVED, IP, KEPT_OVER_CALLS, SP};
 use crate::tables::expression::{ExpressionError, evaluate};
 use crate::tables::rule::{Cfa, ExpressionId, PlainRule, Rule, RuleStore, Saved};
-use crate::{Arch, Regs, StackMemory};
+use crate::{Regs, StackMemory};
+
+/// Every canonical frame address and frame pointer is a multiple of this.
+pub(crate) const STACK_ALIGNMENT: u64 = 8;
 
 /// Why a frame's caller was not found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +127,7 @@ pub(crate) struct Step<'a, S: ?Sized> {
 impl<S: StackMemory + ?Sized> Step<'_, S> {
     /// Turns `frame` into its caller. An unreadable register is unknown in the caller; an unreadable
     /// return address is an error and leaves `frame` as it was.
-    pub(crate) fn apply(mut self, frame: &mut Frame) -> Result<(), Stop> {
+    pub(crate) fn apply<C: Cpu>(mut self, frame: &mut Frame) -> Result<(), Stop> {
         let old = frame.regs;
         let sp = old.sp().ok_or(ChainEnd::BadFrame)?;
         let rule = self.rule;
@@ -137,8 +141,8 @@ impl<S: StackMemory + ?Sized> Step<'_, S> {
                 .wrapping_add_signed(offset.into()),
             Cfa::Expression(id) => self.evaluate(id, None, &old)?,
         };
-        // A function that has its return address in a register, as `vfork` and on aarch64 whatever calls
-        // no other, may have no frame at all.
+        // A function that has its return address in a register, as `vfork` and, where calls put it there,
+        // whatever calls no other, may have no frame at all.
         let may_be_level =
             matches!(rule.return_address, Saved::Register(_)) && frame.is_interrupted;
         let is_above = |addr| addr > sp || addr == sp && may_be_level;
@@ -152,7 +156,7 @@ impl<S: StackMemory + ?Sized> Step<'_, S> {
             Saved::At(offset) => self.word(cfa.wrapping_add_signed(offset.into()))?,
             Saved::Same => return Err(ChainEnd::BadFrame.into()), // would return to itself
             saved => self
-                .value(saved, IP, cfa, &old)?
+                .value::<C>(saved, IP, cfa, &old)?
                 .ok_or(ChainEnd::BadFrame)?,
         };
         if return_address == 0 {
@@ -171,8 +175,8 @@ impl<S: StackMemory + ?Sized> Step<'_, S> {
                     restore(&mut regs, register, addr, is_interrupted, sp, self.stack);
                 }
                 Saved::Expression(id) if frame.is_interrupted && !rule.is_signal_frame => {
-                    // GCC describes the slot of rbp relative to rbp where it realigns the stack,
-                    // and goes on doing so after it has restored rbp.
+                    // GCC describes the slot of the frame pointer relative to it where it realigns the
+                    // stack, and goes on doing so after it has restored it.
                     let slot = self.evaluate(id, Some(cfa), &old);
                     if let Ok(addr) = slot
                         && (sp..cfa).contains(&addr)
@@ -181,13 +185,13 @@ impl<S: StackMemory + ?Sized> Step<'_, S> {
                     }
                 }
                 _ => {
-                    let value = self.value(saved, register, cfa, &old).ok().flatten();
+                    let value = self.value::<C>(saved, register, cfa, &old).ok().flatten();
                     regs.put(register, value);
                 }
             }
         }
         for &(register, saved) in &*rule.others {
-            let value = self.value(saved, register, cfa, &old).ok().flatten();
+            let value = self.value::<C>(saved, register, cfa, &old).ok().flatten();
             regs.put(register, value);
         }
         regs.put(IP, Some(return_address));
@@ -205,7 +209,7 @@ impl<S: StackMemory + ?Sized> Step<'_, S> {
     }
 
     /// The caller's value of a register; `None` if its value is gone.
-    fn value(
+    fn value<C: Cpu>(
         &mut self,
         saved: Saved,
         register: u8,
@@ -224,10 +228,7 @@ impl<S: StackMemory + ?Sized> Step<'_, S> {
             }
             Saved::ValueExpression(id) => Some(self.evaluate(id, Some(cfa), old)?),
             Saved::GoFramePointer => {
-                let slot = match old.arch() {
-                    Arch::X86_64 => cfa.wrapping_sub(16),
-                    Arch::Aarch64 => old.sp().ok_or(ChainEnd::BadFrame)?.wrapping_sub(8),
-                };
+                let slot = C::go_frame_pointer_slot(cfa, old).ok_or(ChainEnd::BadFrame)?;
                 match old.fp() {
                     Some(fp) if fp == slot => Some(self.word(slot)?),
                     fp => fp,
@@ -252,13 +253,13 @@ impl<S: StackMemory + ?Sized> Step<'_, S> {
 
 /// Turns the frame of a signal trampoline into the one that the signal interrupted, from the
 /// registers that the kernel saved.
-pub(crate) fn leave_signal<S: StackMemory + ?Sized>(
+pub(crate) fn leave_signal<C: Cpu, S: StackMemory + ?Sized>(
     frame: &mut Frame,
     stack: &S,
 ) -> Result<(), Stop> {
     let sp = frame.regs.sp().ok_or(ChainEnd::BadFrame)?;
-    let mut regs = Regs::new(frame.regs.arch());
-    let saved = regs.arch().signal_frame();
+    let mut regs = Regs::new(C::ARCH);
+    let saved = C::SIGNAL_FRAME;
     for (index, &register) in (0..).zip(saved.registers) {
         let addr = sp.wrapping_add(saved.registers_at + 8 * index);
         regs.put(register, Some(read(stack, addr)?));

@@ -1,12 +1,41 @@
-//! What single instructions of aarch64 do to the frame. Source: Arm Architecture Reference Manual,
-//! C4.1, "A64 instruction set encoding".
+//! Single instructions of aarch64, of four bytes each, and what they do to the frame. Source: Arm
+//! Architecture Reference Manual, C4.1, "A64 instruction set encoding".
 
-use crate::arch::aarch64::call_before;
-use crate::arch::{FP, LR, SP};
+use super::registers::LR;
+use crate::arch::Call;
+use crate::regs::{FP, SP};
+
+/// An instruction of those that end with `before`, counted back from the last one.
+pub(super) fn last(before: &[u8], back: usize) -> Option<u32> {
+    let end = before.len().checked_sub(4 * back)?;
+    let bytes = before.get(..end)?.last_chunk()?;
+    Some(u32::from_le_bytes(*bytes))
+}
+
+/// An instruction of those that begin with `from`.
+pub(super) fn at(from: &[u8], index: usize) -> Option<u32> {
+    let bytes = from.get(4 * index..)?.first_chunk()?;
+    Some(u32::from_le_bytes(*bytes))
+}
+
+/// The call instruction that `before` ends with: what a return address must follow.
+pub(super) fn call_before(before: &[u8]) -> Option<Call> {
+    let code = last(before, 0)?;
+    if code >> 26 == 0b10_0101 {
+        let distance = (code << 6).cast_signed() >> 4; // bl: words in 26 bits
+        return Some(Call::Direct(distance - 4));
+    }
+    // blr, blraa, blrab and those with a zero for the modifier
+    let is_plain = code & 0xffff_fc1f == 0xd63f_0000;
+    let is_signed = code & 0xfeff_f800 == 0xd63f_0800;
+    (is_plain || is_signed).then_some(Call::Indirect)
+}
+
+pub(super) const NOP: u32 = 0xd503_201f;
 
 /// What an instruction does, as far as it concerns the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Op {
+pub(super) enum Op {
     /// The stack pointer moves by so many bytes.
     MoveSp(i64),
     /// The stack pointer becomes the frame pointer and so many bytes.
@@ -36,16 +65,16 @@ pub(crate) enum Op {
 
 /// What is stored or loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Words {
-    pub(crate) at: i64,
+pub(super) struct Words {
+    pub(super) at: i64,
     /// The registers, if they are whole general ones.
-    pub(crate) registers: [Option<u8>; 2],
-    pub(crate) moves_sp: i64,
+    pub(super) registers: [Option<u8>; 2],
+    pub(super) moves_sp: i64,
 }
 
 impl Words {
     /// Each register, and where it is from the stack pointer.
-    pub(crate) fn each(self) -> impl Iterator<Item = (u8, i64)> {
+    pub(super) fn each(self) -> impl Iterator<Item = (u8, i64)> {
         let places = self.registers.into_iter().zip([self.at, self.at + 8]);
         places.filter_map(|(register, at)| Some((register?, at)))
     }
@@ -71,7 +100,7 @@ fn is_of_record(register: u8) -> bool {
     matches!(register, FP | LR)
 }
 
-pub(crate) fn decode(code: u32) -> Op {
+pub(super) fn decode(code: u32) -> Op {
     match field(code, 25, 4) {
         0b1000 | 0b1001 => immediate(code),
         0b1010 | 0b1011 => branch(code),
@@ -233,6 +262,7 @@ fn single(code: u32, is_vector: bool) -> Option<(bool, Words, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::aarch64::bytes;
 
     fn words(at: i64, registers: [u8; 2], moves_sp: i64) -> Words {
         Words {
@@ -319,5 +349,34 @@ mod tests {
         for code in sp {
             assert_eq!(decode(code), Op::LoseSp, "{code:08x}");
         }
+    }
+
+    #[test]
+    fn every_form_of_call_is_recognised_and_nothing_else() {
+        let call = |code| call_before(&bytes(&[NOP, code]));
+        assert_eq!(call(0x9400_0004), Some(Call::Direct(12))); // bl .+16
+        assert_eq!(call(0x97ff_fff2), Some(Call::Direct(-60))); // bl .-56
+        let indirect = [
+            0xd63f_0060, // blr x3
+            0xd63f_093f, // blraaz x9
+            0xd63f_0d3f, // blrabz x9
+            0xd73f_0a28, // blraa x17, x8
+            0xd73f_0e28, // blrab x17, x8
+        ];
+        for code in indirect {
+            assert_eq!(call(code), Some(Call::Indirect), "{code:x}");
+        }
+        let others = [
+            0x1400_0004,
+            0xd61f_0060,
+            0xd65f_03c0,
+            0xd71f_0a28,
+            0xb500_0000,
+            NOP,
+        ];
+        for code in others {
+            assert_eq!(call(code), None, "{code:x}");
+        }
+        assert_eq!(call_before(&bytes(&[0x9400_0004])[..3]), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Leaving frames of aarch64 that no table describes. A call puts the return address into the link
+//! Leaving frames that no rule describes. A call puts the return address into the link
 //! register; a function that calls others stores it, with the caller's frame pointer, in a frame
 //! record, to which its own frame pointer leads. Where in its frame that is only tables tell: what is
 //! found so has no certain stack pointer.
@@ -7,19 +7,24 @@ use std::ops::Range;
 
 use prof_model::{ChainEnd, VirtAddr};
 
-use crate::arch::aarch64::prologue_epilogue::points_to_record;
-use crate::arch::aarch64::{Call, SIGNAL_FP_AND_LR_AT, SIGNAL_RECORD_AT, call_before};
-use crate::arch::{BYTES_BEFORE, FP, FP_INDEX, IP, KEPT_BY_FRAME_POINTER, LR, SP};
+use super::Aarch64;
+use super::prologue_epilogue::points_to_record;
+use super::registers::LR;
+use crate::StackMemory;
+use crate::arch::{Call, MAX_LEAF};
+use crate::regs::{FP, FP_INDEX, IP, KEPT_BY_FRAME_POINTER, SP};
 use crate::tables::rule::{Cfa, RuleId, Saved};
 use crate::walk::Walk;
-use crate::walk::frame_pointer::MAX_LEAF;
 use crate::walk::step::{Found, Frame, Stop, read};
-use crate::{Arch, StackMemory};
 
-impl<S: StackMemory + ?Sized> Walk<'_, S> {
-    /// Without any rule: by the link register as long as the interrupted function has called nothing
+impl<S: StackMemory + ?Sized> Walk<'_, Aarch64, S> {
+    /// By the link register as long as the interrupted function has called nothing
     /// and has no frame record, else by the frame pointer.
-    pub(crate) fn leave_on_aarch64(&mut self, frame: &mut Frame, sp: u64) -> Result<(), Stop> {
+    pub(super) fn leave_by_link_or_follow(
+        &mut self,
+        frame: &mut Frame,
+        sp: u64,
+    ) -> Result<(), Stop> {
         if let Some(return_address) = self.link(frame) {
             let record = frame.regs.fp().and_then(|fp| fp.checked_add(8));
             let recorded = record.and_then(|slot| self.memory.read_u64(VirtAddr(slot)));
@@ -43,12 +48,7 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
     fn link(&mut self, frame: &Frame) -> Option<u64> {
         let link = frame.regs.kept(LR).filter(|_| frame.is_interrupted)? & self.code_bits;
         self.check_return(link).ok()?;
-        let call = self
-            .code(link.wrapping_sub(1))
-            .and_then(|(module, offset)| {
-                let (before, _) = module.image.around(offset.checked_add(1)?, BYTES_BEFORE, 0);
-                call_before(before)
-            });
+        let call = self.call_before(link);
         let is_into_itself = match (self.function_around(frame.pc), call) {
             (Some(function), _) => function.contains(&link.wrapping_sub(1)),
             (None, Some(Call::Direct(distance))) => {
@@ -84,39 +84,15 @@ impl<S: StackMemory + ?Sized> Walk<'_, S> {
         Some(start..start.checked_add(function.end - function.start)?)
     }
 
-    /// Whether the kernel's signal frame is at the stack pointer although the trampoline's code is
-    /// not to be had: it is in the vDSO, of which recordings from elsewhere have no file. The kernel
-    /// puts a frame record above, which has what the interrupted code had in its registers.
-    pub(crate) fn is_unseen_signal_frame(&mut self, frame: &Frame) -> bool {
-        if self.arch != Arch::Aarch64 || self.code(frame.pc).is_some() {
-            return false;
-        }
-        let (Some(record), Some(sp)) = (frame.regs.fp(), frame.regs.sp()) else {
-            return false;
-        };
-        let word = |addr| self.memory.read_u64(VirtAddr(addr));
-        let is_same = |slot: u64, at: u64| {
-            let saved = word(sp.wrapping_add(slot));
-            saved.is_some() && saved == word(record.wrapping_add(at))
-        };
-        let [fp, lr] = SIGNAL_FP_AND_LR_AT;
-        SIGNAL_RECORD_AT.contains(&record.wrapping_sub(sp)) && is_same(fp, 0) && is_same(lr, 8)
-    }
-
     /// A frame that was found without a table has no certain stack pointer. Where its own table counts
     /// from there, what it says about the frame record tells where that is: the frame pointer leads to
     /// the record.
-    #[inline]
-    pub(crate) fn find_sp(&mut self, frame: &mut Frame, rule: RuleId) -> Result<(), Stop> {
-        match frame.found {
-            Found::ByRule | Found::Whole => Ok(()),
-            _ if self.arch == Arch::X86_64 => Ok(()),
-            _ => self.find_sp_by_record(frame, rule),
-        }
-    }
-
     #[cold]
-    fn find_sp_by_record(&mut self, frame: &mut Frame, rule: RuleId) -> Result<(), Stop> {
+    pub(super) fn find_sp_by_record(
+        &mut self,
+        frame: &mut Frame,
+        rule: RuleId,
+    ) -> Result<(), Stop> {
         let rule = self.unwinder.rules.rule(rule);
         let offset = match rule.cfa {
             _ if rule.is_outermost() => return Ok(()),

@@ -1,39 +1,24 @@
-//! What a function's instructions say about its frame, for code that no unwind table describes: where
-//! the stack pointer, the frame pointer and the saved registers are at each of them. For x86-64.
+//! All ways through a function, from its entry on. An instruction to which two ways lead with different
+//! frames has no rule, nor has one behind something that cannot be followed.
 //!
-//! All ways from the function's entry on are followed. An instruction to which two ways lead with
-//! different frames has no rule, nor has one behind something that cannot be followed.
+//! In: the bytes of the function. Out: the frame at each instruction that was reached. What a single one
+//! does is in `frame`; where a function begins and ends is for the caller to tell, or to find out by this.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use iced_x86::{
-    Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register,
-};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 
-use crate::arch::x86_64::FROM_DWARF;
-use crate::arch::{FIRST_SAVED, FP, FP_INDEX, SAVED, SP};
-use crate::tables::rule::{Cfa, Rule, RuleId, RuleStore, Saved};
+use super::frame::{ENTRY, Frame, written};
+use crate::module::Inferred;
+use crate::tables::rule::RuleStore;
 
 /// The frames of one function, by instruction.
 #[derive(Debug)]
-pub(crate) struct Flow {
+pub(super) struct Flow {
     places: BTreeMap<u64, Place>,
     table: Table,
     end: u64,
-}
-
-/// What the instructions say about an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Inferred {
-    /// How to leave the frame there.
-    Rule(RuleId),
-    /// That the frame pointer does not lead to the caller; and more is not known.
-    NoRule,
-    /// That nothing called the function.
-    Outermost,
-    /// Nothing.
-    NotReached,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,45 +27,9 @@ struct Place {
     next: u64,    // address of the one behind it
 }
 
-/// Where things are, counted from the canonical frame address: the stack pointer before the call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Frame {
-    sp: Option<i32>,
-    bp: Bp,
-    /// Where the caller's values are, from [`FIRST_SAVED`] on.
-    saved: [Kept; SAVED],
-}
-
-/// Where the caller's value of a register is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kept {
-    /// In the register.
-    There,
-    At(i32),
-    /// That depends on the way that was taken.
-    Lost,
-}
-
-/// What rbp holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Bp {
-    /// What it held on entry.
-    Callers,
-    /// An address in the frame.
-    At(i32),
-    /// Zero, and the caller's value is nowhere: this function has no caller.
-    Zero,
-    Other,
-}
-
-const ENTRY: Frame = Frame {
-    sp: Some(-8), // the return address
-    bp: Bp::Callers,
-    saved: [Kept::There; SAVED],
-};
-
 /// Where compilers let functions start.
 const FUNCTION_ALIGNMENT: u64 = 16;
+
 /// Functions with more instructions are not followed to their end.
 const MOST_INSTRUCTIONS: usize = 20_000;
 
@@ -88,10 +37,10 @@ impl Flow {
     /// Follows the code of `code`, which lies at `extent`, from its first instruction on. With
     /// `is_whole` there is one function in it, so that what no jump leads to must be reached through
     /// its jump tables.
-    pub(crate) fn follow(code: &[u8], extent: Range<u64>, is_whole: bool) -> Self {
+    pub(super) fn follow(code: &[u8], extent: Range<u64>, is_whole: bool) -> Self {
         let len = u64::try_from(code.len()).unwrap_or(u64::MAX);
         let end = extent.end.min(extent.start.saturating_add(len));
-        let mut walk = Walk {
+        let mut ways = Ways {
             code,
             extent: extent.start..end,
             flow: Self {
@@ -102,28 +51,28 @@ impl Flow {
             open: vec![(extent.start, ENTRY)],
             is_whole,
         };
-        walk.run();
-        if is_whole && let Table::One(frame) = walk.flow.table {
-            while let Some(start) = walk.gap() {
-                walk.open.push((start, frame));
-                walk.run();
-                if !walk.flow.places.contains_key(&start) {
+        ways.run();
+        if is_whole && let Table::One(frame) = ways.flow.table {
+            while let Some(start) = ways.gap() {
+                ways.open.push((start, frame));
+                ways.run();
+                if !ways.flow.places.contains_key(&start) {
                     break; // no instruction
                 }
             }
         }
-        walk.flow.end = walk.gap().unwrap_or(end);
-        walk.flow
+        ways.flow.end = ways.gap().unwrap_or(end);
+        ways.flow
     }
 
     /// The first address behind the function: behind the instructions that were reached, with nothing
     /// but padding in between.
-    pub(crate) fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         self.end
     }
 
     /// Whether there are jumps whose targets are not known, other than to leave the function.
-    pub(crate) fn has_table(&self) -> bool {
+    pub(super) fn has_table(&self) -> bool {
         match self.table {
             Table::None => false,
             Table::One(frame) => frame != ENTRY,
@@ -132,13 +81,13 @@ impl Flow {
     }
 
     /// Whether an address lies in an instruction that was reached.
-    pub(crate) fn covers(&self, vaddr: u64) -> bool {
+    pub(super) fn covers(&self, vaddr: u64) -> bool {
         let last = self.places.range(..=vaddr).next_back();
         last.is_some_and(|(_, place)| vaddr < place.next)
     }
 
     /// What is known by address: each holds up to the next one's.
-    pub(crate) fn rows(&self, rules: &mut RuleStore) -> Vec<(u64, Inferred)> {
+    pub(super) fn rows(&self, rules: &mut RuleStore) -> Vec<(u64, Inferred)> {
         let mut rows: Vec<(u64, Inferred)> = Vec::new();
         let mut end = 0;
         for (&addr, place) in &self.places {
@@ -165,7 +114,7 @@ enum Table {
     Several,
 }
 
-struct Walk<'c> {
+struct Ways<'c> {
     code: &'c [u8],
     extent: Range<u64>,
     flow: Flow,
@@ -173,7 +122,7 @@ struct Walk<'c> {
     is_whole: bool,
 }
 
-impl Walk<'_> {
+impl Ways<'_> {
     fn run(&mut self) {
         while let Some((addr, frame)) = self.open.pop() {
             self.follow(addr, frame);
@@ -277,236 +226,13 @@ impl Walk<'_> {
     }
 }
 
-impl Frame {
-    /// What holds whichever way was taken.
-    fn merge(self, other: Self) -> Self {
-        let mut saved = self.saved;
-        for (mine, theirs) in saved.iter_mut().zip(other.saved) {
-            if *mine != theirs {
-                *mine = Kept::Lost;
-            }
-        }
-        Self {
-            sp: self.sp.filter(|_| self.sp == other.sp),
-            bp: if self.bp == other.bp {
-                self.bp
-            } else {
-                Bp::Other
-            },
-            saved,
-        }
-    }
-
-    fn execute(&mut self, instruction: &Instruction) {
-        use Mnemonic::{Add, And, Call, Lea, Leave, Mov, Pop, Push, Sub, Xor};
-        let target = written(instruction);
-        match instruction.mnemonic() {
-            Push => {
-                self.move_sp(instruction.stack_pointer_increment());
-                if instruction.op0_kind() == OpKind::Register
-                    && let Some(sp) = self.sp
-                {
-                    self.save(instruction.op0_register(), sp);
-                }
-            }
-            Pop => {
-                let from = self.sp;
-                self.write(target, Bp::Other);
-                if let (Some(register), Some(from)) = (target, from) {
-                    self.restore(register, from);
-                }
-                if target != Some(Register::RSP) {
-                    self.sp = from;
-                    self.move_sp(instruction.stack_pointer_increment());
-                }
-            }
-            Leave => {
-                self.sp = self.bp_at();
-                if let Some(from) = self.sp {
-                    self.bp = Bp::Other;
-                    self.restore(Register::RBP, from);
-                }
-                self.move_sp(8);
-            }
-            Mov => self.execute_mov(instruction, target),
-            Lea => {
-                let value = self.address(instruction);
-                self.write_address(target, value);
-            }
-            Add | Sub if target == Some(Register::RSP) => {
-                let is_immediate =
-                    !matches!(instruction.op1_kind(), OpKind::Register | OpKind::Memory);
-                let by = is_immediate
-                    .then(|| instruction.immediate(1).cast_signed())
-                    .and_then(|by| i32::try_from(by).ok());
-                self.sp = by.and_then(|by| match instruction.mnemonic() {
-                    Add => self.sp?.checked_add(by),
-                    _ => self.sp?.checked_sub(by),
-                });
-            }
-            And if target == Some(Register::RSP) => self.sp = None,
-            Xor if target == Some(Register::RBP)
-                && instruction.op0_register() == instruction.op1_register() =>
-            {
-                let is_lost = self.bp == Bp::Callers && self.saved[FP_INDEX] == Kept::There;
-                self.bp = if is_lost { Bp::Zero } else { Bp::Other };
-            }
-            Call => {
-                let target = instruction.near_branch_target();
-                if instruction.is_call_near() && target == instruction.next_ip() {
-                    self.move_sp(-8); // asks where it is
-                }
-            }
-            _ => {
-                self.write(target, Bp::Other);
-                if matches!(instruction.mnemonic(), Mnemonic::Xchg | Mnemonic::Xadd)
-                    && instruction.op1_kind() == OpKind::Register
-                {
-                    self.write(Some(instruction.op1_register().full_register()), Bp::Other);
-                }
-                if instruction.is_stack_instruction() && target != Some(Register::RSP) {
-                    self.move_sp(instruction.stack_pointer_increment());
-                }
-            }
-        }
-        if self.sp.is_some_and(|sp| sp > 0) {
-            self.sp = None; // above its own frame: another stack, or none of our business
-        }
-    }
-
-    fn execute_mov(&mut self, instruction: &Instruction, target: Option<Register>) {
-        let is_wide =
-            instruction.code() == Code::Mov_rm64_r64 || instruction.code() == Code::Mov_r64_rm64;
-        match (instruction.op0_kind(), instruction.op1_kind()) {
-            (OpKind::Memory, OpKind::Register) if is_wide => {
-                if let Some(at) = self.address(instruction) {
-                    self.save(instruction.op1_register(), at);
-                }
-            }
-            (OpKind::Register, OpKind::Memory) if is_wide => {
-                self.write(target, Bp::Other);
-                if let (Some(register), Some(at)) = (target, self.address(instruction)) {
-                    self.restore(register, at);
-                }
-            }
-            (OpKind::Register, OpKind::Register) if is_wide => {
-                let value = match instruction.op1_register() {
-                    Register::RSP => self.sp,
-                    Register::RBP => self.bp_at(),
-                    _ => None,
-                };
-                self.write_address(target, value);
-            }
-            _ => self.write(target, Bp::Other),
-        }
-    }
-
-    fn bp_at(&self) -> Option<i32> {
-        match self.bp {
-            Bp::At(at) => Some(at),
-            _ => None,
-        }
-    }
-
-    /// The address that a memory operand means, if it is one in the frame.
-    fn address(&self, instruction: &Instruction) -> Option<i32> {
-        if instruction.memory_index() != Register::None {
-            return None;
-        }
-        let base = match instruction.memory_base() {
-            Register::RSP => self.sp,
-            Register::RBP => self.bp_at(),
-            _ => None,
-        };
-        let displacement = i32::try_from(instruction.memory_displacement64().cast_signed()).ok()?;
-        base?.checked_add(displacement)
-    }
-
-    fn move_sp(&mut self, by: i32) {
-        self.sp = self.sp.and_then(|sp| sp.checked_add(by));
-    }
-
-    /// A register gets a value that is no address in the frame.
-    fn write(&mut self, register: Option<Register>, value: Bp) {
-        match register {
-            Some(Register::RSP) => self.sp = None,
-            Some(Register::RBP) => self.bp = value,
-            _ => {}
-        }
-    }
-
-    fn write_address(&mut self, register: Option<Register>, value: Option<i32>) {
-        match register {
-            Some(Register::RSP) => self.sp = value,
-            Some(Register::RBP) => self.bp = value.map_or(Bp::Other, Bp::At),
-            _ => {}
-        }
-    }
-
-    /// A register is stored in the frame. The first time it holds what the caller had in it.
-    fn save(&mut self, register: Register, at: i32) {
-        let Some(index) = callee_saved(register) else {
-            return;
-        };
-        let holds_callers = index != FP_INDEX || self.bp == Bp::Callers;
-        if self.saved[index] == Kept::There && holds_callers && at < 0 {
-            self.saved[index] = Kept::At(at);
-        }
-    }
-
-    /// A register is loaded from the frame.
-    fn restore(&mut self, register: Register, at: i32) {
-        let Some(index) = callee_saved(register) else {
-            return;
-        };
-        if self.saved[index] == Kept::At(at) {
-            self.saved[index] = Kept::There;
-            if index == FP_INDEX {
-                self.bp = Bp::Callers;
-            }
-        }
-    }
-
-    fn rule(&self) -> Option<Rule> {
-        let mut callee_saved = self.saved.map(|kept| match kept {
-            Kept::There => Saved::Same,
-            Kept::At(at) => Saved::At(at),
-            Kept::Lost => Saved::Undefined,
-        });
-        if self.bp != Bp::Callers && self.saved[FP_INDEX] == Kept::There {
-            callee_saved[FP_INDEX] = Saved::Undefined;
-        }
-        let from = |register: u8, at: i32| Cfa::Offset {
-            register,
-            offset: -at,
-        };
-        let cfa = match (self.sp, self.bp) {
-            _ if self.bp == Bp::Zero => from(SP, -8),
-            (Some(sp), _) if sp <= -8 => from(SP, sp),
-            (_, Bp::At(at)) if at <= -8 => from(FP, at),
-            _ => return None,
-        };
-        let return_address = match self.bp {
-            Bp::Zero => Saved::Undefined,
-            _ => Saved::At(-8),
-        };
-        Some(Rule {
-            cfa,
-            return_address,
-            callee_saved,
-            others: Box::default(),
-            is_signal_frame: false,
-        })
-    }
-}
-
 fn decode(code: &[u8], addr: u64) -> Instruction {
     Decoder::with_ip(64, code, addr, DecoderOptions::NONE).decode()
 }
 
 /// How many bytes of padding, as compilers and linkers put it between functions and before loops, the
 /// code begins with.
-pub(crate) fn padding(code: &[u8]) -> usize {
+pub(super) fn padding(code: &[u8]) -> usize {
     let mut decoder = Decoder::with_ip(64, code, 0, DecoderOptions::NONE);
     let mut len = 0;
     while decoder.can_decode() {
@@ -526,33 +252,11 @@ pub(crate) fn padding(code: &[u8]) -> usize {
     len
 }
 
-/// The register, in full, that an instruction writes to as its first operand.
-fn written(instruction: &Instruction) -> Option<Register> {
-    use Mnemonic::{Bt, Cmp, Push, Test};
-    let only_reads = matches!(instruction.mnemonic(), Push | Cmp | Test | Bt)
-        || instruction.flow_control() != FlowControl::Next;
-    if only_reads || instruction.op_count() == 0 || instruction.op0_kind() != OpKind::Register {
-        return None;
-    }
-    Some(instruction.op0_register().full_register())
-}
-
-fn callee_saved(register: Register) -> Option<usize> {
-    let dwarf = match register {
-        Register::RBX => 3,
-        Register::RBP => 6,
-        Register::R12 => 12,
-        Register::R13 => 13,
-        Register::R14 => 14,
-        Register::R15 => 15,
-        _ => return None,
-    };
-    Some(usize::from(FROM_DWARF[dwarf] - FIRST_SAVED))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::x86_64::dataflow::frame::{Bp, Kept};
+    use crate::regs::FP_INDEX;
 
     const START: u64 = 0x1000;
 
