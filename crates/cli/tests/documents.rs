@@ -44,7 +44,8 @@ fn every_dependency_is_listed_with_its_version() {
 
 #[test]
 fn every_link_of_the_documents_leads_to_a_file() {
-    let mut documents = vec![PathBuf::from("README.md"), PathBuf::from("CHANGELOG.md")];
+    let roots = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"];
+    let mut documents: Vec<_> = roots.map(PathBuf::from).into();
     let names = fs::read_dir(root().join("docs")).unwrap();
     let names = names.map(|entry| Path::new("docs").join(entry.unwrap().file_name()));
     documents.extend(names.filter(|name| name.extension().is_some_and(|it| it == "md")));
