@@ -125,14 +125,13 @@ impl Unwinding {
         self.walk(sample, &registers, stack, processes, files, pace)
     }
 
-    /// Keeps all but the user's part in `self.chain`, and that part as the kernel's own walk.
+    /// Keeps all but the user's part in `self.chain`, and that part, which is the last one, as the
+    /// kernel's own walk. What looks like a marker in it is a word of the user's stack.
     fn split_recorded(&mut self, recorded: impl Iterator<Item = u64>) {
         let mut in_user = false;
         self.kernel_walk.clear();
         for entry in recorded {
-            if entry >= callchain::FIRST {
-                in_user = entry == callchain::USER;
-            }
+            in_user |= entry == callchain::USER;
             if !in_user {
                 self.chain.push(entry);
             } else if entry < callchain::FIRST {

@@ -68,3 +68,21 @@ fn the_kernels_part_stays_in_front_of_the_stack_that_was_unwound() {
     let expected = [&kernel[..], &program.chain()].concat();
     assert_eq!(taken[0].chain, expected);
 }
+
+#[test]
+fn a_word_of_the_stack_that_looks_like_a_marker_does_not_end_the_users_part_of_the_kernels_walk() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::save(dir.path());
+    let mut records = Records::of_nobody(one_event(unwound_attr()));
+    records.map(0, NOBODY, TEXT, 0, program.path.to_str().unwrap());
+    for word in [callchain::KERNEL, callchain::GUEST, u64::MAX] {
+        let walk = [callchain::USER, TEXT.start + 1, word, 0x44];
+        records.sample(&Sampled {
+            chain: walk.to_vec(),
+            ..program.sampled(1)
+        });
+    }
+    let taken = take_all(&mut live(&records.events), &records);
+    let chains: Vec<_> = taken.iter().map(|it| &it.chain).collect();
+    assert_eq!(chains, [&program.chain(); 3]);
+}
