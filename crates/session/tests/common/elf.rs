@@ -16,9 +16,8 @@ const X86_64: u16 = 62;
 /// An x86-64 program of one segment.
 #[derive(Default)]
 pub(crate) struct Elf {
-    /// Where its first byte is loaded. The file's offsets are from there.
-    pub(crate) base: u64,
-    pub(crate) has_build_id: bool,
+    base: u64, // where its first byte is loaded
+    has_build_id: bool,
     code: Vec<u8>,
     symbols: Vec<(String, u64, u64)>, // offset and bytes
 }
@@ -26,6 +25,22 @@ pub(crate) struct Elf {
 impl Elf {
     /// Offset of the first function in the file.
     pub(crate) const CODE: u64 = 0x100;
+
+    /// With [`BUILD_ID`].
+    pub(crate) fn with_build_id() -> Self {
+        Self {
+            has_build_id: true,
+            ..Self::default()
+        }
+    }
+
+    /// Loaded at an address.
+    pub(crate) fn at(base: u64) -> Self {
+        Self {
+            base,
+            ..Self::default()
+        }
+    }
 
     /// Offset in the file of what will be added next.
     pub(crate) fn next(&self) -> u64 {
