@@ -35,6 +35,12 @@ mod stack_copy_size; // whether small copies of the stack are enough
 mod target_access; // what the unwinder asks of a process
 mod time_slices; // parts of a recording
 
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common; // what tests make by hand
+#[cfg(test)]
+extern crate self as prof_session; // as `common` knows it
+
 pub use aggregation::Keep;
 pub use build_ids::BuildIds;
 pub use error::{LoadError, NoTimeSlices, OutputError};

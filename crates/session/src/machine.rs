@@ -85,3 +85,136 @@ impl Machine {
         regs.get(number).map(VirtAddr)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prof_event::Words;
+
+    use super::*;
+
+    fn machine(arch: Option<&str>) -> Machine {
+        Machine::of(&Features {
+            arch: arch.map(str::to_owned),
+            ..Features::default()
+        })
+    }
+
+    /// All registers of a mask, each with its place among them as its value.
+    fn with_regs<T>(mask: u64, look: impl FnOnce(&UserRegs<'_>) -> T) -> T {
+        let values = 0..u64::from(mask.count_ones());
+        let bytes: Vec<u8> = values.flat_map(u64::to_le_bytes).collect();
+        look(&UserRegs {
+            abi: 2,
+            mask,
+            values: Words::new(&bytes),
+        })
+    }
+
+    #[test]
+    fn a_machine_that_is_known_by_name_is_not_judged_by_its_registers() {
+        for (arch, unwound) in [
+            ("x86_64", Some(Arch::X86_64)),
+            ("aarch64", Some(Arch::Aarch64)),
+            ("aarch64_be", None),
+            ("i686", None),
+            ("riscv64", None),
+        ] {
+            for mask in [X86_USER_REGS, AARCH64_USER_REGS] {
+                let found = with_regs(mask, |regs| machine(Some(arch)).unwinds(regs));
+                assert_eq!(found, unwound, "{arch}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_machine_without_a_name_has_the_registers_of_one_that_is_known_or_is_not_unwound() {
+        for (mask, unwound) in [
+            (X86_USER_REGS, Some(Arch::X86_64)),
+            (1 << 6 | 1 << 7 | 1 << 8, Some(Arch::X86_64)), // a part of them
+            (AARCH64_USER_REGS, Some(Arch::Aarch64)),
+            (AARCH64_USER_REGS | AARCH64_VG, Some(Arch::Aarch64)),
+            (AARCH64_USER_REGS & !(1 << 30), None),
+            (u64::MAX, None),
+        ] {
+            let found = with_regs(mask, |regs| machine(None).unwinds(regs));
+            assert_eq!(found, unwound, "{mask:x}");
+        }
+    }
+
+    #[test]
+    fn only_a_machine_that_tells_another_architecture_is_foreign() {
+        assert!(!machine(None).is_foreign());
+        assert!(!machine(Some(std::env::consts::ARCH)).is_foreign());
+        assert!(machine(Some("riscv64")).is_foreign());
+        assert_eq!(machine(None).name(), "another machine");
+        assert_eq!(machine(Some("riscv64")).name(), "riscv64");
+    }
+
+    #[test]
+    fn registers_have_the_names_that_perf_gives_those_of_their_machine() {
+        for (arch, names) in [
+            (
+                None,
+                [
+                    (0, "AX"),
+                    (7, "SP"),
+                    (8, "IP"),
+                    (15, "GS"),
+                    (16, "R8"),
+                    (23, "R15"),
+                ],
+            ),
+            (
+                Some("x86_64"),
+                [
+                    (5, "DI"),
+                    (9, "FLAGS"),
+                    (24, "unknown"),
+                    (32, "XMM0"),
+                    (35, "XMM1"),
+                    (64, "unknown"),
+                ],
+            ),
+            (
+                Some("aarch64"),
+                [
+                    (0, "x0"),
+                    (29, "x29"),
+                    (30, "lr"),
+                    (31, "sp"),
+                    (32, "pc"),
+                    (46, "vg"),
+                ],
+            ),
+            (
+                Some("riscv64"),
+                [
+                    (0, "r0"),
+                    (1, "r1"),
+                    (7, "r7"),
+                    (8, "r8"),
+                    (46, "r46"),
+                    (64, "r64"),
+                ],
+            ),
+        ] {
+            for (number, name) in names {
+                assert_eq!(
+                    machine(arch).register_name(number),
+                    name,
+                    "{arch:?} {number}"
+                );
+            }
+        }
+        assert_eq!(machine(Some("aarch64")).register_name(47), "unknown");
+    }
+
+    #[test]
+    fn the_instruction_of_another_machine_is_where_that_has_it() {
+        let instruction = |arch| with_regs(AARCH64_USER_REGS, |it| machine(arch).instruction(it));
+        assert_eq!(instruction(Some("aarch64_be")), Some(VirtAddr(32)));
+        assert_eq!(instruction(Some("riscv64")), Some(VirtAddr(0)));
+        assert_eq!(instruction(Some("s390x")), None);
+        assert_eq!(instruction(None), None);
+    }
+}

@@ -1,0 +1,143 @@
+//! Generated code that a perf map describes.
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use common::{NOBODY, Records, Sampled, attr, live, one_event, take_all};
+use prof_event::abi::callchain;
+use prof_model::{Pid, Reason, Resolution};
+use prof_perfdata::Features;
+use prof_session::load::load;
+use prof_session::{GeneratedCode, ReadOptions, Wanted};
+
+const CODE: u64 = 0x7000_0000;
+
+/// A process that does not run, and whose perf map goes with it.
+struct Process(u32);
+
+impl Process {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self(NOBODY + std::process::id() * 100 + number)
+    }
+
+    fn pid(&self) -> Pid {
+        Pid(self.0 as i32)
+    }
+
+    fn map(&self) -> PathBuf {
+        PathBuf::from(format!("/tmp/perf-{}.map", self.0))
+    }
+
+    fn write_map(&self) {
+        fs::write(self.map(), format!("{CODE:x} 40 generated\n")).unwrap();
+    }
+
+    /// A sample in its generated code.
+    fn records(&self) -> Records {
+        let mut records = Records::of(one_event(attr(0)));
+        records.map(1, self.0, CODE..CODE + 0x1000, 0, "//anon");
+        records.sample(&Sampled {
+            pid: self.0,
+            tid: self.0,
+            chain: vec![callchain::USER, CODE + 8],
+            ..Sampled::default()
+        });
+        records
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.map());
+    }
+}
+
+/// Whose maps were opened since the last call.
+fn taken(generated: &mut GeneratedCode) -> Vec<Pid> {
+    let maps = generated.take_maps().into_iter();
+    maps.map(|(pid, _)| pid).collect()
+}
+
+#[test]
+fn a_map_is_opened_once_when_a_sample_hits_its_process() {
+    let process = Process::new();
+    process.write_map();
+    let records = process.records();
+    let mut pipeline = live(&records.events);
+    assert_eq!(taken(&mut pipeline.generated), []);
+    take_all(&mut pipeline, &records);
+    assert_eq!(taken(&mut pipeline.generated), [process.pid()]);
+    take_all(&mut pipeline, &records);
+    assert_eq!(taken(&mut pipeline.generated), []);
+}
+
+#[test]
+fn a_map_that_comes_after_the_first_sample_is_found_at_the_end_of_a_round() {
+    let process = Process::new();
+    let records = process.records();
+    let mut pipeline = live(&records.events);
+    take_all(&mut pipeline, &records);
+    pipeline.finish_round();
+    assert_eq!(taken(&mut pipeline.generated), []);
+    process.write_map();
+    pipeline.finish_round();
+    assert_eq!(taken(&mut pipeline.generated), [process.pid()]);
+}
+
+#[test]
+fn maps_that_nobody_used_can_be_taken_once_more() {
+    let [first, second] = [(); 2].map(|()| Process::new());
+    let mut generated = GeneratedCode::live();
+    for process in [&first, &second] {
+        process.write_map();
+        generated.hit(process.pid());
+    }
+    let maps = generated.take_maps();
+    let mut pids: Vec<_> = maps.iter().map(|(pid, _)| *pid).collect();
+    pids.sort_unstable();
+    assert_eq!(pids, [first.pid(), second.pid()]);
+    generated.put_back_maps(maps);
+    generated.hit(first.pid());
+    let mut again = taken(&mut generated);
+    again.sort_unstable();
+    assert_eq!(again, pids);
+    assert_eq!(taken(&mut generated), []);
+}
+
+#[test]
+fn a_recording_opens_no_map_while_it_is_read() {
+    let process = Process::new();
+    process.write_map();
+    let mut generated = GeneratedCode::stored(prof_symbolizer::FileFinder::default());
+    generated.hit(process.pid());
+    assert_eq!(taken(&mut generated), []);
+}
+
+#[test]
+fn a_recordings_code_has_the_names_of_a_map_that_is_no_younger_than_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("perf.data");
+    let process = Process::new();
+    let name = || {
+        let loaded = load(&ReadOptions::new(&path), Wanted::default()).unwrap();
+        let (frame, _) = loaded.profile.frames().next().unwrap();
+        match loaded.names.get(frame) {
+            Resolution::Named { symbol, .. } => Ok(symbol.name.to_string()),
+            Resolution::Unresolved(reason) => Err(*reason),
+        }
+    };
+    let pause = || std::thread::sleep(Duration::from_millis(20)); // the clock of files is coarse
+    process.records().save(&path, Features::default(), None);
+    pause();
+    process.write_map();
+    assert_eq!(name(), Err(Reason::NoPerfMap));
+    pause();
+    process.records().save(&path, Features::default(), None);
+    assert_eq!(name(), Ok("generated".to_owned()));
+}
