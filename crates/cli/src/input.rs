@@ -5,8 +5,8 @@ use std::path::Path;
 use prof_perfdata::{Item, Recording};
 use prof_session::{LoadedRecording, ReadOptions, Wanted, load};
 
-use crate::args::InputArgs;
-use crate::error::CliError;
+use crate::command_line::InputArgs;
+use crate::messages::CliError;
 
 /// Opens a recording.
 ///

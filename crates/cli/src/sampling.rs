@@ -11,9 +11,8 @@ use prof_sampler::{
 };
 use prof_symbolizer::RunningKernel;
 
-use crate::args::SamplingArgs;
-use crate::error::CliError;
-use crate::hints;
+use crate::command_line::SamplingArgs;
+use crate::messages::{CliError, open_errors};
 
 /// Bytes of stack per sample. Rust and C++ frames are large; at high rates the rings and the memory
 /// they move are the limit.
@@ -88,7 +87,8 @@ impl Sampling {
             return Ok(None);
         }
         let held = HeldCommand::fork(&self.command).map_err(|error| {
-            hints::no_task("could not start a process for the command", error).status(NOT_BEGUN)
+            open_errors::no_task("could not start a process for the command", error)
+                .status(NOT_BEGUN)
         })?;
         if self.samples_command {
             self.options.target = Target::Command(held.pid());
@@ -103,7 +103,7 @@ impl Sampling {
     pub fn open(&self) -> Result<Sampler, CliError> {
         let system_wide = matches!(self.options.target, Target::System);
         Sampler::open(self.options.clone())
-            .map_err(|error| self.not_begun(hints::open_error(&error, system_wide)))
+            .map_err(|error| self.not_begun(open_errors::open_error(&error, system_wide)))
     }
 
     /// An error from before the command, if there is one, was run: its exit status tells so.
@@ -178,7 +178,7 @@ fn target(args: &SamplingArgs) -> Result<Option<Target>, CliError> {
     let numbers = |texts: &[String]| {
         let parsed = texts
             .iter()
-            .map(|text| number(text).ok_or_else(|| hints::not_a_pid(text)));
+            .map(|text| number(text).ok_or_else(|| open_errors::not_a_pid(text)));
         let mut numbers = parsed.collect::<Result<Vec<_>, _>>()?;
         numbers.sort_unstable();
         numbers.dedup();
@@ -203,7 +203,7 @@ fn events(args: &SamplingArgs) -> Result<EventList, CliError> {
     let mut list = EventList::default();
     for text in &args.event {
         list.add(text)
-            .map_err(|error| hints::no_event_list(&error))?;
+            .map_err(|error| open_errors::no_event_list(&error))?;
     }
     Ok(list)
 }

@@ -1,0 +1,7 @@
+//! What the program says when something went wrong or is missing, and what to do about it.
+
+mod error; // messages in three parts, and how a command ends
+pub mod missing_names; // what to do about frames without names
+pub mod open_errors; // why the kernel said no, and what to do
+
+pub use error::{CliError, Failure, Outcome};
