@@ -10,7 +10,7 @@ use prof_report::{
 
 use prof_session::record::write_whole;
 
-use crate::command_line::DrawingArgs;
+use crate::command_line::shared::DrawingArgs;
 use crate::messages::{CliError, Failure};
 use crate::units::thousands;
 

@@ -5,22 +5,13 @@ use std::path::Path;
 use prof_perfdata::{Item, Recording};
 use prof_session::{LoadedRecording, ReadOptions, Wanted, load};
 
-use crate::command_line::InputArgs;
 use crate::messages::CliError;
 
 /// Opens a recording.
 ///
 /// # Errors
 /// A message that says what the file is instead.
-pub fn open(args: &InputArgs) -> Result<Recording, CliError> {
-    open_path(&args.input)
-}
-
-/// As [`open`], by its path alone.
-///
-/// # Errors
-/// As [`open`].
-pub fn open_path(path: &Path) -> Result<Recording, CliError> {
+pub fn open(path: &Path) -> Result<Recording, CliError> {
     Ok(load::open(path)?)
 }
 

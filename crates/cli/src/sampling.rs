@@ -11,7 +11,7 @@ use prof_sampler::{
 };
 use prof_symbolizer::RunningKernel;
 
-use crate::command_line::SamplingArgs;
+use crate::command_line::shared::SamplingArgs;
 use crate::messages::{CliError, open_errors};
 
 /// Bytes of stack per sample. Rust and C++ frames are large; at high rates the rings and the memory

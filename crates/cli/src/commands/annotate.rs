@@ -11,7 +11,7 @@ use prof_report::{
 use prof_session::{LoadedRecording, Wanted};
 use prof_symbolizer::{AsmSyntax, NoCode};
 
-use crate::command_line::InputArgs;
+use crate::command_line::shared::InputArgs;
 use crate::commands::report::{groups, wants_color};
 use crate::input;
 use crate::messages::{CliError, Outcome};

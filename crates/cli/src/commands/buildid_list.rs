@@ -49,7 +49,7 @@ pub fn run(args: &BuildidListArgs) -> Outcome {
     } else if is_elf(&args.input) {
         writeln!(out, "{}", of_elf(&args.input)?)?;
     } else {
-        let mut recording = input::open_path(&args.input)?;
+        let mut recording = input::open(&args.input)?;
         // Without the list the recorder makes at its end the samples must tell.
         for (id, path) in match recording.features().build_ids.is_empty() || args.with_hits {
             true => hits(&mut recording, &args.input)?,

@@ -1,10 +1,33 @@
 //! `prof demo`: the whole path on a workload with a known answer.
 
-use clap::Parser;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::command_line::{Cli, Command, DemoArgs};
-use crate::commands::{record, report};
+use crate::commands::record::{self, RecordArgs};
+use crate::commands::report::{self, ReportArgs};
 use crate::messages::{CliError, Outcome};
+use crate::units;
+
+/// `prof demo`.
+#[derive(clap::Args, Debug, Clone)]
+pub struct DemoArgs {
+    /// How long to record
+    #[arg(short, long, value_name = "TIME", default_value = "3s", value_parser = units::duration)]
+    pub duration: Duration,
+
+    /// Samples per second and CPU
+    #[arg(short = 'F', long = "freq", value_name = "HZ", default_value_t = 999)]
+    pub frequency: u64,
+
+    /// Where to write the recording
+    #[arg(short, long, value_name = "FILE", default_value = "demo.data")]
+    pub output: PathBuf,
+
+    /// Where to draw the flame graph
+    #[arg(long, value_name = "FILE", default_value = "demo.svg")]
+    pub svg: PathBuf,
+}
 
 /// Runs `prof demo`.
 ///
@@ -19,41 +42,35 @@ pub fn run(args: &DemoArgs) -> Outcome {
          `checksum`, 30% in `sort_keys` and 10% in `write_log`, a system call.\n"
     );
     let frequency = args.frequency.to_string();
-    let words: [&std::ffi::OsStr; 13] = [
-        "prof".as_ref(),
-        "record".as_ref(),
-        "-F".as_ref(),
-        frequency.as_ref(),
-        "-o".as_ref(),
-        args.output.as_os_str(),
-        "--svg".as_ref(),
-        args.svg.as_os_str(),
-        "--title".as_ref(),
-        "prof demo".as_ref(),
-        "--".as_ref(),
-        program.as_os_str(),
-        "workload".as_ref(),
-    ];
     let seconds = seconds.to_string();
-    let words = words.iter().copied().chain([seconds.as_ref()]);
-    let Command::Record(recording) = Cli::parse_from(words).command else {
-        return Err(CliError::new("the demo did not understand itself").into());
-    };
+    let words = ["-F".as_ref(), frequency.as_ref(), "--".as_ref()];
+    let workload = [program.as_os_str(), "workload".as_ref(), seconds.as_ref()];
+    let mut recording: RecordArgs = arguments(words.into_iter().chain(workload))?;
+    recording.output = Some(args.output.clone());
+    recording.drawing.svg = Some(args.svg.clone());
+    recording.drawing.title = Some("prof demo".to_owned());
     let done = record::record(&recording)?;
     if done.samples == 0 {
         return Err(CliError::new("the workload was not sampled").into());
     }
-    let words = "prof report --stdio --no-children --sort dso,sym --percent-limit 3 \
-                 --no-inline -g graph,3,callee -i";
-    let words = words.split_whitespace().map(std::ffi::OsStr::new);
-    let words = words.chain([args.output.as_os_str()]);
-    let Command::Report(reporting) = Cli::parse_from(words).command else {
-        return Err(CliError::new("the demo did not understand itself").into());
-    };
+    let words =
+        "--stdio --no-children --sort dso,sym --percent-limit 3 --no-inline -g graph,3,callee";
+    let words = words.split_whitespace().map(OsStr::new);
+    let mut reporting: ReportArgs = arguments(words)?;
+    reporting.input.input.clone_from(&args.output);
     report::run(&reporting)?;
     eprintln!(
         "Open {} in a browser. More: `prof --help`",
         args.svg.display()
     );
     Ok(0)
+}
+
+/// The arguments of a subcommand as if these words had been typed; what they do not name has its usual
+/// value.
+fn arguments<'a, A: clap::Args>(words: impl Iterator<Item = &'a OsStr>) -> Result<A, CliError> {
+    let command = clap::Command::new("prof demo").no_binary_name(true);
+    let matches = A::augment_args(command).try_get_matches_from(words);
+    let arguments = matches.and_then(|matches| A::from_arg_matches(&matches));
+    arguments.map_err(|error| CliError::new("the demo did not understand itself").cause(error))
 }

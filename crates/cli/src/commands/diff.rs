@@ -13,6 +13,7 @@ use prof_report::{
 use prof_session::record::write_whole;
 use prof_session::{InlinedFunctions, LoadedRecording, ReadOptions, TimeSlices, Wanted};
 
+use crate::command_line::shared::time_slices;
 use crate::input;
 use crate::messages::{CliError, Failure, Outcome};
 use crate::sampling;
@@ -113,7 +114,7 @@ pub struct DiffArgs {
     pub cpu: Option<String>,
 
     /// Only this part of both: from,to in seconds of the recording's clock, or 10%-20%
-    #[arg(long, value_name = "FROM,TO", value_parser = crate::command_line::time_slices)]
+    #[arg(long, value_name = "FROM,TO", value_parser = time_slices)]
     pub time: Option<TimeSlices>,
 
     /// Shares of what the filters let through (relative) or of all samples (absolute)

@@ -54,7 +54,7 @@ pub struct EvlistArgs {
 /// # Errors
 /// A message, or a closed pipe.
 pub fn run(args: &EvlistArgs) -> Outcome {
-    let mut recording = input::open_path(&args.input)?;
+    let mut recording = input::open(&args.input)?;
     if recording.records().is_none() {
         // a pipe names its events on the way
         input::for_each(&mut recording, &args.input, |_| {})?;

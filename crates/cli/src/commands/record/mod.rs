@@ -1,5 +1,6 @@
 //! `prof record`.
 
+mod args; // whom to sample, for how long, into which file
 mod plan; // what the arguments ask for
 mod progress; // the line on the terminal
 mod summary; // the lines at the end
@@ -18,11 +19,11 @@ use prof_session::record::{
 use prof_symbolizer::RunningKernel;
 
 use crate::child_stdio;
-use crate::command_line::RecordArgs;
 use crate::export::{self, Facts};
 use crate::messages::{CliError, Failure, Outcome};
 use crate::sampling;
 use crate::signals::{self, EndRequests};
+pub use args::RecordArgs;
 use plan::{OutputPlan, Plan};
 use progress::Progress;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prof_sampler::{Clock, Target};
 
-use crate::command_line::RecordArgs;
+use super::args::RecordArgs;
 use crate::messages::CliError;
 use crate::sampling::Sampling;
 

@@ -15,7 +15,7 @@ use prof_session::{LoadedRecording, Wanted};
 use prof_symbolizer::AsmSyntax;
 use prof_tui::{Facts, History, Intake, Options, Request, Samples, Source, Window};
 
-use crate::command_line::ReportArgs;
+use super::args::ReportArgs;
 use crate::header;
 use crate::input;
 use crate::messages::{CliError, Outcome};

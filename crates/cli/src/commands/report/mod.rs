@@ -1,5 +1,6 @@
 //! `prof report`.
 
+mod args; // what to show, and how
 mod interactive; // on a terminal
 
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -13,13 +14,14 @@ use prof_report::{
 
 use prof_session::{LoadedRecording, Wanted};
 
-use crate::command_line::{InputArgs, ReportArgs};
+use crate::command_line::shared::InputArgs;
 use crate::export::{self, Facts};
 use crate::header;
 use crate::input;
 use crate::messages::missing_names::remedies;
 use crate::messages::{CliError, Failure, Outcome};
 use crate::sampling;
+pub use args::ReportArgs;
 
 /// Runs `prof report`.
 ///
@@ -28,7 +30,7 @@ use crate::sampling;
 pub fn run(args: &ReportArgs) -> Outcome {
     let mut options = options(args)?;
     if args.header_only {
-        let recording = input::open(&args.input)?;
+        let recording = input::open(&args.input.input)?;
         return print_lines(&header_lines(args, &recording));
     }
     if interactive::wanted(args)? {

@@ -1,11 +1,11 @@
 //! The fields of `prof script` that few samples have.
 
-use prof_event::abi::sample;
+use prof_event::abi::{misc, record, sample};
 use prof_event::{Event, EventAttr, RawRecord, Sample, UserRegs};
+use prof_model::CpuMode;
 use prof_profile::{ScriptBranch, ScriptExtras, ScriptRegs};
 use prof_session::Machine;
 
-use super::other_records::letters;
 use crate::messages::CliError;
 
 /// What a sample has of them.
@@ -45,6 +45,29 @@ fn registers(regs: &UserRegs<'_>, machine: &Machine) -> ScriptRegs {
             .map(|number| machine.register_name(number))
             .zip(regs.values.iter())
             .collect(),
+    }
+}
+
+/// perf's letters for the mode of the CPU and for what else a record's header says.
+pub fn letters(raw: &RawRecord<'_>) -> &'static str {
+    let has = |bit: u16| raw.misc & bit != 0;
+    match (raw.kind, raw.cpu_mode()) {
+        (record::COMM, _) if has(misc::COMM_EXEC) => "E",
+        (record::SWITCH | record::SWITCH_CPU_WIDE, _) if has(misc::SWITCH_OUT) => {
+            if has(misc::SWITCH_OUT_PREEMPT) {
+                "Sp"
+            } else {
+                "S"
+            }
+        }
+        (record::MMAP | record::MMAP2, CpuMode::User) if has(misc::MMAP_DATA) => "UM",
+        (record::MMAP | record::MMAP2, CpuMode::Kernel) if has(misc::MMAP_DATA) => "KM",
+        (_, CpuMode::Kernel) => "K",
+        (_, CpuMode::User) => "U",
+        (_, CpuMode::Hypervisor) => "H",
+        (_, CpuMode::GuestKernel) => "G",
+        (_, CpuMode::GuestUser) => "g",
+        (_, CpuMode::Unknown) => "",
     }
 }
 

@@ -3,7 +3,7 @@
 use prof_model::{CommId, Cpu, Pid, Resolution, Tid};
 use prof_profile::{FrameId, Names, Profile};
 
-use crate::command_line::ScriptArgs;
+use super::args::ScriptArgs;
 
 /// Decides sample by sample.
 pub struct Filter<'a> {

@@ -1,10 +1,12 @@
 //! `prof script`.
 
+mod args; // what to print of which samples
 mod extras; // what few samples have
 mod filter; // which samples are printed
 mod kept_samples; // printing what the first pass kept
 mod other_records; // the records beside the samples
 mod second_pass; // printing in a second one
+mod times; // as they are printed
 
 use std::io::{self, BufWriter, Write};
 
@@ -15,11 +17,11 @@ use prof_report::{ScriptFields, ScriptOptions, ScriptWriter};
 
 use prof_session::{LoadedRecording, Wanted};
 
-use crate::command_line::ScriptArgs;
 use crate::header;
 use crate::input;
 use crate::messages::{CliError, Failure, Outcome};
 use crate::sampling;
+pub use args::ScriptArgs;
 use extras::check_recorded;
 use filter::Filter;
 use other_records::OtherRecords;
@@ -33,7 +35,7 @@ use second_pass::Known;
 pub fn run(args: &ScriptArgs) -> Outcome {
     let cpus = args.cpu.as_deref().map(sampling::cpus).transpose()?;
     if args.header_only {
-        write_header(&input::open(&args.input)?, args)?;
+        write_header(&input::open(&args.input.input)?, args)?;
         return Ok(0);
     }
     let mut input = input::read(&args.input.read_options(), wanted(args))?;

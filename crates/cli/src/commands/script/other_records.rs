@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 
 use prof_event::abi::{misc, record};
 use prof_event::{Decoded, Mmap, RawRecord, Reader, Record, Tracker};
-use prof_model::{CpuMode, Pid, Tid};
+use prof_model::{Pid, Tid};
 use prof_profile::ScriptHead;
 
-use super::second_pass::Clock;
-use crate::command_line::ScriptArgs;
+use super::args::ScriptArgs;
+use super::extras::letters;
+use super::times::PrintedTimes;
 
 /// Which of the records beside the samples are printed.
 pub struct OtherRecords {
@@ -60,7 +61,7 @@ impl OtherRecords {
         raw: &RawRecord<'_>,
         decoded: &Decoded<'_>,
         tracker: &Tracker,
-        clock: &mut Clock,
+        times: &mut PrintedTimes,
     ) -> Option<ScriptHead> {
         if raw.kind == record::FINISHED_ROUND {
             return None;
@@ -82,7 +83,7 @@ impl OtherRecords {
             tid,
             cpu: decoded.id.cpu.map(prof_model::Cpu),
             // What a recorder made up has no time, so no time counts from it.
-            time: time.map(|time| if time == 0 { 0 } else { clock.shown(time) }),
+            time: time.map(|time| if time == 0 { 0 } else { times.printed(time) }),
             misc: letters(raw),
         })
     }
@@ -95,29 +96,6 @@ fn subject(record: &Record<'_>) -> Option<(Pid, Tid)> {
         Record::Fork(task) | Record::Exit(task) => Some((task.pid, task.tid)),
         Record::Mmap(mmap) => Some((mmap.pid, mmap.tid)),
         _ => None,
-    }
-}
-
-/// perf's letters for the mode of the CPU and for what else a record's header says.
-pub fn letters(raw: &RawRecord<'_>) -> &'static str {
-    let has = |bit: u16| raw.misc & bit != 0;
-    match (raw.kind, raw.cpu_mode()) {
-        (record::COMM, _) if has(misc::COMM_EXEC) => "E",
-        (record::SWITCH | record::SWITCH_CPU_WIDE, _) if has(misc::SWITCH_OUT) => {
-            if has(misc::SWITCH_OUT_PREEMPT) {
-                "Sp"
-            } else {
-                "S"
-            }
-        }
-        (record::MMAP | record::MMAP2, CpuMode::User) if has(misc::MMAP_DATA) => "UM",
-        (record::MMAP | record::MMAP2, CpuMode::Kernel) if has(misc::MMAP_DATA) => "KM",
-        (_, CpuMode::Kernel) => "K",
-        (_, CpuMode::User) => "U",
-        (_, CpuMode::Hypervisor) => "H",
-        (_, CpuMode::GuestKernel) => "G",
-        (_, CpuMode::GuestUser) => "g",
-        (_, CpuMode::Unknown) => "",
     }
 }
 

@@ -16,10 +16,11 @@ use prof_session::{
 };
 use prof_tracepoint::Tracepoints;
 
+use super::args::ScriptArgs;
 use super::extras::extras;
 use super::filter::Filter;
 use super::other_records::{self, OtherRecords};
-use crate::command_line::ScriptArgs;
+use super::times::PrintedTimes;
 use crate::input;
 use crate::messages::{CliError, open_errors};
 
@@ -58,11 +59,7 @@ pub fn print(
         selection,
         machine: pipeline.machine().clone(),
         others: OtherRecords::new(known.args),
-        clock: Clock {
-            is_relative: known.args.reltime,
-            is_delta: known.args.deltatime,
-            start: None,
-        },
+        times: PrintedTimes::new(known.args),
         tracepoints: tracepoints::read(recording).unwrap_or_default(),
         namer: RefCell::new(known.namer),
         args: known.args,
@@ -110,7 +107,7 @@ struct Printing<'a> {
     selection: Selection,
     machine: Machine,
     others: OtherRecords,
-    clock: Clock,
+    times: PrintedTimes,
     tracepoints: Tracepoints,
     namer: RefCell<&'a mut Namer>,
     args: &'a ScriptArgs,
@@ -141,7 +138,7 @@ impl Printing<'_> {
             text: other_records::text(&item.raw, &item.decoded.record, kernel_function),
             head: self
                 .others
-                .head(&item.raw, item.decoded, tracker, &mut self.clock),
+                .head(&item.raw, item.decoded, tracker, &mut self.times),
         })
     }
 
@@ -175,7 +172,7 @@ impl Printing<'_> {
                 tid: sample.tid,
                 comm,
                 cpu: sample.cpu,
-                time: sample.time.map(|time| self.clock.shown(time)),
+                time: sample.time.map(|time| self.times.printed(time)),
                 period,
                 ip: sample.ip,
                 addr: sample.addr.map(VirtAddr),
@@ -223,25 +220,4 @@ fn write(writer: &ScriptWriter<'_>, batches: &Receiver<Vec<Printed>>) -> io::Res
     }
     out.write_all(&text)?;
     out.flush()
-}
-
-/// What times are counted from.
-pub struct Clock {
-    is_relative: bool,
-    is_delta: bool,
-    start: Option<u64>,
-}
-
-impl Clock {
-    /// A time as it is printed.
-    pub fn shown(&mut self, time: u64) -> u64 {
-        if !(self.is_relative || self.is_delta) {
-            return time;
-        }
-        let start = self.start.unwrap_or(time);
-        if self.is_delta || self.start.is_none() {
-            self.start = Some(time);
-        }
-        time.saturating_sub(start)
-    }
 }

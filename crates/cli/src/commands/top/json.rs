@@ -7,9 +7,9 @@ use prof_sampler::Clock;
 use prof_tui::{Key, Picture};
 use serde::Serialize;
 
+use super::args::TopArgs;
 use super::namer::{Shared, State};
 use super::plain::for_each_picture;
-use crate::command_line::TopArgs;
 use crate::messages::Failure;
 use crate::signals::EndRequests;
 

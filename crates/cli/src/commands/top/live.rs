@@ -9,10 +9,10 @@ use nix::sys::signalfd::SignalFd;
 use prof_model::DsoId;
 use prof_tui::{Facts, History, Options, Request, Source, Window};
 
+use super::args::TopArgs;
 use super::collect::{CodeAnswer, Message};
 use super::namer::Shared;
 use super::{Watch, failed};
-use crate::command_line::TopArgs;
 use crate::messages::Failure;
 use crate::signals::EndRequests;
 use crate::tui_source::{self, Signals};

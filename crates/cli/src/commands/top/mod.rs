@@ -3,6 +3,7 @@
 //! Three threads: one samples and waits for nobody, one finds names and fills the history, this one
 //! draws or prints.
 
+mod args; // whom, how often, in which form
 mod cgroup; // CPU quota, time throttled
 mod collect; // the sampling thread
 mod facts; // what the header says
@@ -24,11 +25,11 @@ use prof_session::record::{Pieces, RecentRecords, Recorder, end_command, file_ev
 use prof_symbolizer::RunningKernel;
 
 use crate::child_stdio;
-use crate::command_line::TopArgs;
 use crate::messages::{CliError, Failure, Outcome, open_errors};
 use crate::sampling::{self, Sampling};
 use crate::signals::{self, EndRequests};
 use crate::tui_source;
+pub use args::TopArgs;
 use collect::{Collector, Message};
 use facts::Meters;
 use live::Live;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use prof_tui::{Facts, Group, Key, Picture, Query};
 
+use super::args::TopArgs;
 use super::namer::{Shared, State};
-use crate::command_line::TopArgs;
 use crate::messages::Failure;
 use crate::signals::EndRequests;
 use crate::units::{Window, thousands};
