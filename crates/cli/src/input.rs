@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use prof_perfdata::{Item, Recording};
+use prof_report::EventGroup;
 use prof_session::{LoadedRecording, ReadOptions, Wanted, load};
 
 use crate::messages::CliError;
@@ -43,4 +44,29 @@ pub fn for_each(
         &path.display().to_string(),
         visit,
     )?)
+}
+
+/// The events that were counted together; where none were, all if that is `forced`.
+pub fn event_groups(recording: &Recording, forced: bool) -> Vec<EventGroup> {
+    let events = recording.events().events().len() as u16;
+    let groups = recording.features().groups.iter().map(|group| {
+        let end = group.leader.saturating_add(group.members);
+        EventGroup {
+            name: Some(match group.name.as_str() {
+                "{anon_group}" => String::new(),
+                name => name.to_owned(),
+            }),
+            events: (0..events)
+                .filter(|&event| (group.leader..end).contains(&u32::from(event)))
+                .collect(),
+        }
+    });
+    let groups: Vec<_> = groups.collect();
+    if forced && groups.is_empty() {
+        return vec![EventGroup {
+            name: None,
+            events: (0..events).collect(),
+        }];
+    }
+    groups
 }

@@ -16,7 +16,8 @@ mod input; // a recording, read and named
 mod messages; // errors and hints
 mod sampling; // whom to sample, what and how often
 mod signals; // Ctrl-C
-mod tui_source; // what top and report share on a terminal
+mod terminal; // what stdout can show
+mod tui_source; // what top and report share where they show screens
 mod units; // durations and sizes
 mod workload; // what the demo records; up here its functions have short names for people to read
 

@@ -34,6 +34,8 @@ pub struct Sampling {
     pub options: Options,
     /// A command to run, empty for none.
     pub command: Vec<OsString>,
+    /// The most frames kept of a stack.
+    pub max_stack: usize,
     /// Whether the command is what is sampled, not only the clock.
     pub samples_command: bool,
 }
@@ -73,6 +75,7 @@ impl Sampling {
         Ok(Self {
             options,
             command: args.command.clone(),
+            max_stack: args.max_stack,
             samples_command,
         })
     }

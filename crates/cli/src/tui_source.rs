@@ -1,4 +1,7 @@
-//! What `top` and `report` have in common where they show screens.
+//! What a live target and a recording have in common as a `prof_tui::Source`: the facts about events, the
+//! signals, the code of a function, and the flame graph of a window.
+//!
+//! Elsewhere: the two sources (`commands::top`, `commands::report`), the screens themselves (`prof-tui`).
 
 use std::io;
 use std::path::Path;
@@ -16,18 +19,6 @@ use prof_symbolizer::NoCode;
 use prof_tui::{EventFacts, Facts, Kind, Request, Window};
 
 use crate::signals::EndRequests;
-
-/// Whether colours are wanted.
-pub fn wants_color() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-/// Whether the screens can be shown: stdout is a terminal, and one that can move its cursor.
-pub fn possible() -> bool {
-    use std::io::IsTerminal;
-    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
-    !dumb && std::io::stdout().is_terminal()
-}
 
 /// The names and rates of events.
 pub fn events(events: &EventSet) -> Vec<EventFacts> {

@@ -4,8 +4,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
+use prof_model::{Pid, Tid};
+use prof_report::Filter;
 use prof_session::{InlinedFunctions, NoTimeSlices, ReadOptions, TimeSlices};
 
+use crate::export::{Exports, FlameGraphLook};
 use crate::messages::CliError;
 use crate::units;
 
@@ -83,7 +86,7 @@ pub struct SamplingArgs {
 }
 
 /// Flame graphs and folded stacks, for `record` and `report`.
-#[derive(Args, Debug, Clone, Default)]
+#[derive(Args, Debug, Clone)]
 pub struct DrawingArgs {
     /// Draw a flame graph
     #[arg(long, value_name = "FILE")]
@@ -111,16 +114,19 @@ pub struct DrawingArgs {
 }
 
 impl DrawingArgs {
-    /// Whether a picture or folded stacks are asked for.
-    pub fn any(&self) -> bool {
-        self.svg.is_some() || self.folded.is_some()
-    }
-
-    /// Whether folded stacks go to stdout.
-    pub fn to_stdout(&self) -> bool {
-        self.folded
-            .as_ref()
-            .is_some_and(|path| path.as_os_str() == "-")
+    /// Which files are wanted; with `quiet`, nothing is said about them.
+    pub fn exports(&self, quiet: bool) -> Exports {
+        Exports {
+            svg: self.svg.clone(),
+            folded: self.folded.clone(),
+            look: FlameGraphLook {
+                title: self.title.clone(),
+                reverse: self.reverse,
+                inverted: self.inverted,
+                min_width: self.min_width,
+            },
+            quiet,
+        }
     }
 }
 
@@ -186,7 +192,17 @@ pub struct InputArgs {
 }
 
 impl InputArgs {
-    /// The same as the library has it.
+    /// The samples that are wanted, by thread name, process and thread.
+    pub fn filter(&self) -> Filter {
+        Filter {
+            comms: self.comms.clone(),
+            pids: self.pid.iter().copied().map(Pid).collect(),
+            tids: self.tid.iter().copied().map(Tid).collect(),
+            ..Filter::default()
+        }
+    }
+
+    /// How the recording is read.
     pub fn read_options(&self) -> ReadOptions {
         ReadOptions {
             path: self.input.clone(),
@@ -205,7 +221,8 @@ impl InputArgs {
     }
 }
 
-pub(crate) fn time_slices(text: &str) -> Result<TimeSlices, String> {
+/// Reads a part of a recording: `1513.3,1513.4` or `10%-20%`.
+pub fn time_slices(text: &str) -> Result<TimeSlices, String> {
     TimeSlices::parse(text).map_err(|NoTimeSlices(text)| {
         let message = format!("`--time {text}` names no part of a recording");
         let hint = "for example `--time 1513.3,1513.4` in seconds, or `--time 10%-20%`";

@@ -2,7 +2,6 @@
 
 use std::io::{self, BufWriter, Write};
 
-use prof_model::{Pid, Tid};
 use prof_profile::{SelfSamples, Weight};
 use prof_report::{
     AnnotateOptions, AnnotateValue, Annotation, EventGroup, Filter, PercentType, hot_functions,
@@ -12,10 +11,10 @@ use prof_session::{LoadedRecording, Wanted};
 use prof_symbolizer::{AsmSyntax, NoCode};
 
 use crate::command_line::shared::InputArgs;
-use crate::commands::report::{groups, wants_color};
 use crate::input;
 use crate::messages::{CliError, Outcome};
 use crate::sampling;
+use crate::terminal;
 
 /// `prof annotate`.
 #[derive(clap::Args, Debug, Clone)]
@@ -214,7 +213,7 @@ pub fn run(args: &AnnotateArgs) -> Outcome {
 
 /// The events that share a table.
 fn event_groups(input: &LoadedRecording, forced: bool) -> Vec<EventGroup> {
-    let known = groups(&input.recording, forced);
+    let known = input::event_groups(&input.recording, forced);
     EventGroup::of_all(input.profile.events.len() as u16, &known)
 }
 
@@ -235,20 +234,16 @@ fn options(args: &AnnotateArgs) -> AnnotateOptions {
             _ => AnnotateValue::Percent,
         },
         percent_type: args.percent_type,
-        color: wants_color(args.stdio_color.as_deref()),
+        color: terminal::has_colored_text(args.stdio_color.as_deref()),
     }
 }
 
 fn filter(args: &AnnotateArgs) -> Result<Filter, CliError> {
     let cpus = args.cpu.as_deref().map(sampling::cpus).transpose()?;
     Ok(Filter {
-        comms: args.input.comms.clone(),
         dsos: args.dsos.clone(),
-        symbols: Vec::new(),
-        symbol_part: String::new(),
-        pids: args.input.pid.iter().copied().map(Pid).collect(),
-        tids: args.input.tid.iter().copied().map(Tid).collect(),
         cpus: cpus.unwrap_or_default(),
+        ..args.input.filter()
     })
 }
 

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::commands::record::{self, RecordArgs};
+use crate::commands::record::{self, Plan, RecordArgs};
 use crate::commands::report::{self, ReportArgs};
 use crate::messages::{CliError, Outcome};
 use crate::units;
@@ -49,7 +49,7 @@ pub fn run(args: &DemoArgs) -> Outcome {
     recording.output = Some(args.output.clone());
     recording.drawing.svg = Some(args.svg.clone());
     recording.drawing.title = Some("prof demo".to_owned());
-    let done = record::record(&recording)?;
+    let done = record::record(Plan::new(&recording)?)?;
     if done.samples == 0 {
         return Err(CliError::new("the workload was not sampled").into());
     }

@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 
 use prof_model::{Pid, Tid};
 use prof_report::{
-    Column, Comparison, DiffCompute, DiffOptions, DiffSide, Filter, FlameGraphOptions,
-    FoldedOptions, ReportOptions, StackWeight, diff, fold, parse_sort, write_diff,
-    write_differential, write_json_diff,
+    Column, Comparison, DiffCompute, DiffOptions, DiffSide, Filter, FoldedOptions, ReportOptions,
+    diff, fold, parse_sort, write_diff, write_differential, write_json_diff,
 };
 
 use prof_session::record::write_whole;
 use prof_session::{InlinedFunctions, LoadedRecording, ReadOptions, TimeSlices, Wanted};
 
 use crate::command_line::shared::time_slices;
+use crate::export::{FlameGraphLook, cannot_write};
 use crate::input;
 use crate::messages::{CliError, Failure, Outcome};
 use crate::sampling;
@@ -331,6 +331,15 @@ fn read_options(args: &DiffArgs, path: &Path) -> ReadOptions {
     }
 }
 
+fn look(args: &DiffArgs) -> FlameGraphLook {
+    FlameGraphLook {
+        title: args.title.clone(),
+        reverse: args.reverse,
+        inverted: args.inverted,
+        min_width: args.min_width,
+    }
+}
+
 /// Draws the first event that both recordings have.
 fn draw(
     args: &DiffArgs,
@@ -351,10 +360,6 @@ fn draw(
         );
     };
     let event = &after.events[usize::from(now)];
-    let weight = match event.is_time_like || event.sample_period.is_some() {
-        true => StackWeight::Samples,
-        false => StackWeight::Period,
-    };
     let folding = FoldedOptions {
         annotate: true,
         inline: true,
@@ -365,29 +370,19 @@ fn draw(
         new_path.display(),
         old_path.display()
     );
-    let options = FlameGraphOptions {
-        title: args.title.clone().unwrap_or(title),
-        subtitle: format!(
-            "{}, {} samples before, {} now",
-            event.name,
-            thousands(before.total(then).samples),
-            thousands(after.total(now).samples)
-        ),
-        reverse: args.reverse,
-        inverted: args.inverted,
-        min_width: args.min_width,
-        count_name: match weight {
-            StackWeight::Samples => "samples".to_owned(),
-            StackWeight::Period => event.name.clone(),
-        },
-        weight,
-    };
+    let subtitle = format!(
+        "{}, {} samples before, {} now",
+        event.name,
+        thousands(before.total(then).samples),
+        thousands(after.total(now).samples)
+    );
+    let options = look(args).options(event, &title, subtitle);
     let old_stacks = fold(before, &old.names, then, &folding);
     let new_stacks = fold(after, &new.names, now, &folding);
     write_whole(path, |out| {
         write_differential(out, &old_stacks, &new_stacks, &options)
     })
-    .map_err(|error| CliError::new(format!("could not write `{}`", path.display())).cause(error))?;
+    .map_err(|error| cannot_write(path, error))?;
     if !args.quiet {
         eprintln!("flame graph: {}", path.display());
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use prof_event::EventSet;
 use prof_perfdata::StoredNames;
+use prof_report::Filter;
 use prof_sampler::{HeldCommand, RunningCommand, Sampler};
 use prof_session::record::{
     Control, FileDestination, LiveNames, Output, Recorder, Shortfall, cpu_time_of_ended, drive,
@@ -19,12 +20,13 @@ use prof_session::record::{
 use prof_symbolizer::RunningKernel;
 
 use crate::child_stdio;
-use crate::export::{self, Facts};
+use crate::export::{Exported, Facts};
 use crate::messages::{CliError, Failure, Outcome};
 use crate::sampling;
 use crate::signals::{self, EndRequests};
 pub use args::RecordArgs;
-use plan::{OutputPlan, Plan};
+use plan::OutputPlan;
+pub use plan::Plan;
 use progress::Progress;
 
 /// A recording on its way into a file, or into none.
@@ -38,9 +40,11 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 /// # Errors
 /// A message; a command's own exit status is none.
 pub fn run(args: &RecordArgs) -> Outcome {
-    let done = record(args)?;
+    let plan = Plan::new(args)?;
+    let wants_drawing = plan.exports.any();
+    let done = record(plan)?;
     if done.samples == 0 {
-        let message = summary::no_samples(&done, args.drawing.any());
+        let message = summary::no_samples(&done, wants_drawing);
         if !done.of_command {
             return Err(Failure::Error(message));
         }
@@ -71,11 +75,10 @@ pub struct Done {
 ///
 /// # Errors
 /// A message.
-pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
-    let mut plan = Plan::new(args)?;
+pub fn record(mut plan: Plan) -> Result<Done, Failure> {
     let blocked = signals::block().map_err(failed("could not block signals"));
     blocked.map_err(|error| plan.sampling.not_begun(error))?;
-    let held = match plan.output == OutputPlan::Stdout || args.drawing.to_stdout() {
+    let held = match plan.uses_stdout() {
         true => child_stdio::away_from_stdout(|| plan.sampling.hold_command())?,
         false => plan.sampling.hold_command()?,
     };
@@ -83,15 +86,14 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
     let not_begun = |error| plan.sampling.not_begun(error);
     let requests = EndRequests::listen().map_err(not_begun)?;
     let mut sampler = plan.sampling.open()?;
-    let mut recorder = recorder(&plan, args, &sampler).map_err(not_begun)?;
+    let mut recorder = recorder(&plan, &sampler).map_err(not_begun)?;
     let unfinished = recorder.destination.output.as_ref();
     requests.set_unfinished(unfinished.and_then(Output::unfinished));
     let cpu_before = plan.sampling.options.target.cpu_time();
 
     let text = sampling::kernel_text(&kernel);
-    let delay = Duration::from_millis(args.delay);
     let started = Instant::now();
-    let begun = sampler.start(text.as_ref(), delay, &mut recorder);
+    let begun = sampler.start(text.as_ref(), plan.delay, &mut recorder);
     let mut command = held
         .map(HeldCommand::release)
         .transpose()
@@ -99,20 +101,22 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
     if let Some(command) = &command {
         requests.forward_to(command.pid().0);
     }
-    if !args.quiet {
+    if !plan.quiet {
         sampler
             .notes()
             .iter()
             .for_each(|note| eprintln!("prof: {note}"));
-        if args.verbose {
+        if plan.verbose {
             summary::print_start(&sampler);
         }
     }
     let mut watch = Watch {
-        progress: Progress::new(plan.duration, args.quiet, kernel.clone()),
+        progress: Progress::new(plan.duration, plan.quiet, kernel.clone()),
         requests: &requests,
         has_command: command.is_some(),
-        deadline: plan.duration.map(|duration| started + delay + duration),
+        deadline: plan
+            .duration
+            .map(|duration| started + plan.delay + duration),
     };
     let sampled =
         begun.and_then(|()| drive(&mut sampler, &mut recorder, command.as_mut(), &mut watch));
@@ -140,7 +144,7 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
         command_status: None,
         event: recorder.pipeline.profile.events[0].name.clone(),
     };
-    let output = finish_file(&mut recorder, stored, &sampler, args, &done)?;
+    let output = finish_file(&mut recorder, stored, &sampler, &plan, &done)?;
     written.map_err(failed("the recording ended early"))?;
     requests.set_unfinished(None);
 
@@ -152,17 +156,18 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
             samples: done.samples,
             seconds: elapsed.as_secs_f64(),
         };
-        export::draw(
-            &recorder.pipeline.profile,
-            &names,
-            &args.drawing,
-            &facts,
-            args.quiet,
-        )?;
+        let exported = Exported {
+            profile: &recorder.pipeline.profile,
+            names: &names,
+            filter: &Filter::default(),
+            inline: true,
+            facts: &facts,
+        };
+        exported.write(&plan.exports)?;
     }
-    if !args.quiet {
-        summary::print(&recorder, &names, output.as_ref(), args.verbose);
-        let is_all = args.delay == 0 && done.samples > 0;
+    if !plan.quiet {
+        summary::print(&recorder, &names, output.as_ref(), plan.verbose);
+        let is_all = plan.delay.is_zero() && done.samples > 0;
         if let Some(shortfall) = is_all.then(|| shortfall(&recorder, &plan, &done)).flatten() {
             eprintln!("hint: {shortfall}");
         }
@@ -195,18 +200,18 @@ fn failed(what: &'static str) -> impl Fn(io::Error) -> CliError {
     move |error| CliError::new(what).cause(error)
 }
 
-fn recorder(plan: &Plan, args: &RecordArgs, sampler: &Sampler) -> Result<FileRecorder, CliError> {
+fn recorder(plan: &Plan, sampler: &Sampler) -> Result<FileRecorder, CliError> {
     let written = file_events(sampler.events());
     let output = match &plan.output {
         OutputPlan::None => None,
-        OutputPlan::File(path) => Some(Output::file(path, &written, args.compression)?),
+        OutputPlan::File(path) => Some(Output::file(path, &written, plan.compression)?),
         OutputPlan::Stdout => {
             let features = features(sampler.events(), sampler.clock())?;
             Some(Output::stdout(&written, &features)?)
         }
     };
     let destination = FileDestination::new(output);
-    Ok(Recorder::new(sampler, args.sampling.max_stack, destination))
+    Ok(Recorder::new(sampler, plan.sampling.max_stack, destination))
 }
 
 /// Watches over a recording: shows how far it is, and ends it when its time is over or somebody asks.
@@ -265,7 +270,7 @@ fn finish_file(
     recorder: &mut FileRecorder,
     stored: StoredNames,
     sampler: &Sampler,
-    args: &RecordArgs,
+    plan: &Plan,
     done: &Done,
 ) -> Result<Option<summary::File>, CliError> {
     let Some(output) = recorder.destination.output.take() else {
@@ -282,7 +287,7 @@ fn finish_file(
     Ok(Some(summary::File {
         name,
         sizes: output.finish(features, stored)?,
-        compressed: args.compression.is_some(),
+        compressed: plan.compression.is_some(),
     }))
 }
 

@@ -1,11 +1,12 @@
-//! What the arguments of `prof record` ask for.
+//! What the arguments of `prof record` ask for, as plain values.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use prof_sampler::{Clock, Target};
 
 use super::args::RecordArgs;
+use crate::export::Exports;
 use crate::messages::CliError;
 use crate::sampling::Sampling;
 
@@ -23,15 +24,36 @@ pub enum OutputPlan {
     Stdout,
 }
 
+impl OutputPlan {
+    fn new(path: Option<&Path>, exports: &Exports) -> Self {
+        match path {
+            Some(path) if path.as_os_str() == "-" => Self::Stdout,
+            Some(path) => Self::File(path.to_owned()),
+            None if exports.any() => Self::None,
+            None => Self::File(PathBuf::from("perf.data")),
+        }
+    }
+}
+
 /// A recording to be made.
 #[derive(Debug)]
 pub struct Plan {
     /// Whom and how.
     pub sampling: Sampling,
-    /// When to end.
+    /// How long to wait before sampling begins.
+    pub delay: Duration,
+    /// How long to sample; `None` until the target's end.
     pub duration: Option<Duration>,
     /// Where to write.
     pub output: OutputPlan,
+    /// The zstd level of its records; `None` for uncompressed ones.
+    pub compression: Option<u32>,
+    /// What is drawn of the samples.
+    pub exports: Exports,
+    /// Say nothing but errors.
+    pub quiet: bool,
+    /// Say more.
+    pub verbose: bool,
 }
 
 impl Plan {
@@ -45,11 +67,22 @@ impl Plan {
         let options = &mut sampling.options;
         let is_of_cpus = options.target == Target::System || options.cpus.is_some();
         options.sample_cpu = args.sample_cpu || is_of_cpus;
+        let exports = args.drawing.exports(args.quiet);
         Ok(Self {
             sampling,
+            delay: Duration::from_millis(args.delay),
             duration: args.duration,
-            output: output(args),
+            output: OutputPlan::new(args.output.as_deref(), &exports),
+            compression: args.compression,
+            exports,
+            quiet: args.quiet,
+            verbose: args.verbose,
         })
+    }
+
+    /// Whether what is recorded or drawn goes to stdout, where nothing else may be printed then.
+    pub fn uses_stdout(&self) -> bool {
+        self.output == OutputPlan::Stdout || self.exports.to_stdout()
     }
 }
 
@@ -60,13 +93,4 @@ fn clock(name: &str) -> Result<Clock, CliError> {
             .join(", ");
         CliError::usage(format!("there is no clock `{name}`")).hint(format!("one of {names}"))
     })
-}
-
-fn output(args: &RecordArgs) -> OutputPlan {
-    match &args.output {
-        Some(path) if path.as_os_str() == "-" => OutputPlan::Stdout,
-        Some(path) => OutputPlan::File(path.clone()),
-        None if args.drawing.any() => OutputPlan::None,
-        None => OutputPlan::File(PathBuf::from("perf.data")),
-    }
 }

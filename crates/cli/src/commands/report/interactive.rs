@@ -20,6 +20,7 @@ use crate::header;
 use crate::input;
 use crate::messages::{CliError, Outcome};
 use crate::signals::{self, EndRequests};
+use crate::terminal;
 use crate::tui_source::{self, Signals};
 use crate::units::thousands;
 
@@ -36,13 +37,15 @@ pub fn wanted(args: &ReportArgs) -> Result<bool, CliError> {
     let printed = printed_only(args);
     if !args.tui {
         use std::io::IsTerminal;
-        return Ok(printed.is_none() && tui_source::possible() && std::io::stdin().is_terminal());
+        return Ok(printed.is_none()
+            && terminal::can_show_screens()
+            && std::io::stdin().is_terminal());
     }
     if let Some(option) = printed {
         return Err(CliError::usage(format!("`--tui` shows no `{option}`"))
             .hint("leave out one of both: without `--tui` the table is printed"));
     }
-    if !tui_source::possible() {
+    if !terminal::can_show_screens() {
         return Err(
             CliError::usage("`--tui` needs a terminal that can move its cursor")
                 .hint("without it the table is printed"),
@@ -120,7 +123,7 @@ pub fn run(args: &ReportArgs, input: LoadedRecording, filter: &Filter) -> Outcom
         signals: Signals::new(&requests, Some(stops)),
     };
     let options = Options {
-        color: tui_source::wants_color(),
+        color: terminal::has_colored_screens(),
         refresh: std::time::Duration::ZERO,
     };
     let shown = prof_tui::run(&mut browsed, &options);

@@ -3,24 +3,23 @@
 mod args; // what to show, and how
 mod interactive; // on a terminal
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 
-use prof_model::{Cpu, Pid, Tid};
 use prof_perfdata::Recording;
 use prof_report::{
-    CallGraph, ChainOrder, Column, EventGroup, Fields, Filter, Pattern, ReportOptions,
-    parse_fields, parse_sort,
+    CallGraph, ChainOrder, Column, Fields, Filter, Pattern, ReportOptions, parse_fields, parse_sort,
 };
 
 use prof_session::{LoadedRecording, Wanted};
 
 use crate::command_line::shared::InputArgs;
-use crate::export::{self, Facts};
+use crate::export::{Exported, Exports, Facts};
 use crate::header;
 use crate::input;
 use crate::messages::missing_names::remedies;
 use crate::messages::{CliError, Failure, Outcome};
 use crate::sampling;
+use crate::terminal;
 pub use args::ReportArgs;
 
 /// Runs `prof report`.
@@ -47,7 +46,7 @@ pub fn run(args: &ReportArgs) -> Outcome {
     options.sockets = cpus.map(|&(_, socket)| socket).collect();
     options.groups = match args.no_group {
         true => Vec::new(),
-        false => groups(&input.recording, args.group),
+        false => input::event_groups(&input.recording, args.group),
     };
     if args.header && !args.quiet {
         options.header = Some(header_lines(args, &input.recording));
@@ -55,8 +54,9 @@ pub fn run(args: &ReportArgs) -> Outcome {
     if input.profile.is_empty() {
         return Err(no_samples(&args.input).into());
     }
-    if args.drawing.any() {
-        draw(args, &input, &options)?;
+    let exports = args.drawing.exports(args.quiet);
+    if exports.any() {
+        export(&exports, &input, &options)?;
     } else {
         print(args, &input, &options)?;
     }
@@ -92,31 +92,6 @@ fn wanted(args: &ReportArgs, options: &ReportOptions) -> Wanted {
         only_frames: false,
         log: false,
     }
-}
-
-/// The events that were counted together; where none were, all if that is `forced`.
-pub fn groups(recording: &Recording, forced: bool) -> Vec<EventGroup> {
-    let events = recording.events().events().len() as u16;
-    let groups = recording.features().groups.iter().map(|group| {
-        let end = group.leader.saturating_add(group.members);
-        EventGroup {
-            name: Some(match group.name.as_str() {
-                "{anon_group}" => String::new(),
-                name => name.to_owned(),
-            }),
-            events: (0..events)
-                .filter(|&event| (group.leader..end).contains(&u32::from(event)))
-                .collect(),
-        }
-    });
-    let groups: Vec<_> = groups.collect();
-    if forced && groups.is_empty() {
-        return vec![EventGroup {
-            name: None,
-            events: (0..events).collect(),
-        }];
-    }
-    groups
 }
 
 fn no_samples(args: &InputArgs) -> CliError {
@@ -192,8 +167,8 @@ fn counters(out: &mut impl Write, input: &LoadedRecording) -> io::Result<()> {
     Ok(())
 }
 
-fn draw(
-    args: &ReportArgs,
+fn export(
+    exports: &Exports,
     input: &LoadedRecording,
     options: &ReportOptions,
 ) -> Result<(), Failure> {
@@ -215,15 +190,14 @@ fn draw(
             .sum(),
         seconds,
     };
-    export::draw_filtered(
+    let exported = Exported {
         profile,
-        &input.names,
-        &args.drawing,
-        &facts,
-        &options.filter,
-        options.inline,
-        args.quiet,
-    )
+        names: &input.names,
+        filter: &options.filter,
+        inline: options.inline,
+        facts: &facts,
+    };
+    exported.write(exports)
 }
 
 /// What a doubtful reader wants to know: which stacks are cut, what has no name, and why.
@@ -253,7 +227,7 @@ fn options(args: &ReportArgs) -> Result<ReportOptions, CliError> {
         relative_percent: args.percentage.as_deref() == Some("relative"),
         hide_unresolved: args.hide_unresolved,
         inline: !args.input.no_inline,
-        color: wants_color(args.stdio_color.as_deref()),
+        color: terminal::has_colored_text(args.stdio_color.as_deref()),
         hierarchy: args.hierarchy,
         ignore_callees: pattern(args.ignore_callees.as_deref())?,
         parent: pattern(args.parent.as_deref())?,
@@ -292,7 +266,7 @@ fn options(args: &ReportArgs) -> Result<ReportOptions, CliError> {
             options.call_graph.min_percent = min_percent;
         }
     }
-    if args.caller_first || args.drawing.inverted && !args.drawing.any() {
+    if args.caller_first || args.drawing.inverted && !args.drawing.exports(args.quiet).any() {
         options.call_graph.order = Some(ChainOrder::Caller);
     }
     Ok(options)
@@ -300,38 +274,17 @@ fn options(args: &ReportArgs) -> Result<ReportOptions, CliError> {
 
 fn filter(args: &ReportArgs) -> Result<Filter, CliError> {
     let part = args.symbol_filter.as_ref().or(args.filter.as_ref());
-    let cpus: Vec<Cpu> = args
-        .cpu
-        .as_deref()
-        .map(sampling::cpus)
-        .transpose()?
-        .unwrap_or_default();
+    let cpus = args.cpu.as_deref().map(sampling::cpus).transpose()?;
     Ok(Filter {
-        comms: args.input.comms.clone(),
         dsos: args.dsos.clone(),
         symbols: args.symbols.clone(),
         symbol_part: part.cloned().unwrap_or_default(),
-        pids: args.input.pid.iter().copied().map(Pid).collect(),
-        tids: args.input.tid.iter().copied().map(Tid).collect(),
-        cpus,
+        cpus: cpus.unwrap_or_default(),
+        ..args.input.filter()
     })
 }
 
 fn pattern(text: Option<&str>) -> Result<Option<Pattern>, CliError> {
     let pattern = text.map(Pattern::new).transpose();
     pattern.map_err(|error| CliError::usage(error.to_string()))
-}
-
-/// Whether output is coloured: asked for, or on a terminal that does not object.
-pub fn wants_color(asked: Option<&str>) -> bool {
-    match asked {
-        Some("always") => return true,
-        Some("never") => return false,
-        _ => {}
-    }
-    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if set("CLICOLOR_FORCE") {
-        return true;
-    }
-    io::stdout().is_terminal() && !set("NO_COLOR")
 }

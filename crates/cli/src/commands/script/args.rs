@@ -1,6 +1,12 @@
 //! The arguments of `prof script`.
 
+use prof_event::abi::record;
+use prof_report::Filter;
+
+use super::times::TimeOrigin;
 use crate::command_line::shared::InputArgs;
+use crate::messages::CliError;
+use crate::sampling;
 
 /// `prof script`.
 #[derive(clap::Args, Debug, Clone)]
@@ -92,4 +98,53 @@ pub struct ShowArgs {
     /// Also where a round of reading the rings ended
     #[arg(long = "show-round-events")]
     pub round_events: bool,
+}
+
+impl ScriptArgs {
+    /// The samples that are wanted.
+    ///
+    /// # Errors
+    /// A list of CPUs that is none.
+    pub fn filter(&self) -> Result<Filter, CliError> {
+        let cpus = self.cpu.as_deref().map(sampling::cpus).transpose()?;
+        Ok(Filter {
+            symbols: self.symbols.clone(),
+            cpus: cpus.unwrap_or_default(),
+            ..self.input.filter()
+        })
+    }
+
+    /// What printed times count from.
+    pub fn time_origin(&self) -> TimeOrigin {
+        match (self.reltime, self.deltatime) {
+            (true, _) => TimeOrigin::First,
+            (_, true) => TimeOrigin::Previous,
+            _ => TimeOrigin::Clock,
+        }
+    }
+}
+
+impl ShowArgs {
+    /// The kinds of records that are asked for.
+    pub fn kinds(&self) -> Vec<u32> {
+        let groups: [(bool, &[u32]); 9] = [
+            (
+                self.task_events,
+                &[record::COMM, record::FORK, record::EXIT],
+            ),
+            (self.mmap_events, &[record::MMAP, record::MMAP2]),
+            (self.lost_events, &[record::LOST]),
+            (
+                self.switch_events,
+                &[record::SWITCH, record::SWITCH_CPU_WIDE],
+            ),
+            (self.namespace_events, &[record::NAMESPACES]),
+            (self.bpf_events, &[record::KSYMBOL, record::BPF_EVENT]),
+            (self.cgroup_events, &[record::CGROUP]),
+            (self.text_poke_events, &[record::TEXT_POKE]),
+            (self.round_events, &[record::FINISHED_ROUND]),
+        ];
+        let asked = groups.into_iter().filter(|(is_asked, _)| *is_asked);
+        asked.flat_map(|(_, kinds)| kinds).copied().collect()
+    }
 }

@@ -2,34 +2,25 @@
 
 use prof_model::{CommId, Cpu, Pid, Resolution, Tid};
 use prof_profile::{FrameId, Names, Profile};
-
-use super::args::ScriptArgs;
+use prof_report::Filter;
 
 /// Decides sample by sample.
-pub struct Filter<'a> {
-    args: &'a ScriptArgs,
-    cpus: Option<Vec<Cpu>>,
+pub struct SampleFilter<'a> {
+    wanted: Filter,
     is_wanted: Vec<bool>, // by CommId
     names: &'a Names,
 }
 
-impl<'a> Filter<'a> {
-    /// What the arguments ask for of `profile`; `cpus` of them are parsed.
-    pub fn new(
-        args: &'a ScriptArgs,
-        cpus: Option<Vec<Cpu>>,
-        profile: &Profile,
-        names: &'a Names,
-    ) -> Self {
-        let wanted = &args.input.comms;
+impl<'a> SampleFilter<'a> {
+    /// For the samples of `profile` that are `wanted`.
+    pub fn new(wanted: Filter, profile: &Profile, names: &'a Names) -> Self {
         let is_wanted = |comm: u32| {
             let name = profile.comms.display(CommId(comm));
-            wanted.iter().any(|wanted| **wanted == name)
+            wanted.comms.iter().any(|wanted| **wanted == name)
         };
         Self {
-            args,
-            cpus,
             is_wanted: (0..profile.comms.len() as u32).map(is_wanted).collect(),
+            wanted,
             names,
         }
     }
@@ -41,23 +32,23 @@ impl<'a> Filter<'a> {
         (pid, tid): (Pid, Tid),
         cpu: Option<Cpu>,
     ) -> bool {
-        let input = &self.args.input;
+        let wanted = &self.wanted;
         let is_wanted = |comm: CommId| self.is_wanted.get(comm.0 as usize) == Some(&true);
-        (input.comms.is_empty() || comm.is_some_and(is_wanted))
-            && (input.pid.is_empty() || input.pid.contains(&pid.0))
-            && (input.tid.is_empty() || input.tid.contains(&tid.0))
+        (wanted.comms.is_empty() || comm.is_some_and(is_wanted))
+            && (wanted.pids.is_empty() || wanted.pids.contains(&pid))
+            && (wanted.tids.is_empty() || wanted.tids.contains(&tid))
             && self.has_cpu(cpu)
     }
 
     /// Whether what happened there is printed.
     pub fn has_cpu(&self, cpu: Option<Cpu>) -> bool {
-        let is_among = |cpus: &Vec<Cpu>| cpu.is_some_and(|cpu| cpus.contains(&cpu));
-        self.cpus.as_ref().is_none_or(is_among)
+        let cpus = &self.wanted.cpus;
+        cpus.is_empty() || cpu.is_some_and(|cpu| cpus.contains(&cpu))
     }
 
     /// Whether samples with this stack, innermost first, are printed.
     pub fn has_stack(&self, frames: &[FrameId]) -> bool {
-        let wanted = &self.args.symbols;
+        let wanted = &self.wanted.symbols;
         let is_wanted = |frame: &FrameId| match self.names.get(*frame) {
             Resolution::Named { symbol, .. } => wanted.iter().any(|name| **name == *symbol.name),
             Resolution::Unresolved(_) => false,

@@ -9,7 +9,7 @@ use prof_model::{Pid, Tid, VirtAddr};
 use prof_profile::{LogReader, LoggedSample, ScriptExtras, ScriptSample};
 use prof_report::ScriptWriter;
 
-use super::filter::Filter;
+use super::filter::SampleFilter;
 
 /// So many texts of the second thread may wait until they are written.
 const WAITING: usize = 2;
@@ -18,7 +18,7 @@ const WAITING: usize = 2;
 struct Printer<'a> {
     log: LogReader<'a>,
     writer: &'a ScriptWriter<'a>,
-    filter: &'a Filter<'a>,
+    filter: &'a SampleFilter<'a>,
     next: AtomicUsize, // the block that is not taken yet
 }
 
@@ -26,7 +26,11 @@ struct Printer<'a> {
 ///
 /// # Errors
 /// A closed pipe, or whatever else writing ran into.
-pub fn print(log: LogReader<'_>, writer: &ScriptWriter<'_>, filter: &Filter<'_>) -> io::Result<()> {
+pub fn print(
+    log: LogReader<'_>,
+    writer: &ScriptWriter<'_>,
+    filter: &SampleFilter<'_>,
+) -> io::Result<()> {
     let printer = Printer {
         log,
         writer,

@@ -10,22 +10,21 @@ mod times; // as they are printed
 
 use std::io::{self, BufWriter, Write};
 
-use prof_model::Cpu;
 use prof_perfdata::Recording;
 use prof_profile::Profile;
-use prof_report::{ScriptFields, ScriptOptions, ScriptWriter};
+use prof_report::{Filter, ScriptFields, ScriptOptions, ScriptWriter};
 
 use prof_session::{LoadedRecording, Wanted};
 
 use crate::header;
 use crate::input;
 use crate::messages::{CliError, Failure, Outcome};
-use crate::sampling;
 pub use args::ScriptArgs;
 use extras::check_recorded;
-use filter::Filter;
+use filter::SampleFilter;
 use other_records::OtherRecords;
 use second_pass::Known;
+use times::TimeOrigin;
 
 /// Runs `prof script`: one pass to find the names. If it could keep what is printed of the samples,
 /// that is printed then, else there is a second one.
@@ -33,22 +32,22 @@ use second_pass::Known;
 /// # Errors
 /// A message, or a closed pipe.
 pub fn run(args: &ScriptArgs) -> Outcome {
-    let cpus = args.cpu.as_deref().map(sampling::cpus).transpose()?;
+    let filter = args.filter()?;
     if args.header_only {
         write_header(&input::open(&args.input.input)?, args)?;
         return Ok(0);
     }
     let mut input = input::read(&args.input.read_options(), wanted(args))?;
     let profile = std::mem::take(&mut input.profile);
-    print(args, cpus, &profile, &mut input)?;
+    print(args, filter, &profile, &mut input)?;
     std::mem::forget((profile, input)); // the process ends: tables of all sizes need no taking apart
     Ok(0)
 }
 
-/// Prints what was read; `cpus` are those that are asked for.
+/// Prints the samples of what was read that pass, and the records beside them that are asked for.
 fn print(
     args: &ScriptArgs,
-    cpus: Option<Vec<Cpu>>,
+    filter: Filter,
     profile: &Profile,
     input: &mut LoadedRecording,
 ) -> Result<(), Failure> {
@@ -73,18 +72,23 @@ fn print(
         write_header(recording, args)?;
     }
     let writer = ScriptWriter::new(profile, names, options);
-    let filter = Filter::new(args, cpus, profile, names);
+    let filter = SampleFilter::new(filter, profile, names);
     let has_text = profile.events.iter().any(|event| event.is_tracepoint);
     if let Some(log) = profile.log().filter(|_| !has_text) {
         return Ok(kept_samples::print(log, &writer, &filter)?);
     }
+    let options = second_pass::Options {
+        read: args.input.read_options(),
+        others: OtherRecords::new(args.show.kinds()),
+        time_origin: args.time_origin(),
+        has_extras: fields.is_some(),
+    };
     let known = Known {
-        args,
         profile,
         namer,
         filter: &filter,
     };
-    Ok(second_pass::print(recording, known, &writer)??)
+    Ok(second_pass::print(recording, options, known, &writer)??)
 }
 
 fn write_header(recording: &Recording, args: &ScriptArgs) -> io::Result<()> {
@@ -116,8 +120,8 @@ fn can_be_kept(args: &ScriptArgs, fields: &str) -> bool {
     let mut words = fields.split(',').filter(|word| !word.is_empty());
     let is_kept = |word: &str| KEPT.contains(&word.trim_start_matches(['+', '-']));
     let has_address_alone = args.hide_call_graph; // where there is a callchain only that is kept
-    let counts_time = args.reltime || args.deltatime; // from one sample to the next
-    let prints_others = !OtherRecords::new(args).is_empty();
+    let counts_time = args.time_origin() != TimeOrigin::Clock; // from one sample to the next
+    let prints_others = !args.show.kinds().is_empty();
     words.all(is_kept) && !has_address_alone && !counts_time && !prints_others
 }
 

@@ -7,7 +7,6 @@ use prof_event::{Decoded, Mmap, RawRecord, Reader, Record, Tracker};
 use prof_model::{Pid, Tid};
 use prof_profile::ScriptHead;
 
-use super::args::ScriptArgs;
 use super::extras::letters;
 use super::times::PrintedTimes;
 
@@ -17,35 +16,9 @@ pub struct OtherRecords {
 }
 
 impl OtherRecords {
-    /// Those that are asked for.
-    pub fn new(args: &ScriptArgs) -> Self {
-        let show = &args.show;
-        let groups: [(bool, &[u32]); 9] = [
-            (
-                show.task_events,
-                &[record::COMM, record::FORK, record::EXIT],
-            ),
-            (show.mmap_events, &[record::MMAP, record::MMAP2]),
-            (show.lost_events, &[record::LOST]),
-            (
-                show.switch_events,
-                &[record::SWITCH, record::SWITCH_CPU_WIDE],
-            ),
-            (show.namespace_events, &[record::NAMESPACES]),
-            (show.bpf_events, &[record::KSYMBOL, record::BPF_EVENT]),
-            (show.cgroup_events, &[record::CGROUP]),
-            (show.text_poke_events, &[record::TEXT_POKE]),
-            (show.round_events, &[record::FINISHED_ROUND]),
-        ];
-        let asked = groups.into_iter().filter(|(is_asked, _)| *is_asked);
-        Self {
-            kinds: asked.flat_map(|(_, kinds)| kinds).copied().collect(),
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.kinds.is_empty()
+    /// Those of these kinds.
+    pub fn new(kinds: Vec<u32>) -> Self {
+        Self { kinds }
     }
 
     /// Whether this one is.

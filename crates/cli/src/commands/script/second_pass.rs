@@ -12,15 +12,15 @@ use prof_perfdata::{Item, Recording};
 use prof_profile::{Profile, ScriptExtras, ScriptHead, ScriptSample};
 use prof_report::ScriptWriter;
 use prof_session::{
-    Keep, Machine, Namer, Pipeline, Selection, TakenSample, Wanted, faulted_data, load, tracepoints,
+    Keep, Machine, Namer, Pipeline, ReadOptions, Selection, TakenSample, Wanted, faulted_data,
+    load, tracepoints,
 };
 use prof_tracepoint::Tracepoints;
 
-use super::args::ScriptArgs;
 use super::extras::extras;
-use super::filter::Filter;
+use super::filter::SampleFilter;
 use super::other_records::{self, OtherRecords};
-use super::times::PrintedTimes;
+use super::times::{PrintedTimes, TimeOrigin};
 use crate::input;
 use crate::messages::{CliError, open_errors};
 
@@ -31,16 +31,26 @@ const WAITING: usize = 16;
 /// Pipes hold as much.
 const OUTPUT: usize = 1 << 16;
 
+/// What is printed, and how.
+pub struct Options {
+    /// The recording.
+    pub read: ReadOptions,
+    /// The records beside the samples that are printed.
+    pub others: OtherRecords,
+    /// What times count from.
+    pub time_origin: TimeOrigin,
+    /// Whether fields are asked for that few samples have.
+    pub has_extras: bool,
+}
+
 /// What is known from the first pass.
 pub struct Known<'a> {
-    /// The arguments.
-    pub args: &'a ScriptArgs,
     /// The frames, and which events there are.
     pub profile: &'a Profile,
     /// Names for further addresses.
     pub namer: &'a mut Namer,
     /// Which samples are wanted.
-    pub filter: &'a Filter<'a>,
+    pub filter: &'a SampleFilter<'a>,
 }
 
 /// Prints a recording, read anew; a thread of its own makes text of what this one reads.
@@ -49,20 +59,21 @@ pub struct Known<'a> {
 /// A message, or why writing ended.
 pub fn print(
     recording: &mut Recording,
+    options: Options,
     known: Known<'_>,
     writer: &ScriptWriter<'_>,
 ) -> Result<io::Result<()>, CliError> {
-    let options = known.args.input.read_options();
-    let selection = Selection::new(recording, &options, Wanted::default())?;
-    let mut pipeline = load::pipeline(recording, &options);
+    let read = options.read;
+    let selection = Selection::new(recording, &read, Wanted::default())?;
+    let mut pipeline = load::pipeline(recording, &read);
     let mut printing = Printing {
         selection,
         machine: pipeline.machine().clone(),
-        others: OtherRecords::new(known.args),
-        times: PrintedTimes::new(known.args),
+        others: options.others,
+        times: PrintedTimes::new(options.time_origin),
         tracepoints: tracepoints::read(recording).unwrap_or_default(),
         namer: RefCell::new(known.namer),
-        args: known.args,
+        has_extras: options.has_extras,
         profile: known.profile,
         filter: known.filter,
     };
@@ -72,7 +83,7 @@ pub fn print(
         let printer = printer.map_err(open_errors::no_thread)?;
         let mut batch = Vec::with_capacity(BATCH);
         let mut is_over = false; // nobody reads on
-        input::for_each(recording, &options.path, |item| {
+        input::for_each(recording, &read.path, |item| {
             if is_over {
                 return;
             }
@@ -110,9 +121,9 @@ struct Printing<'a> {
     times: PrintedTimes,
     tracepoints: Tracepoints,
     namer: RefCell<&'a mut Namer>,
-    args: &'a ScriptArgs,
+    has_extras: bool,
     profile: &'a Profile,
-    filter: &'a Filter<'a>,
+    filter: &'a SampleFilter<'a>,
 }
 
 impl Printing<'_> {
@@ -187,9 +198,9 @@ impl Printing<'_> {
                     let tracepoints = &self.tracepoints;
                     tracepoints.print(event.attr.config, raw, &kernel_function)
                 }),
-                extras: match self.args.fields {
-                    Some(_) => extras(sample, &event.attr, &item.raw, &self.machine),
-                    None => ScriptExtras::default(),
+                extras: match self.has_extras {
+                    true => extras(sample, &event.attr, &item.raw, &self.machine),
+                    false => ScriptExtras::default(),
                 },
             }));
         }

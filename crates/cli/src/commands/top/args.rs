@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::windows::WindowOptions;
 use crate::command_line::shared::SamplingArgs;
 use crate::units;
 
@@ -40,4 +41,16 @@ pub struct TopArgs {
     /// Rows of a table or an object
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
     pub rows: usize,
+}
+
+impl TopArgs {
+    /// Which tables or objects are printed.
+    pub fn windows(&self) -> WindowOptions {
+        WindowOptions {
+            every: self.delay,
+            count: self.iterations,
+            window: self.window,
+            rows: self.rows,
+        }
+    }
 }

@@ -7,9 +7,8 @@ use prof_sampler::Clock;
 use prof_tui::{Key, Picture};
 use serde::Serialize;
 
-use super::args::TopArgs;
 use super::namer::{Shared, State};
-use super::plain::for_each_picture;
+use super::windows::{WindowOptions, for_each_window};
 use crate::messages::Failure;
 use crate::signals::EndRequests;
 
@@ -63,8 +62,12 @@ struct Function<'a> {
 ///
 /// # Errors
 /// Nobody reads it any more.
-pub fn print(shared: &Arc<Shared>, requests: &EndRequests, args: &TopArgs) -> Result<(), Failure> {
-    for_each_picture(shared, requests, args, |state, picture, _| {
+pub fn print(
+    shared: &Arc<Shared>,
+    requests: &EndRequests,
+    options: &WindowOptions,
+) -> Result<(), Failure> {
+    for_each_window(shared, requests, options, |state, picture, _| {
         let mut line = serde_json::to_vec(&object(state, picture))?;
         line.push(b'\n');
         let mut out = io::stdout().lock();

@@ -9,12 +9,12 @@ use nix::sys::signalfd::SignalFd;
 use prof_model::DsoId;
 use prof_tui::{Facts, History, Options, Request, Source, Window};
 
-use super::args::TopArgs;
 use super::collect::{CodeAnswer, Message};
 use super::namer::Shared;
 use super::{Watch, failed};
 use crate::messages::Failure;
 use crate::signals::EndRequests;
+use crate::terminal;
 use crate::tui_source::{self, Signals};
 
 /// How long a key may wait for code to be read.
@@ -40,14 +40,14 @@ impl<'a> Live<'a> {
     }
 }
 
-/// Shows the screens until somebody quits.
+/// Shows the screens, anew after every `refresh`, until somebody quits.
 ///
 /// # Errors
 /// The terminal is gone.
-pub fn show(mut live: Live<'_>, args: &TopArgs) -> Result<(), Failure> {
+pub fn show(mut live: Live<'_>, refresh: Duration) -> Result<(), Failure> {
     let options = Options {
-        color: tui_source::wants_color(),
-        refresh: args.delay,
+        color: terminal::has_colored_screens(),
+        refresh,
     };
     let shown = prof_tui::run(&mut live, &options);
     Ok(shown.map_err(failed("could not use the terminal"))?)

@@ -11,6 +11,7 @@ mod json; // one object a line
 mod live; // what the screens see
 mod namer; // the thread that finds names
 mod plain; // tables
+mod windows; // what tables and objects are about
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -28,6 +29,7 @@ use crate::child_stdio;
 use crate::messages::{CliError, Failure, Outcome, open_errors};
 use crate::sampling::{self, Sampling};
 use crate::signals::{self, EndRequests};
+use crate::terminal;
 use crate::tui_source;
 pub use args::TopArgs;
 use collect::{Collector, Message};
@@ -65,11 +67,11 @@ pub fn run(args: &TopArgs) -> Outcome {
         Form::Tables | Form::Objects => sampling.hold_command()?,
     };
     let requests = EndRequests::listen().map_err(|error| sampling.not_begun(error))?;
-    let watch = Watch::start(args, form, &sampling, held)?;
+    let watch = Watch::start(form, &sampling, held)?;
     let shown = match form {
-        Form::Screens => live::show(Live::new(&watch, &requests, stops), args),
-        Form::Tables => plain::print(&watch.shared, &requests, args),
-        Form::Objects => json::print(&watch.shared, &requests, args),
+        Form::Screens => live::show(Live::new(&watch, &requests, stops), args.delay),
+        Form::Tables => plain::print(&watch.shared, &requests, &args.windows()),
+        Form::Objects => json::print(&watch.shared, &requests, &args.windows()),
     };
     let failure = watch.shared.lock().failure.take();
     let status = watch.stop(&sampling, &requests)?;
@@ -84,7 +86,7 @@ fn form(args: &TopArgs) -> Form {
     match args {
         TopArgs { json: true, .. } => Form::Objects,
         TopArgs { batch: true, .. } => Form::Tables,
-        _ if args.iterations.is_some() || !tui_source::possible() => Form::Tables,
+        _ if args.iterations.is_some() || !terminal::can_show_screens() => Form::Tables,
         _ => Form::Screens,
     }
 }
@@ -133,12 +135,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(
-        args: &TopArgs,
-        form: Form,
-        sampling: &Sampling,
-        held: Option<HeldCommand>,
-    ) -> Result<Self, Failure> {
+    fn start(form: Form, sampling: &Sampling, held: Option<HeldCommand>) -> Result<Self, Failure> {
         let not_begun = |error| sampling.not_begun(error);
         let no_thread = |error| not_begun(open_errors::no_thread(error));
         let kernel = RunningKernel::read();
@@ -149,7 +146,7 @@ impl Watch {
         let recent =
             (form == Form::Screens).then(|| RecentRecords::new(file_events(sampler.events())));
         let pieces = Pieces::new(sampler.clock().now());
-        let mut recorder = Recorder::new(&sampler, args.sampling.max_stack, pieces);
+        let mut recorder = Recorder::new(&sampler, sampling.max_stack, pieces);
         let text = sampling::kernel_text(&kernel);
         sampler
             .start(text.as_ref(), Duration::ZERO, &mut recorder)
