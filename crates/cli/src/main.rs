@@ -30,7 +30,7 @@ use commands::{annotate, buildid_list, demo, diff, evlist, record, report, scrip
 use messages::{CliError, Failure, Outcome};
 
 fn main() -> ExitCode {
-    match run(command_line::perf_options::parse()) {
+    match run(command_line::parse()) {
         Ok(status) => ExitCode::from(status),
         Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
         Err(Failure::Error(error)) => {

@@ -3,8 +3,7 @@
 
 use clap::CommandFactory;
 
-use crate::command_line::Cli;
-use crate::command_line::perf_options;
+use super::{Cli, perf_options};
 use crate::messages::CliError;
 
 /// The long options that begin like one which was given.

@@ -4,7 +4,8 @@
 //! So that a subcommand can be read without the others, none of them uses this file.
 
 mod abbreviations; // options that are cut short
-pub mod perf_options; // options of perf that are not offered; the command line is read here
+mod parse; // the command line of this process
+mod perf_options; // options of perf that are not offered
 pub mod shared; // arguments of several subcommands
 
 use clap::{Parser, Subcommand};
@@ -18,6 +19,7 @@ use crate::commands::record::RecordArgs;
 use crate::commands::report::ReportArgs;
 use crate::commands::script::ScriptArgs;
 use crate::commands::top::TopArgs;
+pub use parse::parse;
 
 /// A sampling profiler for Linux: finds the function that burns the CPU.
 #[derive(Parser, Debug)]

@@ -1,12 +1,8 @@
-//! What goes wrong, told in three parts: what was tried, why it failed, what to do.
+//! What goes wrong, told in three parts: what was tried, why it failed, what to do; and how a subcommand
+//! ends.
 
 use std::fmt;
 use std::io;
-
-use prof_perfdata::Error;
-use prof_session::{LoadError, OutputError};
-
-use super::open_errors;
 
 /// An error for the user.
 #[derive(Debug)]
@@ -94,45 +90,6 @@ impl fmt::Display for CliError {
             write!(f, "\n  hint: {hint}")?;
         }
         Ok(())
-    }
-}
-
-impl From<LoadError> for CliError {
-    fn from(error: LoadError) -> Self {
-        let message = Self::from_error(&error);
-        match &error {
-            LoadError::Recording {
-                source: Error::Io { source, .. },
-                ..
-            } => match source.kind() {
-                io::ErrorKind::NotFound => message
-                    .hint("record one: `prof record -p PID -d 10s`")
-                    .hint("or name it: `-i FILE`"),
-                io::ErrorKind::PermissionDenied => message
-                    .hint("recordings belong to the user who made them; use sudo, or chown it"),
-                _ => message,
-            },
-            LoadError::NoTimes { asked, .. } => Self::usage(format!("`--time {asked}`: {error}")),
-            LoadError::Recording { .. } | LoadError::Stdin(_) => message,
-        }
-    }
-}
-
-impl From<OutputError> for CliError {
-    fn from(error: OutputError) -> Self {
-        match error {
-            OutputError::NoThread(error) => open_errors::no_thread(error),
-            OutputError::Create { .. } => {
-                Self::from_error(&error).hint("choose another place with `-o FILE`")
-            }
-            _ => Self::from_error(&error),
-        }
-    }
-}
-
-impl From<LoadError> for Failure {
-    fn from(error: LoadError) -> Self {
-        Self::Error(error.into())
     }
 }
 

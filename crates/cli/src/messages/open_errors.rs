@@ -6,7 +6,7 @@ use prof_event::{EventKind, EventListError, EventSpec, UnknownEvent};
 use prof_model::{Pid, Tid};
 use prof_sampler::{OpenError, Scope, paranoid, perf_is_filtered, proc};
 
-use crate::messages::CliError;
+use super::CliError;
 
 /// The message for an event that could not be opened.
 pub fn open_error(error: &OpenError, system_wide: bool) -> CliError {
