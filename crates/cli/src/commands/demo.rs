@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::commands::record::{self, Plan, RecordArgs};
 use crate::commands::report::{self, ReportArgs};
-use crate::messages::{CliError, Outcome};
+use crate::messages::{CliError, Outcome, failed};
 use crate::units;
 
 /// `prof demo`.
@@ -34,8 +34,8 @@ pub struct DemoArgs {
 /// # Errors
 /// A message.
 pub fn run(args: &DemoArgs) -> Outcome {
-    let program = std::env::current_exe()
-        .map_err(|error| CliError::new("could not find this program's own file").cause(error))?;
+    let program =
+        std::env::current_exe().map_err(failed("could not find this program's own file"))?;
     let seconds = args.duration.as_secs_f64();
     eprintln!(
         "Recording {seconds} s of a workload with two threads, which spend 60% of their time in\n\

@@ -80,6 +80,11 @@ impl CliError {
     }
 }
 
+/// Makes messages of the kernel's errors: what was tried, and the error as the cause.
+pub fn failed(what: &'static str) -> impl Fn(io::Error) -> CliError {
+    move |error| CliError::new(what).cause(error)
+}
+
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "prof: {}", self.what)?;

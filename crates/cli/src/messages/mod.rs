@@ -5,4 +5,4 @@ pub mod missing_names; // what to do about frames without names
 pub mod open_errors; // why the kernel said no, and what to do
 mod session_errors; // recordings that cannot be read or written
 
-pub use error::{CliError, Failure, Outcome};
+pub use error::{CliError, Failure, Outcome, failed};

@@ -1,39 +1,17 @@
-//! `prof record`.
+//! `prof record`: a target's samples into a file, into a flame graph, and into a summary.
 
 mod args; // whom to sample, for how long, into which file
 mod plan; // what the arguments ask for
 mod progress; // the line on the terminal
+mod recording; // its steps, from opening events to the end of the command
 mod summary; // the lines at the end
+mod watch; // how long it goes on
 
-use std::io;
-use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
-
-use prof_event::EventSet;
-use prof_perfdata::StoredNames;
-use prof_report::Filter;
-use prof_sampler::{HeldCommand, RunningCommand, Sampler};
-use prof_session::record::{
-    Control, FileDestination, LiveNames, Output, Recorder, Shortfall, cpu_time_of_ended, drive,
-    end_command, features, file_events, stored_build_ids,
-};
-use prof_symbolizer::RunningKernel;
-
-use crate::child_stdio;
-use crate::export::{Exported, Facts};
-use crate::messages::{CliError, Failure, Outcome};
-use crate::sampling;
-use crate::signals::{self, EndRequests};
+use crate::messages::{Failure, Outcome, failed};
 pub use args::RecordArgs;
-use plan::OutputPlan;
 pub use plan::Plan;
-use progress::Progress;
-
-/// A recording on its way into a file, or into none.
-type FileRecorder = Recorder<FileDestination>;
-
-/// How long a wait for records lasts at most: what is shown and asked meanwhile is not older.
-const LONGEST_WAIT: Duration = Duration::from_millis(100);
+use recording::LiveRecording;
+pub use summary::Done;
 
 /// Runs `prof record`.
 ///
@@ -53,244 +31,19 @@ pub fn run(args: &RecordArgs) -> Outcome {
     Ok(done.command_status.unwrap_or(0))
 }
 
-/// What a recording came to.
-pub struct Done {
-    /// Samples taken.
-    pub samples: u64,
-    /// Samples that the kernel could not store.
-    pub lost: u64,
-    /// CPU time of the target while it was recorded, where it could be read.
-    pub cpu_time: Option<Duration>,
-    /// How long it took.
-    pub elapsed: Duration,
-    /// Whether a command was sampled, which is over then and cannot be asked again.
-    pub of_command: bool,
-    /// The exit status of the command that was run.
-    pub command_status: Option<u8>,
-    /// The event that was sampled.
-    pub event: String,
-}
-
 /// Records, writes, draws and sums up.
 ///
 /// # Errors
 /// A message.
-pub fn record(mut plan: Plan) -> Result<Done, Failure> {
-    let blocked = signals::block().map_err(failed("could not block signals"));
-    blocked.map_err(|error| plan.sampling.not_begun(error))?;
-    let held = match plan.uses_stdout() {
-        true => child_stdio::away_from_stdout(|| plan.sampling.hold_command())?,
-        false => plan.sampling.hold_command()?,
-    };
-    let kernel = RunningKernel::read();
-    let not_begun = |error| plan.sampling.not_begun(error);
-    let requests = EndRequests::listen().map_err(not_begun)?;
-    let mut sampler = plan.sampling.open()?;
-    let mut recorder = recorder(&plan, &sampler).map_err(not_begun)?;
-    let unfinished = recorder.destination.output.as_ref();
-    requests.set_unfinished(unfinished.and_then(Output::unfinished));
-    let cpu_before = plan.sampling.options.target.cpu_time();
-
-    let text = sampling::kernel_text(&kernel);
-    let started = Instant::now();
-    let begun = sampler.start(text.as_ref(), plan.delay, &mut recorder);
-    let mut command = held
-        .map(HeldCommand::release)
-        .transpose()
-        .map_err(|error| plan.sampling.not_started(error))?;
-    if let Some(command) = &command {
-        requests.forward_to(command.pid().0);
-    }
-    if !plan.quiet {
-        sampler
-            .notes()
-            .iter()
-            .for_each(|note| eprintln!("prof: {note}"));
-        if plan.verbose {
-            summary::print_start(&sampler);
-        }
-    }
-    let mut watch = Watch {
-        progress: Progress::new(plan.duration, plan.quiet, kernel.clone()),
-        requests: &requests,
-        has_command: command.is_some(),
-        deadline: plan
-            .duration
-            .map(|duration| started + plan.delay + duration),
-    };
-    let sampled =
-        begun.and_then(|()| drive(&mut sampler, &mut recorder, command.as_mut(), &mut watch));
-    let progress = watch.progress;
-    let elapsed = started.elapsed();
-    let cpu_after = plan.sampling.options.target.cpu_time();
-    let cpu_time = match cpu_before.zip(cpu_after) {
-        Some((before, after)) => Some(after.saturating_sub(before)),
-        None => cpu_time_of_command(&plan, command.as_mut()),
-    };
-    let written = sampled.and_then(|_| sampler.finish(&mut recorder));
-
-    progress.say("finding names ...");
-    recorder.pipeline.finish();
-    let LiveNames { names, mut stored } = recorder.find_names(kernel);
-    stored.ends = recorder.destination.ends.clone();
-    stored.counters = recorder.counters();
-    progress.clear();
-    let mut done = Done {
-        samples: recorder.samples(),
-        lost: recorder.lost(),
-        cpu_time,
-        elapsed,
-        of_command: plan.sampling.samples_command,
-        command_status: None,
-        event: recorder.pipeline.profile.events[0].name.clone(),
-    };
-    let output = finish_file(&mut recorder, stored, &sampler, &plan, &done)?;
-    written.map_err(failed("the recording ended early"))?;
-    requests.set_unfinished(None);
-
-    if done.samples > 0 {
-        let facts = Facts {
-            target: plan.sampling.target_name(),
-            event: done.event.clone(),
-            frequency: plan_frequency(sampler.events()),
-            samples: done.samples,
-            seconds: elapsed.as_secs_f64(),
-        };
-        let exported = Exported {
-            profile: &recorder.pipeline.profile,
-            names: &names,
-            filter: &Filter::default(),
-            inline: true,
-            facts: &facts,
-        };
-        exported.write(&plan.exports)?;
-    }
-    if !plan.quiet {
-        summary::print(&recorder, &names, output.as_ref(), plan.verbose);
-        let is_all = plan.delay.is_zero() && done.samples > 0;
-        if let Some(shortfall) = is_all.then(|| shortfall(&recorder, &plan, &done)).flatten() {
-            eprintln!("hint: {shortfall}");
-        }
-    }
-    if let Some(mut command) = command {
-        done.command_status = Some(status_of_command(&mut command, &plan, &requests)?);
-    }
+pub fn record(plan: Plan) -> Result<Done, Failure> {
+    let (mut recording, held) = LiveRecording::open(plan)?;
+    let sampled = recording.sample(held)?;
+    let (names, stored) = recording.find_names(&sampled.progress);
+    let mut done = recording.done(&sampled);
+    let file = recording.finish_file(stored, &done)?;
+    sampled.end.map_err(failed("the recording ended early"))?;
+    recording.draw(&names, &done)?;
+    recording.sum_up(&names, file.as_ref(), &done);
+    done.command_status = recording.end_command(sampled.command)?;
     Ok(done)
-}
-
-/// CPU time of a command that is sampled and has ended.
-fn cpu_time_of_command(plan: &Plan, command: Option<&mut RunningCommand>) -> Option<Duration> {
-    let has_ended = matches!(command?.try_wait(), Ok(Some(_)));
-    (has_ended && plan.sampling.samples_command).then(cpu_time_of_ended)?
-}
-
-/// What is missing of the target's CPU time, where the kernel did not say itself that it paused or lost
-/// something.
-fn shortfall(recorder: &FileRecorder, plan: &Plan, done: &Done) -> Option<Shortfall> {
-    let profile = &recorder.pipeline.profile;
-    if profile.losses.throttled > 0 || done.lost > 0 {
-        return None;
-    }
-    let (event, options) = (recorder.events().events().first()?, &plan.sampling.options);
-    let seen = Duration::from_nanos(profile.total(0).period);
-    Shortfall::find(&event.attr, options, seen, done.cpu_time?)
-}
-
-fn failed(what: &'static str) -> impl Fn(io::Error) -> CliError {
-    move |error| CliError::new(what).cause(error)
-}
-
-fn recorder(plan: &Plan, sampler: &Sampler) -> Result<FileRecorder, CliError> {
-    let written = file_events(sampler.events());
-    let output = match &plan.output {
-        OutputPlan::None => None,
-        OutputPlan::File(path) => Some(Output::file(path, &written, plan.compression)?),
-        OutputPlan::Stdout => {
-            let features = features(sampler.events(), sampler.clock())?;
-            Some(Output::stdout(&written, &features)?)
-        }
-    };
-    let destination = FileDestination::new(output);
-    Ok(Recorder::new(sampler, plan.sampling.max_stack, destination))
-}
-
-/// Watches over a recording: shows how far it is, and ends it when its time is over or somebody asks.
-struct Watch<'a> {
-    progress: Progress,
-    requests: &'a EndRequests,
-    has_command: bool,
-    deadline: Option<Instant>,
-}
-
-impl Control<FileDestination> for Watch<'_> {
-    fn longest_wait(&self) -> Option<Duration> {
-        match self.deadline {
-            Some(deadline) => {
-                let left = deadline.checked_duration_since(Instant::now())?;
-                Some(left.min(LONGEST_WAIT))
-            }
-            None => Some(LONGEST_WAIT),
-        }
-    }
-
-    fn wake_fds<'a>(&'a self, fds: &mut Vec<BorrowedFd<'a>>) {
-        if self.requests.count() == 0 {
-            fds.push(self.requests.wake_fd());
-        }
-    }
-
-    fn is_asked_to_end(&self) -> bool {
-        // Ctrl-C reached the command as well; it decides when to end.
-        !self.has_command && self.requests.count() > 0
-    }
-
-    fn after_round(&mut self, recorder: &mut FileRecorder, _passed: u64) {
-        self.progress.update(recorder);
-    }
-}
-
-/// Ends a command that still runs after the recording, and tells the exit status of `prof record`.
-fn status_of_command(
-    command: &mut RunningCommand,
-    plan: &Plan,
-    requests: &EndRequests,
-) -> Result<u8, CliError> {
-    requests.forward_to(0);
-    let end = end_command(command).map_err(failed("could not wait for the command"))?;
-    if end.by_us || !plan.sampling.samples_command && requests.count() > 0 {
-        return Ok(0); // its end is not its own doing
-    }
-    Ok(u8::try_from(end.status.code()).unwrap_or(255))
-}
-
-/// Finishes the file, if there is one. Of a target that was idle there is none: it can be recorded
-/// again, and an older file of this name is worth more. A command is over, and whoever looks at its
-/// file next must not see that of another run.
-fn finish_file(
-    recorder: &mut FileRecorder,
-    stored: StoredNames,
-    sampler: &Sampler,
-    plan: &Plan,
-    done: &Done,
-) -> Result<Option<summary::File>, CliError> {
-    let Some(output) = recorder.destination.output.take() else {
-        return Ok(None);
-    };
-    let name = output.name();
-    if done.samples == 0 && !done.of_command && name != "-" {
-        return Ok(None);
-    }
-    let mut features = features(sampler.events(), sampler.clock())?;
-    let files = recorder.pipeline.files.opened();
-    let files = files.filter_map(|(id, file)| Some((id, file.build_id?)));
-    features.build_ids = stored_build_ids(files, &recorder.pipeline.profile.dsos);
-    Ok(Some(summary::File {
-        name,
-        sizes: output.finish(features, stored)?,
-        compressed: plan.compression.is_some(),
-    }))
-}
-
-fn plan_frequency(events: &EventSet) -> Option<u64> {
-    events.events().first()?.attr.frequency()
 }

@@ -6,9 +6,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use prof_model::{Dso, DsoAddr, DsoId, Resolution};
+use prof_session::record::{FileDestination, Recorder};
 use prof_symbolizer::{FoundFile, Options, RunningKernel, Symbolizer};
 
-use super::FileRecorder;
 use crate::units::thousands;
 
 const EVERY: Duration = Duration::from_millis(250);
@@ -39,7 +39,7 @@ impl Progress {
     }
 
     /// Draws if it is time to.
-    pub fn update(&mut self, recorder: &FileRecorder) {
+    pub fn update(&mut self, recorder: &Recorder<FileDestination>) {
         if !self.on || self.drawn.is_some_and(|at| at.elapsed() < EVERY) {
             return;
         }
@@ -124,7 +124,7 @@ impl Namer {
     }
 
     /// The last answer, if a new one is there; asks again.
-    fn ask(&mut self, recorder: &FileRecorder) -> Option<String> {
+    fn ask(&mut self, recorder: &Recorder<FileDestination>) -> Option<String> {
         let answer = self.answers.try_recv().ok();
         if answer.is_some() {
             self.busy = false;
@@ -136,7 +136,7 @@ impl Namer {
     }
 }
 
-fn heaviest(recorder: &FileRecorder) -> Vec<Hit> {
+fn heaviest(recorder: &Recorder<FileDestination>) -> Vec<Hit> {
     let profile = &recorder.pipeline.profile;
     let mut weights = HashMap::new();
     for (key, weight) in profile.samples() {

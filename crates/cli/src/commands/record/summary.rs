@@ -1,17 +1,35 @@
-//! The lines at the end of a recording.
+//! What a recording came to, and the lines that say so at its end.
 
 use std::time::Duration;
 
 use prof_perfdata::Summary as Sizes;
 use prof_profile::Names;
 use prof_sampler::Sampler;
+use prof_session::record::{FileDestination, Recorder};
 
-use super::{Done, FileRecorder};
 use crate::messages::CliError;
 use crate::messages::missing_names::{remedies, unread_memory};
 use crate::units::thousands;
 
 const HOTTEST: usize = 5;
+
+/// What a recording came to.
+pub struct Done {
+    /// Samples taken.
+    pub samples: u64,
+    /// Samples that the kernel could not store.
+    pub lost: u64,
+    /// CPU time of the target while it was recorded, where it could be read.
+    pub cpu_time: Option<Duration>,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Whether a command was sampled, which is over then and cannot be asked again.
+    pub of_command: bool,
+    /// The exit status of the command that was run.
+    pub command_status: Option<u8>,
+    /// The event that was sampled.
+    pub event: String,
+}
 
 /// What was written.
 pub struct File {
@@ -50,7 +68,12 @@ pub fn print_start(sampler: &Sampler) {
 }
 
 /// Says what was recorded, what is missing, and where the time went.
-pub fn print(recorder: &FileRecorder, names: &Names, file: Option<&File>, verbose: bool) {
+pub fn print(
+    recorder: &Recorder<FileDestination>,
+    names: &Names,
+    file: Option<&File>,
+    verbose: bool,
+) {
     let samples = recorder.samples();
     match file {
         Some(file) if file.name != "-" => {

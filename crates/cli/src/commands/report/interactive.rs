@@ -18,7 +18,7 @@ use prof_tui::{Facts, History, Intake, Options, Request, Samples, Source, Window
 use super::args::ReportArgs;
 use crate::header;
 use crate::input;
-use crate::messages::{CliError, Outcome};
+use crate::messages::{CliError, Outcome, failed};
 use crate::signals::{self, EndRequests};
 use crate::terminal;
 use crate::tui_source::{self, Signals};
@@ -110,9 +110,9 @@ pub fn run(args: &ReportArgs, input: LoadedRecording, filter: &Filter) -> Outcom
         return Err(CliError::new("no sample passes the filters").into());
     }
     // Only now: until the recording is read, Ctrl-C ends the program.
-    let failed = |error: std::io::Error| CliError::new("could not wait for signals").cause(error);
-    signals::block().map_err(failed)?;
-    let stops = tui_source::listen_to_stops().map_err(failed)?;
+    let not_listening = failed("could not wait for signals");
+    signals::block().map_err(&not_listening)?;
+    let stops = tui_source::listen_to_stops().map_err(not_listening)?;
     let requests = EndRequests::listen()?;
     let mut browsed = Browsed {
         facts: facts(&args.input.input, &input),
@@ -127,7 +127,7 @@ pub fn run(args: &ReportArgs, input: LoadedRecording, filter: &Filter) -> Outcom
         refresh: std::time::Duration::ZERO,
     };
     let shown = prof_tui::run(&mut browsed, &options);
-    shown.map_err(|error| CliError::new("could not use the terminal").cause(error))?;
+    shown.map_err(failed("could not use the terminal"))?;
     Ok(0)
 }
 

@@ -9,10 +9,10 @@ use nix::sys::signalfd::SignalFd;
 use prof_model::DsoId;
 use prof_tui::{Facts, History, Options, Request, Source, Window};
 
+use super::Watch;
 use super::collect::{CodeAnswer, Message};
 use super::namer::Shared;
-use super::{Watch, failed};
-use crate::messages::Failure;
+use crate::messages::{Failure, failed};
 use crate::signals::EndRequests;
 use crate::terminal;
 use crate::tui_source::{self, Signals};

@@ -13,7 +13,6 @@ mod namer; // the thread that finds names
 mod plain; // tables
 mod windows; // what tables and objects are about
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -26,7 +25,7 @@ use prof_session::record::{Pieces, RecentRecords, Recorder, end_command, file_ev
 use prof_symbolizer::RunningKernel;
 
 use crate::child_stdio;
-use crate::messages::{CliError, Failure, Outcome, open_errors};
+use crate::messages::{CliError, Failure, Outcome, failed, open_errors};
 use crate::sampling::{self, Sampling};
 use crate::signals::{self, EndRequests};
 use crate::terminal;
@@ -119,10 +118,6 @@ fn ring_bytes(options: &Options) -> usize {
     let bytes = usize::try_from(bytes).unwrap_or(MOST);
     let most = MOST / online_cpus().len();
     bytes.min(most).max(LEAST).next_power_of_two()
-}
-
-fn failed(what: &'static str) -> impl Fn(io::Error) -> CliError {
-    move |error| CliError::new(what).cause(error)
 }
 
 /// The threads that sample and find names.
