@@ -1,4 +1,5 @@
-//! Which standard streams a command gets that is forked here.
+//! Other standard streams for a command that is forked here, where ours are taken: by screens, or by the
+//! records that go to stdout.
 
 use std::fs::File;
 use std::io;

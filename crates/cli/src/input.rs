@@ -1,4 +1,6 @@
-//! Recordings, as the commands read them: from arguments, with messages.
+//! Recordings, as the commands read them: with warnings on stderr, and with messages for errors.
+//!
+//! Elsewhere: reading and naming (`prof-session`).
 
 use std::path::Path;
 

@@ -1,4 +1,6 @@
-//! What is sampled and how, as `record` and `top` are asked in the same words.
+//! Whom `record` and `top` sample, what and how often.
+//!
+//! In: the arguments that both have. Out: the options of `prof-sampler`, a command that waits, open events.
 
 use std::ffi::OsString;
 use std::io;

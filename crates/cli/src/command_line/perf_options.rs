@@ -53,7 +53,8 @@ const INSTEAD: &[(&str, &[&str], &str)] = &[
     (
         "record",
         &["-G", "--cgroup"],
-        "`prof top` has a column for cgroups; for a file name the processes with -p",
+        "name its processes: `-p $(paste -sd, /sys/fs/cgroup/GROUP/cgroup.procs)`; `prof top -p PID` \
+         shows the quota of a cgroup, and how long it was throttled",
     ),
     (
         "record",

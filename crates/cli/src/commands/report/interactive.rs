@@ -1,4 +1,6 @@
-//! `prof report` on a terminal: the screens over a recording.
+//! `prof report` on a terminal: the screens of `prof top` over a recording, which is cut into slices of time.
+//!
+//! Elsewhere: drawing and keys (`prof-tui`), what a live target needs as well (`tui_source`).
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,7 @@
-//! `prof report`.
+//! `prof report`: where the time of a recording went.
+//!
+//! In: a recording. Out: tables on stdout, flame graphs and folded stacks in files, or screens.
+//! Elsewhere: grouping samples into rows and printing them (`prof-report`).
 
 mod args; // what to show, and how
 mod interactive; // on a terminal

@@ -1,4 +1,8 @@
-//! `prof script`.
+//! `prof script`: every sample of a recording as text.
+//!
+//! Names are known only after all samples have been seen once. What the usual fields print is kept in that
+//! first pass; for more fields, and for other records, a second pass reads the recording again.
+//! Elsewhere: the text of a sample (`prof-report`).
 
 mod args; // what to print of which samples
 mod extras; // what few samples have
