@@ -92,8 +92,8 @@ pub fn lines(recording: &Recording, path: &Path, details: bool) -> Vec<String> {
     lines
 }
 
-/// When the file was finished; where there is no file, when the recording began.
-/// When a recording was made, in local time.
+/// When a recording was made, in local time: when its file was last changed or, where there is no file,
+/// when the recording began. `None` if neither is known.
 pub fn captured(path: &Path, features: &Features) -> Option<String> {
     let inner = path.join("data"); // of a folder
     let modified = std::fs::metadata(&inner).or_else(|_| std::fs::metadata(path));

@@ -1,26 +1,20 @@
-//! Recordings, as the commands read them: from arguments, with messages.
+//! Recordings, as the commands read them: with warnings on stderr, and with messages for errors.
+//!
+//! Elsewhere: reading and naming (`prof-session`).
 
 use std::path::Path;
 
 use prof_perfdata::{Item, Recording};
+use prof_report::EventGroup;
 use prof_session::{LoadedRecording, ReadOptions, Wanted, load};
 
-use crate::args::InputArgs;
-use crate::error::CliError;
+use crate::messages::CliError;
 
 /// Opens a recording.
 ///
 /// # Errors
 /// A message that says what the file is instead.
-pub fn open(args: &InputArgs) -> Result<Recording, CliError> {
-    open_path(&args.input)
-}
-
-/// As [`open`], by its path alone.
-///
-/// # Errors
-/// As [`open`].
-pub fn open_path(path: &Path) -> Result<Recording, CliError> {
+pub fn open(path: &Path) -> Result<Recording, CliError> {
     Ok(load::open(path)?)
 }
 
@@ -52,4 +46,29 @@ pub fn for_each(
         &path.display().to_string(),
         visit,
     )?)
+}
+
+/// The events that were counted together; where none were, all if that is `forced`.
+pub fn event_groups(recording: &Recording, forced: bool) -> Vec<EventGroup> {
+    let events = recording.events().events().len() as u16;
+    let groups = recording.features().groups.iter().map(|group| {
+        let end = group.leader.saturating_add(group.members);
+        EventGroup {
+            name: Some(match group.name.as_str() {
+                "{anon_group}" => String::new(),
+                name => name.to_owned(),
+            }),
+            events: (0..events)
+                .filter(|&event| (group.leader..end).contains(&u32::from(event)))
+                .collect(),
+        }
+    });
+    let groups: Vec<_> = groups.collect();
+    if forced && groups.is_empty() {
+        return vec![EventGroup {
+            name: None,
+            events: (0..events).collect(),
+        }];
+    }
+    groups
 }

@@ -5,48 +5,32 @@
 #![deny(unsafe_code)]
 #![allow(unreachable_pub)] // a program exports nothing: pub means "for other modules"
 
-mod abbreviations; // of options
-mod annotate; // a function's instructions
-mod args; // the command line
-mod browse; // report on a terminal
-mod buildid_list;
-mod demo; // a workload with a known answer
-mod diff; // two recordings
-mod drawing; // flame graphs and folded stacks
-mod error; // messages in three parts
-mod evlist;
+mod child_stdio; // a command's standard streams, where it must not have ours
+mod command_line; // what is typed
+mod commands; // what is done
+mod export; // flame graphs and folded stacks
 mod header; // what is known about a recording
 #[cfg(target_env = "gnu")]
-mod heap; // of commands that read a recording
-mod hints; // why the kernel said no, and what to do
+mod heap; // large pages for commands that read a recording
 mod input; // a recording, read and named
-mod perf_options; // options of perf that are not offered; the command line is read here
-mod record;
-mod remedies; // what to do about frames without names
-mod report;
+mod messages; // errors and hints
 mod sampling; // whom to sample, what and how often
-mod screens; // what top and report share on a terminal
-mod script;
-mod script_events; // the records beside the samples
-mod script_extras; // what few samples have
-mod script_filter; // which samples are printed
-mod script_log; // printing what the first pass kept
-mod script_pass; // printing in a second one
 mod signals; // Ctrl-C
-mod streams; // of a command
-mod top;
+mod terminal; // what stdout can show
+mod tui_source; // what top and report share where they show screens
 mod units; // durations and sizes
-mod workload; // what the demo records
+mod workload; // what the demo records; up here its functions have short names for people to read
 
 use std::process::ExitCode;
 
 use clap::CommandFactory;
 
-use args::{Cli, Command};
-use error::{CliError, Failure, Outcome};
+use command_line::{Cli, Command};
+use commands::{annotate, buildid_list, demo, diff, evlist, record, report, script, top};
+use messages::{CliError, Failure, Outcome};
 
 fn main() -> ExitCode {
-    match run(perf_options::parse()) {
+    match run(command_line::parse()) {
         Ok(status) => ExitCode::from(status),
         Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
         Err(Failure::Error(error)) => {

@@ -1,4 +1,6 @@
-//! What is sampled and how, as `record` and `top` are asked in the same words.
+//! Whom `record` and `top` sample, what and how often.
+//!
+//! In: the arguments that both have. Out: the options of `prof-sampler`, a command that waits, open events.
 
 use std::ffi::OsString;
 use std::io;
@@ -9,9 +11,8 @@ use prof_sampler::{
     Clock, HeldCommand, Options, Rate, Sampler, StackCapture, Target, parse_cpu_list, proc,
 };
 
-use crate::args::SamplingArgs;
-use crate::error::CliError;
-use crate::hints;
+use crate::command_line::shared::SamplingArgs;
+use crate::messages::{CliError, open_errors};
 
 /// Bytes of stack per sample. Rust and C++ frames are large; at high rates the rings and the memory
 /// they move are the limit.
@@ -33,6 +34,8 @@ pub struct Sampling {
     pub options: Options,
     /// A command to run, empty for none.
     pub command: Vec<OsString>,
+    /// The most frames kept of a stack.
+    pub max_stack: usize,
     /// Whether the command is what is sampled, not only the clock.
     pub samples_command: bool,
 }
@@ -72,6 +75,7 @@ impl Sampling {
         Ok(Self {
             options,
             command: args.command.clone(),
+            max_stack: args.max_stack,
             samples_command,
         })
     }
@@ -86,7 +90,8 @@ impl Sampling {
             return Ok(None);
         }
         let held = HeldCommand::fork(&self.command).map_err(|error| {
-            hints::no_task("could not start a process for the command", error).status(NOT_BEGUN)
+            open_errors::no_task("could not start a process for the command", error)
+                .status(NOT_BEGUN)
         })?;
         if self.samples_command {
             self.options.target = Target::Command(held.pid());
@@ -101,7 +106,7 @@ impl Sampling {
     pub fn open(&self) -> Result<Sampler, CliError> {
         let system_wide = matches!(self.options.target, Target::System);
         Sampler::open(self.options.clone())
-            .map_err(|error| self.not_begun(hints::open_error(&error, system_wide)))
+            .map_err(|error| self.not_begun(open_errors::open_error(&error, system_wide)))
     }
 
     /// An error from before the command, if there is one, was run: its exit status tells so.
@@ -160,7 +165,7 @@ fn target(args: &SamplingArgs) -> Result<Option<Target>, CliError> {
     let numbers = |texts: &[String]| {
         let parsed = texts
             .iter()
-            .map(|text| number(text).ok_or_else(|| hints::not_a_pid(text)));
+            .map(|text| number(text).ok_or_else(|| open_errors::not_a_pid(text)));
         let mut numbers = parsed.collect::<Result<Vec<_>, _>>()?;
         numbers.sort_unstable();
         numbers.dedup();
@@ -185,7 +190,7 @@ fn events(args: &SamplingArgs) -> Result<EventList, CliError> {
     let mut list = EventList::default();
     for text in &args.event {
         list.add(text)
-            .map_err(|error| hints::no_event_list(&error))?;
+            .map_err(|error| open_errors::no_event_list(&error))?;
     }
     Ok(list)
 }

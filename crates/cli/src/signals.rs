@@ -11,8 +11,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::pipe2;
 
-use crate::error::CliError;
-use crate::hints;
+use crate::messages::{CliError, open_errors};
 
 /// Signals that ask for the end of a recording.
 pub struct EndRequests {
@@ -60,7 +59,7 @@ impl EndRequests {
         std::thread::Builder::new()
             .name("prof-signals".to_owned())
             .spawn(move || listen(&signals, &shared, &waker))
-            .map_err(hints::no_thread)?;
+            .map_err(open_errors::no_thread)?;
         Ok(Self { state, wake })
     }
 

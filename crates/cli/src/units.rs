@@ -1,4 +1,4 @@
-//! Durations, sizes and lists as people type them.
+//! Durations and sizes as people type them, and numbers as they read them.
 
 use std::time::Duration;
 

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::error::Outcome;
-use crate::hints;
+use crate::messages::{Outcome, open_errors};
 
 const THREADS: [&str; 2] = ["parser", "indexer"];
 const DEPTH: u32 = 16;
@@ -29,7 +28,7 @@ pub fn run(seconds: f64) -> Outcome {
     for name in THREADS {
         let thread = Builder::new().name(name.to_owned());
         let thread = thread.spawn(move || serve(end));
-        threads.push(thread.map_err(hints::no_thread)?);
+        threads.push(thread.map_err(open_errors::no_thread)?);
     }
     for thread in threads {
         let _ = thread.join();

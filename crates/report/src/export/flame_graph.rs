@@ -21,6 +21,21 @@ pub struct FlameGraphExport {
     pub min_width: f64,
 }
 
+impl FlameGraphExport {
+    /// How a flame graph of `event` looks. `title` is for where none was chosen.
+    pub fn options(&self, event: &EventInfo, title: &str, subtitle: String) -> FlameGraphOptions {
+        FlameGraphOptions {
+            title: self.title.as_deref().unwrap_or(title).to_owned(),
+            subtitle,
+            reverse: self.reverse,
+            inverted: self.inverted,
+            min_width: self.min_width,
+            count_name: event.weight_label().to_owned(),
+            weight: StackWeight::usual(event),
+        }
+    }
+}
+
 impl Export for FlameGraphExport {
     fn title(&self) -> Option<&'static str> {
         Some("flame graph")
@@ -38,16 +53,8 @@ impl Export for FlameGraphExport {
         if stacks.is_empty() {
             return Err(ExportError::Nothing);
         }
-        let title = self.title.as_ref().unwrap_or(&data.facts.target);
-        let options = FlameGraphOptions {
-            title: title.clone(),
-            subtitle: subtitle(&data.profile.events[0], data.facts),
-            reverse: self.reverse,
-            inverted: self.inverted,
-            min_width: self.min_width,
-            count_name: info.weight_label().to_owned(),
-            weight: StackWeight::usual(info),
-        };
+        let subtitle = subtitle(&data.profile.events[0], data.facts);
+        let options = self.options(info, &data.facts.target, subtitle);
         let narrow = write_flame_graph(&mut out, &stacks, &options)?;
         Ok((narrow > 0).then(|| {
             format!(

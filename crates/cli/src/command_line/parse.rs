@@ -1,0 +1,144 @@
+//! Reads the command line of this process, and ends the program if it is wrong.
+//!
+//! clap reads it together with the long options that only perf has: so an abbreviation is taken for one of
+//! ours only where it could not be one of perf's.
+
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, value_parser};
+
+use super::abbreviations::Meant;
+use super::perf_options::{instead, long_options};
+use super::{Cli, Command};
+use crate::messages::CliError;
+
+/// The command line of this process. Ends the program with what is wrong about it: for an option of perf
+/// with what to do instead, for an abbreviation with what it could be.
+pub fn parse() -> Cli {
+    match with_options_of_perf().try_get_matches() {
+        Ok(matches) => {
+            refuse_given(&matches);
+            let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| refuse(&error));
+            refuse_as_command(&cli);
+            cli
+        }
+        // Help and suggestions are about our own options.
+        Err(error) => refuse(&Cli::try_parse().err().unwrap_or(error)),
+    }
+}
+
+/// Our command line with perf's long options beside our own: an abbreviation is then of one of them only
+/// where it is in perf, too.
+fn with_options_of_perf() -> clap::Command {
+    Cli::command().mut_subcommands(|subcommand| {
+        let options = long_options(subcommand.get_name()).map(|option| {
+            Arg::new(option)
+                .long(option.trim_start_matches('-'))
+                .num_args(0..=1)
+                .require_equals(true)
+                .value_parser(value_parser!(OsString))
+                .action(ArgAction::Append)
+                .hide(true)
+        });
+        let options: Vec<_> = options.collect();
+        subcommand.args(options)
+    })
+}
+
+fn refuse_given(matches: &ArgMatches) {
+    let Some((subcommand, given)) = matches.subcommand() else {
+        return;
+    };
+    let mut refusals = long_options(subcommand)
+        .filter(|option| given.contains_id(option))
+        .filter_map(|option| refusal(subcommand, option));
+    if let Some(message) = refusals.next() {
+        exit_with(&message);
+    }
+}
+
+fn refuse(error: &clap::Error) -> ! {
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
+        && let Some(subcommand) = std::env::args_os().nth(1)
+        && let Some(message) = refusal(&subcommand.to_string_lossy(), option)
+    {
+        exit_with(&message);
+    }
+    error.exit()
+}
+
+/// Where a command is expected an option that is not known would be taken for it.
+fn refuse_as_command(cli: &Cli) {
+    let (subcommand, sampling) = match &cli.command {
+        Command::Record(args) => ("record", &args.sampling),
+        Command::Top(args) => ("top", &args.sampling),
+        _ => return,
+    };
+    let Some(option) = sampling.command.first().and_then(|first| first.to_str()) else {
+        return;
+    };
+    if !option.starts_with('-') {
+        return;
+    }
+    exit_with(&refusal(subcommand, option).unwrap_or_else(|| {
+        CliError::usage(format!("unknown option `{option}`"))
+            .hint(format!("`prof {subcommand} --help`"))
+    }))
+}
+
+fn exit_with(message: &CliError) -> ! {
+    eprintln!("{message}");
+    std::process::exit(i32::from(message.status));
+}
+
+/// The message for an option, given as typed; `None` if it is neither perf's nor an abbreviation.
+fn refusal(subcommand: &str, option: &str) -> Option<CliError> {
+    let name = option.split('=').next().unwrap_or(option);
+    let meant = Meant::by(subcommand, name);
+    let option = meant.only_perfs().unwrap_or(name);
+    let Some(instead) = instead(subcommand, option) else {
+        return meant.ambiguous(name);
+    };
+    let what = format!("`{option}` is an option of perf that prof does not have");
+    Some(CliError::usage(what).hint(instead))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_is_found_with_and_without_its_value_and_cut_short() {
+        let what = |subcommand, option| refusal(subcommand, option).map(|it| it.what);
+        let of_perf = |option| {
+            Some(format!(
+                "`{option}` is an option of perf that prof does not have"
+            ))
+        };
+        assert_eq!(what("record", "-b"), of_perf("-b"));
+        assert_eq!(what("record", "--affinity=node"), of_perf("--affinity"));
+        assert_eq!(what("record", "--all-k"), of_perf("--all-kernel"));
+        assert_eq!(what("script", "--scr"), of_perf("--script"));
+        assert_eq!(what("report", "--nonsense"), None);
+    }
+
+    #[test]
+    fn options_of_perf_are_read_without_and_with_a_value_but_not_offered() {
+        let given = |words: &str| {
+            let words = format!("prof {words}");
+            let matches = with_options_of_perf().try_get_matches_from(words.split(' '));
+            let (subcommand, given) = matches.unwrap().remove_subcommand().unwrap();
+            let options = long_options(&subcommand).filter(|option| given.contains_id(option));
+            options.collect::<Vec<_>>()
+        };
+        assert_eq!(given("record --all-k -- true"), ["--all-kernel"]);
+        assert_eq!(given("record --aff=node true"), ["--affinity"]);
+        assert_eq!(given("record --max-st 5 -- x --all-kernel"), [""; 0]);
+        let mut command = with_options_of_perf();
+        let record = command.find_subcommand_mut("record").unwrap();
+        let help = record.render_long_help().to_string();
+        assert!(!help.contains("--max-size"), "{help}");
+    }
+}

@@ -1,0 +1,229 @@
+//! Arguments that several commands have in the same words, and what they are as plain values.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+use prof_model::{Pid, Tid};
+use prof_report::{Filter, FlameGraphExport, FoldedExport};
+use prof_session::{InlinedFunctions, NoTimeSlices, ReadOptions, TimeSlices};
+
+use crate::export::Exports;
+use crate::messages::CliError;
+use crate::units;
+
+/// Whom to sample, what and how often; for `record` and `top`.
+#[derive(Args, Debug, Clone)]
+pub struct SamplingArgs {
+    /// Processes to sample, with their threads and children
+    #[arg(short, long, value_name = "PID,...", value_delimiter = ',')]
+    pub pid: Vec<String>,
+
+    /// Threads to sample
+    #[arg(
+        short,
+        long,
+        value_name = "TID,...",
+        value_delimiter = ',',
+        conflicts_with = "pid"
+    )]
+    pub tid: Vec<String>,
+
+    /// Sample everything on all CPUs
+    #[arg(short, long, conflicts_with_all = ["pid", "tid"])]
+    pub all_cpus: bool,
+
+    /// Only on these CPUs, as in 0-3,8
+    #[arg(short = 'C', long, value_name = "LIST")]
+    pub cpu: Option<String>,
+
+    /// Samples per second and CPU, or `max`. Default: 999, in top 99
+    #[arg(
+        short = 'F',
+        long = "freq",
+        value_name = "HZ",
+        conflicts_with = "count"
+    )]
+    pub frequency: Option<String>,
+
+    /// One sample after so many events
+    #[arg(short, long, value_name = "PERIOD", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+
+    /// What to sample: cycles, cpu-clock, page-faults, sched:sched_switch, r1a8; with :u or :k only
+    /// user or kernel code; '{a,b}' counts both at the same times, with :S only the first is sampled
+    /// and tells what the others counted. Default: cycles, and cpu-clock where there is no PMU
+    #[arg(short, long, value_name = "EVENT,...")]
+    pub event: Vec<String>,
+
+    /// Record callchains: this is the default, and accepted because perf has it
+    #[arg(short = 'g')]
+    pub call_graph_flag: bool,
+
+    /// How stacks are walked: auto, dwarf, dwarf,BYTES, fp, none
+    #[arg(long, value_name = "MODE", default_value = "auto")]
+    pub call_graph: String,
+
+    /// The most frames kept of a stack
+    #[arg(long, value_name = "FRAMES", default_value_t = prof_session::DEFAULT_MAX_STACK)]
+    pub max_stack: usize,
+
+    /// Ring buffer per CPU: 8M, 512K; a bare number is pages
+    #[arg(short, long, value_name = "SIZE", value_parser = units::ring_size)]
+    pub mmap_pages: Option<usize>,
+
+    /// Do not sample what the target starts later
+    #[arg(short = 'i', long)]
+    pub no_inherit: bool,
+
+    /// A command to run and sample; with -p, -t or -a it is only the clock
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    pub command: Vec<OsString>,
+}
+
+/// Flame graphs and folded stacks, for `record` and `report`.
+#[derive(Args, Debug, Clone)]
+pub struct DrawingArgs {
+    /// Draw a flame graph
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+
+    /// Write folded stacks, one line per stack; `-` for stdout
+    #[arg(long, value_name = "FILE")]
+    pub folded: Option<PathBuf>,
+
+    /// The flame graph's title
+    #[arg(long, value_name = "TEXT")]
+    pub title: Option<String>,
+
+    /// Flame graph from the leaves: merge what is innermost
+    #[arg(long)]
+    pub reverse: bool,
+
+    /// Flame graph upside down (icicle)
+    #[arg(long = "inverted", visible_alias = "icicle")]
+    pub inverted: bool,
+
+    /// Leave out frames narrower than this, in percent; how many is said
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.01)]
+    pub min_width: f64,
+}
+
+impl DrawingArgs {
+    /// Which files are wanted; with `quiet`, nothing is said about them.
+    pub fn exports(&self, quiet: bool) -> Exports {
+        let flame_graph = FlameGraphExport {
+            title: self.title.clone(),
+            reverse: self.reverse,
+            inverted: self.inverted,
+            min_width: self.min_width,
+        };
+        Exports::new(quiet)
+            .add(self.folded.as_ref(), FoldedExport)
+            .add(self.svg.as_ref(), flame_graph)
+    }
+}
+
+/// Where to read from, and which names to give; for `report` and `script`.
+#[derive(Args, Debug, Clone)]
+pub struct InputArgs {
+    /// The recording; `-` for stdin
+    #[arg(short, long, value_name = "FILE", default_value = "perf.data")]
+    pub input: PathBuf,
+
+    /// Look for files below this directory
+    #[arg(long, value_name = "DIR")]
+    pub symfs: Option<PathBuf>,
+
+    /// Name kernel addresses by this copy of /proc/kallsyms
+    #[arg(long, value_name = "FILE")]
+    pub kallsyms: Option<PathBuf>,
+
+    /// Name kernel addresses by this vmlinux, and read the kernel's code from it
+    #[arg(short = 'k', long, value_name = "FILE")]
+    pub vmlinux: Option<PathBuf>,
+
+    /// Do not show inlined functions
+    #[arg(long, overrides_with = "inline")]
+    pub no_inline: bool,
+
+    /// Show inlined functions also in callchains that the kernel walked; in those that were unwound
+    /// they are shown anyway
+    #[arg(long)]
+    pub inline: bool,
+
+    /// Names as the symbol table has them
+    #[arg(long, overrides_with = "demangle")]
+    pub no_demangle: bool,
+
+    /// Names as in the source (the default)
+    #[arg(long)]
+    pub demangle: bool,
+
+    /// Only this part: from,to in seconds of the recording's clock, or 10%-20%
+    #[arg(long, value_name = "FROM,TO", value_parser = time_slices)]
+    pub time: Option<TimeSlices>,
+
+    /// Only these threads' names
+    #[arg(short = 'c', long, value_name = "COMM,...", value_delimiter = ',')]
+    pub comms: Vec<String>,
+
+    /// Only these processes
+    #[arg(long, value_name = "PID,...", value_delimiter = ',')]
+    pub pid: Vec<i32>,
+
+    /// Only these threads
+    #[arg(long, value_name = "TID,...", value_delimiter = ',')]
+    pub tid: Vec<i32>,
+
+    /// The most frames shown of a callchain
+    #[arg(long, value_name = "FRAMES", default_value_t = 1024)]
+    pub max_stack: usize,
+
+    /// Accepted because perf has it: read files whoever owns them
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+impl InputArgs {
+    /// The samples that are wanted, by thread name, process and thread.
+    pub fn filter(&self) -> Filter {
+        Filter {
+            comms: self.comms.clone(),
+            pids: self.pid.iter().copied().map(Pid).collect(),
+            tids: self.tid.iter().copied().map(Tid).collect(),
+            ..Filter::default()
+        }
+    }
+
+    /// How the recording is read.
+    pub fn read_options(&self) -> ReadOptions {
+        ReadOptions {
+            path: self.input.clone(),
+            symfs: self.symfs.clone(),
+            kallsyms: self.kallsyms.clone(),
+            vmlinux: self.vmlinux.clone(),
+            inlined: match (self.no_inline, self.inline) {
+                (true, _) => InlinedFunctions::Nowhere,
+                (_, true) => InlinedFunctions::Everywhere,
+                _ => InlinedFunctions::WhereUnwound,
+            },
+            demangle: !self.no_demangle,
+            time: self.time.clone(),
+            max_stack: self.max_stack,
+        }
+    }
+}
+
+/// Reads a part of a recording: `1513.3,1513.4` or `10%-20%`.
+pub fn time_slices(text: &str) -> Result<TimeSlices, String> {
+    TimeSlices::parse(text).map_err(|NoTimeSlices(text)| {
+        let message = format!("`--time {text}` names no part of a recording");
+        let hint = "for example `--time 1513.3,1513.4` in seconds, or `--time 10%-20%`";
+        CliError::usage(message).hint(hint).to_string()
+    })
+}

@@ -1,0 +1,186 @@
+//! What a recording came to, and the lines that say so at its end.
+
+use std::time::Duration;
+
+use prof_perfdata::Summary as Sizes;
+use prof_profile::Names;
+use prof_sampler::Sampler;
+use prof_session::record::{FileDestination, Recorder};
+
+use crate::messages::CliError;
+use crate::messages::missing_names::{remedies, unread_memory};
+use crate::units::thousands;
+
+const HOTTEST: usize = 5;
+
+/// What a recording came to.
+pub struct Done {
+    /// Samples taken.
+    pub samples: u64,
+    /// Samples that the kernel could not store.
+    pub lost: u64,
+    /// CPU time of the target while it was recorded, where it could be read.
+    pub cpu_time: Option<Duration>,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Whether a command was sampled, which is over then and cannot be asked again.
+    pub of_command: bool,
+    /// The exit status of the command that was run.
+    pub command_status: Option<u8>,
+    /// The event that was sampled.
+    pub event: String,
+}
+
+/// What was written.
+pub struct File {
+    /// Its name; `-` for stdout.
+    pub name: String,
+    /// How large.
+    pub sizes: Sizes,
+    /// Whether its records are compressed.
+    pub compressed: bool,
+}
+
+/// Says what was opened.
+pub fn print_start(sampler: &Sampler) {
+    for event in sampler.events().events() {
+        let attr = &event.attr;
+        let rate = match attr.frequency() {
+            Some(hz) => format!("{hz} Hz"),
+            None if attr.sample_period_or_freq == 0 => "counted by its group's samples".to_owned(),
+            None => format!("every {}", thousands(attr.sample_period_or_freq)),
+        };
+        eprintln!(
+            "prof: event `{}`, {rate}, {} instances, {} bytes of stack per sample",
+            event.name,
+            event.ids.len(),
+            attr.sample_stack_user
+        );
+    }
+    if let Some(bytes) = sampler.small_copy() {
+        eprintln!("prof: {bytes} bytes of stack while that is enough");
+    }
+    eprintln!(
+        "prof: {} ring buffers of {} KiB",
+        sampler.cpu_count(),
+        sampler.ring_bytes() / 1024
+    );
+}
+
+/// Says what was recorded, what is missing, and where the time went.
+pub fn print(
+    recorder: &Recorder<FileDestination>,
+    names: &Names,
+    file: Option<&File>,
+    verbose: bool,
+) {
+    let samples = recorder.samples();
+    match file {
+        Some(file) if file.name != "-" => {
+            let mb = file.sizes.file_bytes as f64 / 1e6;
+            let compressed = if file.compressed {
+                let original = file.sizes.record_bytes as f64 / 1e6;
+                let ratio = original / (file.sizes.data_bytes as f64 / 1e6).max(1e-9);
+                format!(", compressed (original {original:.3} MB, ratio is {ratio:.3})")
+            } else {
+                String::new()
+            };
+            eprintln!(
+                "[ prof record: Captured and wrote {mb:.3} MB {}{compressed} ({samples} samples) ]",
+                file.name
+            );
+        }
+        Some(_) => eprintln!("[ prof record: Captured and piped {samples} samples ]"),
+        None if samples > 0 => eprintln!("[ prof record: Captured {samples} samples ]"),
+        None => {}
+    }
+    if samples == 0 {
+        return;
+    }
+    let profile = &recorder.pipeline.profile;
+    let lost = recorder.lost();
+    if lost > 0 {
+        eprintln!(
+            "lost {} of {} samples (ring buffer full); try a larger one, `-m 32M`, or a lower -F",
+            thousands(lost),
+            thousands(lost + samples)
+        );
+    }
+    if profile.losses.throttled > 0 {
+        eprintln!(
+            "throttled {} times: the kernel paused the event because it came too often",
+            thousands(profile.losses.throttled)
+        );
+    }
+    for event in 0..profile.events.len() {
+        let summary = prof_report::summarize(profile, names, event as u16, HOTTEST);
+        if summary.total.samples == 0 {
+            continue;
+        }
+        if profile.events.len() > 1 {
+            eprintln!("{}:", profile.events[event].name);
+        }
+        let _ = prof_report::write_summary(&mut std::io::stderr(), &summary);
+        for hint in remedies(&summary, &recorder.pipeline.tracker.processes) {
+            eprintln!("hint: {hint}");
+        }
+    }
+    let refused = recorder.pipeline.refused_stacks();
+    if refused > 0 {
+        let yama = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok();
+        eprintln!("hint: {}", unread_memory(refused, yama.as_deref()));
+    }
+    if verbose {
+        let stats = recorder.pipeline.unwinder_stats();
+        let (small, too_small) = recorder.pipeline.stack_copies().taken_small();
+        if small > 0 {
+            eprintln!(
+                "prof: {} samples with the smaller copy of the stack, which was too small for {}",
+                thousands(small),
+                thousands(too_small)
+            );
+        }
+        if stats.continued_live + stats.moved_on > 0 {
+            eprintln!(
+                "prof: {} stacks finished from live memory, {} not, because their threads had moved on or may have",
+                thousands(stats.continued_live),
+                thousands(stats.moved_on)
+            );
+        }
+        eprintln!("prof: unwinder: {stats:?}");
+    }
+}
+
+/// The message for a recording without samples.
+pub fn no_samples(done: &Done, wants_drawing: bool) -> CliError {
+    let seconds = done.elapsed.as_secs_f64();
+    let mut message = CliError::new(format!("no samples in {seconds:.1} s of `{}`", done.event));
+    if wants_drawing {
+        message = message.cause("so there is nothing to draw");
+    }
+    if done.lost > 0 {
+        return message
+            .cause(format!(
+                "{} were lost: they did not fit into the ring buffer",
+                thousands(done.lost)
+            ))
+            .hint("use larger rings: `-m 4M`, or leave -m out");
+    }
+    match done.cpu_time {
+        Some(time) if time < Duration::from_millis(20) => message
+            .cause(format!(
+                "the target was idle: on the CPU for {} ms",
+                time.as_millis()
+            ))
+            .hint("record while it works, or for longer: `-d 60s`")
+            .hint("if it waits for something, sample its waits: `-e sched:sched_switch -c 1`"),
+        Some(time) => message
+            .cause(format!(
+                "although the target was on the CPU for {} ms",
+                time.as_millis()
+            ))
+            .hint("sample more often, `-F 4999`: what ends between two samples is not seen")
+            .hint("or CPUs instead of threads, `-a`; or another event, `-e cpu-clock`"),
+        None => message.hint("record for longer, or more often: `-F 999`"),
+    }
+}

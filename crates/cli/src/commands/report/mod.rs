@@ -1,0 +1,287 @@
+//! `prof report`: where the time of a recording went.
+//!
+//! In: a recording. Out: tables on stdout, flame graphs and folded stacks in files, or screens.
+//! Elsewhere: grouping samples into rows and printing them (`prof-report`).
+
+mod args; // what to show, and how
+mod interactive; // on a terminal
+
+use std::io::{self, BufWriter, Write};
+
+use prof_perfdata::Recording;
+use prof_profile::RecordingFacts;
+use prof_report::{
+    CallGraph, ChainOrder, Column, ExportData, Fields, Filter, JsonExport, Pattern, ReportOptions,
+    parse_fields, parse_sort,
+};
+
+use prof_session::{LoadedRecording, Wanted};
+
+use crate::command_line::shared::InputArgs;
+use crate::export::{self, Exports};
+use crate::header;
+use crate::input;
+use crate::messages::missing_names::remedies;
+use crate::messages::{CliError, Failure, Outcome};
+use crate::sampling;
+use crate::terminal;
+pub use args::ReportArgs;
+
+/// Runs `prof report`.
+///
+/// # Errors
+/// A message, or a closed pipe.
+pub fn run(args: &ReportArgs) -> Outcome {
+    let mut options = options(args)?;
+    if args.header_only {
+        let recording = input::open(&args.input.input)?;
+        return print_lines(&header_lines(args, &recording));
+    }
+    if interactive::wanted(args)? {
+        let input = input::read(&args.input.read_options(), interactive::details())?;
+        if input.profile.is_empty() {
+            return Err(no_samples(&args.input).into());
+        }
+        return interactive::run(args, input, &options.filter);
+    }
+    let input = input::read(&args.input.read_options(), wanted(args, &options))?;
+    let features = input.recording.features();
+    let topology = features.cpu_topology.iter();
+    let cpus = topology.flat_map(|topology| &topology.cpus);
+    options.sockets = cpus.map(|&(_, socket)| socket).collect();
+    options.groups = match args.no_group {
+        true => Vec::new(),
+        false => input::event_groups(&input.recording, args.group),
+    };
+    if args.header && !args.quiet {
+        options.header = Some(header_lines(args, &input.recording));
+    }
+    if input.profile.is_empty() {
+        return Err(no_samples(&args.input).into());
+    }
+    let exports = args.drawing.exports(args.quiet);
+    if exports.any() {
+        export(&exports, &input, &options)?;
+    } else {
+        print(args, &input, &options)?;
+    }
+    if args.verbose {
+        verbose(&input);
+    }
+    std::mem::forget(input); // the process ends: tables of all sizes need no taking apart
+    Ok(0)
+}
+
+fn header_lines(args: &ReportArgs, recording: &Recording) -> Vec<String> {
+    header::lines(recording, &args.input.input, args.show_info)
+}
+
+/// What must be noted of each sample for the keys of a report.
+fn wanted(args: &ReportArgs, options: &ReportOptions) -> Wanted {
+    let fields = match &options.fields {
+        Some(Fields::Only(fields) | Fields::Also(fields)) => &fields[..],
+        None => &[],
+    };
+    let keys = options.sort.iter().chain(&options.also_sort).flatten();
+    let has = |key: Column| keys.clone().chain(fields).any(|&it| it == key);
+    // Where all events are tracepoints their text is the usual key.
+    let is_usual = options.sort.is_none() && !matches!(options.fields, Some(Fields::Only(_)));
+    Wanted {
+        interval: has(Column::Time).then_some(args.time_quantum.as_nanos() as u64),
+        slices: None,
+        text: has(Column::Trace),
+        usual_text: is_usual,
+        counters: args.threads,
+        lines: options.needs_lines(),
+        data: false,
+        only_frames: false,
+        log: false,
+    }
+}
+
+fn no_samples(args: &InputArgs) -> CliError {
+    CliError::new(format!(
+        "the recording `{}` has no samples",
+        args.input.display()
+    ))
+    .hint("the target may have been idle; record while it works, or for longer")
+}
+
+fn print_lines(lines: &[String]) -> Outcome {
+    let mut out = io::stdout().lock();
+    for line in lines {
+        writeln!(out, "{line}")?;
+    }
+    Ok(0)
+}
+
+fn print(
+    args: &ReportArgs,
+    input: &LoadedRecording,
+    options: &ReportOptions,
+) -> Result<(), Failure> {
+    if args.json {
+        let json = JsonExport {
+            options: options.clone(),
+        };
+        export::write_stdout(&json, &export_data(input, &input.facts(), options))?;
+        return Ok(());
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    let any = prof_report::write_report(&mut out, &input.profile, &input.names, options)?;
+    if args.threads {
+        counters(&mut out, input)?;
+    }
+    out.flush()?;
+    if !any {
+        return Err(CliError::new("no sample passes the filters").into());
+    }
+    Ok(())
+}
+
+/// What each thread counted in all.
+fn counters(out: &mut impl Write, input: &LoadedRecording) -> io::Result<()> {
+    let events = &input.profile.events;
+    let widths: Vec<usize> = events
+        .iter()
+        .enumerate()
+        .map(|(index, event)| {
+            let counters = input.counters.values();
+            let digits = counters.map(|counters| counters[index].to_string().len());
+            digits.max().unwrap_or(0).max(event.name.len())
+        })
+        .collect();
+    let titles = events.iter().zip(&widths);
+    let titles = titles.map(|(event, width)| format!("  {:>width$}", event.name));
+    writeln!(
+        out,
+        "# {:>5}  {:>5}{}",
+        "PID",
+        "TID",
+        titles.collect::<String>()
+    )?;
+    for ((pid, tid), counters) in &input.counters {
+        let counters = counters.iter().zip(&widths);
+        let counters = counters.map(|(counter, width)| format!("  {counter:>width$}"));
+        writeln!(
+            out,
+            "  {:>5}  {:>5}{}",
+            pid.0,
+            tid.0,
+            counters.collect::<String>()
+        )?;
+    }
+    Ok(())
+}
+
+fn export_data<'a>(
+    input: &'a LoadedRecording,
+    facts: &'a RecordingFacts,
+    options: &'a ReportOptions,
+) -> ExportData<'a> {
+    ExportData {
+        profile: &input.profile,
+        names: &input.names,
+        processes: &input.tracker.processes,
+        facts,
+        filter: &options.filter,
+        inline: options.inline,
+    }
+}
+
+fn export(
+    exports: &Exports,
+    input: &LoadedRecording,
+    options: &ReportOptions,
+) -> Result<(), Failure> {
+    exports.write(&export_data(input, &input.facts(), options))
+}
+
+/// What a doubtful reader wants to know: which stacks are cut, what has no name, and why.
+fn verbose(input: &LoadedRecording) {
+    let profile = &input.profile;
+    for event in 0..profile.events.len() as u16 {
+        let summary = prof_report::summarize(profile, &input.names, event, 0);
+        let _ = prof_report::write_summary(&mut io::stderr(), &summary);
+        for hint in remedies(&summary, &input.tracker.processes) {
+            eprintln!("hint: {hint}");
+        }
+    }
+}
+
+fn options(args: &ReportArgs) -> Result<ReportOptions, CliError> {
+    let wrong = |error: &dyn std::error::Error| CliError::usage(error.to_string());
+    let mut options = ReportOptions {
+        children: !args.no_children,
+        show_samples: args.show_nr_samples,
+        show_period: args.show_total_period,
+        show_cpu_utilization: args.show_cpu_utilization,
+        separator: args.field_separator.clone(),
+        widths: args.column_widths.clone(),
+        max_stack: args.input.max_stack,
+        quiet: args.quiet,
+        filter: filter(args)?,
+        relative_percent: args.percentage.as_deref() == Some("relative"),
+        hide_unresolved: args.hide_unresolved,
+        inline: !args.input.no_inline,
+        color: terminal::has_colored_text(args.stdio_color.as_deref()),
+        hierarchy: args.hierarchy,
+        ignore_callees: pattern(args.ignore_callees.as_deref())?,
+        parent: pattern(args.parent.as_deref())?,
+        show_parent: args.parent.is_some(),
+        exclude_other: args.exclude_other,
+        time_slices: args.input.time.as_ref().map(|slices| slices.text.clone()),
+        ..ReportOptions::default()
+    };
+    if let Some(limit) = args.percent_limit {
+        if !(0.0..=100.0).contains(&limit) {
+            return Err(
+                CliError::usage(format!("`--percent-limit {limit}` is no share"))
+                    .hint("between 0 and 100"),
+            );
+        }
+        options.set_percent_limit(limit);
+    }
+    let sort = args
+        .sort
+        .as_deref()
+        .map(|text| text.strip_prefix('+').ok_or(text));
+    match sort {
+        Some(Ok(more)) => {
+            options.also_sort = Some(parse_sort(more).map_err(|error| wrong(&error))?);
+        }
+        Some(Err(text)) => options.sort = Some(parse_sort(text).map_err(|error| wrong(&error))?),
+        None => {}
+    }
+    if let Some(text) = &args.fields {
+        options.fields = Some(parse_fields(text).map_err(|error| wrong(&error))?);
+    }
+    if let Some(text) = &args.call_graph {
+        let min_percent = options.call_graph.min_percent;
+        options.call_graph = CallGraph::parse(text).map_err(|error| wrong(&error))?;
+        if args.percent_limit.is_some() {
+            options.call_graph.min_percent = min_percent;
+        }
+    }
+    if args.caller_first || args.drawing.inverted && !args.drawing.exports(args.quiet).any() {
+        options.call_graph.order = Some(ChainOrder::Caller);
+    }
+    Ok(options)
+}
+
+fn filter(args: &ReportArgs) -> Result<Filter, CliError> {
+    let part = args.symbol_filter.as_ref().or(args.filter.as_ref());
+    let cpus = args.cpu.as_deref().map(sampling::cpus).transpose()?;
+    Ok(Filter {
+        dsos: args.dsos.clone(),
+        symbols: args.symbols.clone(),
+        symbol_part: part.cloned().unwrap_or_default(),
+        cpus: cpus.unwrap_or_default(),
+        ..args.input.filter()
+    })
+}
+
+fn pattern(text: Option<&str>) -> Result<Option<Pattern>, CliError> {
+    let pattern = text.map(Pattern::new).transpose();
+    pattern.map_err(|error| CliError::usage(error.to_string()))
+}

@@ -1,0 +1,219 @@
+//! What the header says: read once a second, when samples come.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use prof_sampler::{Note, Sampler, Target, online_cpus, page_size, parse_cpu_list};
+use prof_session::record::Piece;
+use prof_tui::{Cost, CpuUse, Facts};
+
+use super::cgroup::Cgroup;
+use crate::sampling::Sampling;
+use crate::tui_source;
+
+/// What is known before the first sample.
+pub fn at_start(sampling: &Sampling, sampler: &Sampler) -> Facts {
+    let any_event = sampling.options.events.events.is_empty();
+    let notes = sampler.notes().iter().filter(|note| match note {
+        Note::OtherEvent { .. } => !any_event, // the header names it anyway
+        Note::Rings { .. } => false,           // if they are too small, samples are lost
+        _ => true,
+    });
+    Facts {
+        target: sampling.target_name(),
+        container: first_task(&sampling.options.target).and_then(container),
+        events: tui_source::events(sampler.events()),
+        notes: notes.map(ToString::to_string).collect(),
+        ..Facts::default()
+    }
+}
+
+fn first_task(target: &Target) -> Option<i32> {
+    match target {
+        Target::Processes(pids) => pids.first().map(|pid| pid.0),
+        Target::Threads(tids) => tids.first().map(|tid| tid.0),
+        Target::Command(pid) => Some(pid.0),
+        Target::System => None,
+    }
+}
+
+/// The container of a process, as `3f2a91c04d5e`, with its host name; `None` if we are in the same.
+fn container(pid: i32) -> Option<String> {
+    let root = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    if root(&pid.to_string())? == root("self")? {
+        return None;
+    }
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let name = fs::read_to_string(format!("/proc/{pid}/root/etc/hostname")).unwrap_or_default();
+    let words = [container_id(&groups).unwrap_or_default(), name.trim()];
+    let words: Vec<_> = words.into_iter().filter(|it| !it.is_empty()).collect();
+    match words.as_slice() {
+        [] => Some("of its own".to_owned()),
+        // Docker names a container after its id.
+        [id, name] if id == name => Some((*id).to_owned()),
+        words => Some(words.join(" ")),
+    }
+}
+
+/// The first digits of the id that container runtimes put into the name of a cgroup.
+fn container_id(groups: &str) -> Option<&str> {
+    let is_hex = |word: &str| word.len() == 64 && word.bytes().all(|it| it.is_ascii_hexdigit());
+    let word = groups
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .find(|word| is_hex(word))?;
+    Some(&word[..12])
+}
+
+/// Counters that are read again and again; what is shown is how they grow.
+pub struct Meters {
+    target: Target,
+    available: f64,
+    cgroup: Option<Cgroup>,
+    time_is_sampled: bool,
+    before: Reading,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Reading {
+    at: Option<Instant>,
+    target_cpu: Option<Duration>,
+    throttled: Option<Duration>,
+    own_cpu: Duration,
+}
+
+impl Meters {
+    /// For a target.
+    pub fn new(sampling: &Sampling, sampler: &Sampler) -> Self {
+        let target = sampling.options.target.clone();
+        let task = first_task(&target);
+        let event = sampler.events().events().first();
+        let mut meters = Self {
+            available: task
+                .and_then(allowed_cpus)
+                .unwrap_or_else(|| online_cpus().len()) as f64,
+            cgroup: task.and_then(Cgroup::of),
+            time_is_sampled: event.is_some_and(|event| event.attr.is_cpu_time()),
+            target,
+            before: Reading::default(),
+        };
+        meters.before = meters.now();
+        meters
+    }
+
+    fn now(&self) -> Reading {
+        let own = getrusage(UsageWho::RUSAGE_SELF).map(|usage| {
+            let [user, system] = [usage.user_time(), usage.system_time()];
+            let seconds = user.tv_sec() + system.tv_sec();
+            let micros = user.tv_usec() + system.tv_usec();
+            Duration::from_micros((seconds * 1_000_000 + micros).max(0) as u64)
+        });
+        Reading {
+            at: Some(Instant::now()),
+            target_cpu: cpu_time(&self.target),
+            throttled: self.cgroup.as_ref().and_then(|it| it.limits().throttled),
+            own_cpu: own.unwrap_or_default(),
+        }
+    }
+
+    /// Takes a new reading and says what happened since the last one.
+    pub fn read(&mut self, piece: &Piece, is_last: bool, facts: &mut Facts) {
+        facts.lost += piece.profile.losses.lost();
+        facts.throttled += piece.profile.losses.throttled;
+        let now = self.now();
+        let before = std::mem::replace(&mut self.before, now);
+        let (Some(from), Some(to)) = (before.at, now.at) else {
+            return;
+        };
+        let seconds = (to - from).as_secs_f64().max(1e-3);
+        let own = now.own_cpu.saturating_sub(before.own_cpu).as_secs_f64();
+        facts.cost = Some(Cost {
+            cpu_percent: 100.0 * own / seconds,
+            memory_bytes: resident_bytes().unwrap_or(0),
+        });
+        let used = match (before.target_cpu, now.target_cpu) {
+            (Some(before), Some(now)) => Some(now.saturating_sub(before).as_secs_f64() / seconds),
+            // Of a command and its children only the samples tell.
+            _ if self.time_is_sampled && matches!(self.target, Target::Command(_)) => {
+                let length = (piece.span.end - piece.span.start) as f64;
+                Some(piece.profile.total(0).period as f64 / length)
+            }
+            _ => None,
+        };
+        if is_last {
+            return; // the last numbers of a living target stay
+        }
+        let limits = self.cgroup.as_ref().map(Cgroup::limits).unwrap_or_default();
+        let throttled = match (before.throttled, now.throttled) {
+            (Some(before), Some(now)) => Some(now.saturating_sub(before).div_f64(seconds)),
+            _ => None,
+        };
+        facts.cpu = used.map(|used| CpuUse {
+            used,
+            available: self.available,
+            quota: limits.quota,
+            throttled,
+        });
+    }
+}
+
+/// How many CPUs a task may run on.
+fn allowed_cpus(task: i32) -> Option<usize> {
+    let status = fs::read_to_string(format!("/proc/{task}/status")).ok()?;
+    let list = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    let allowed = parse_cpu_list(list.trim())?;
+    let online = online_cpus();
+    Some(allowed.iter().filter(|cpu| online.contains(cpu)).count())
+}
+
+/// CPU time used so far.
+fn cpu_time(target: &Target) -> Option<Duration> {
+    match target {
+        Target::System => system_cpu_time(),
+        target => target.cpu_time(),
+    }
+}
+
+/// All time that CPUs were not idle: user, nice, system, irq, softirq.
+fn system_cpu_time() -> Option<Duration> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let numbers = stat.lines().next()?.split_whitespace().skip(1);
+    let numbers: Vec<u64> = numbers.map_while(|word| word.parse().ok()).collect();
+    let ticks: u64 = [0, 1, 2, 5, 6]
+        .iter()
+        .filter_map(|&at| numbers.get(at))
+        .sum();
+    Some(Duration::from_millis(ticks * 10)) // USER_HZ is 100
+}
+
+fn resident_bytes() -> Option<u64> {
+    let statm = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * page_size() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_is_known_by_its_id() {
+        let id = "3f2a91c04d5e0123456789abcdef0123456789abcdef0123456789abcdef0123";
+        let docker = format!("0::/system.slice/docker-{id}.scope\n");
+        let kube = format!("3:cpu,cpuacct:/kubepods/burstable/pod1/{id}\n");
+        assert_eq!(container_id(&docker), Some("3f2a91c04d5e"));
+        assert_eq!(container_id(&kube), Some("3f2a91c04d5e"));
+        assert_eq!(container_id("0::/user.slice\n"), None);
+    }
+
+    #[test]
+    fn this_process_has_cpus_and_memory() {
+        let pid = std::process::id() as i32;
+        assert!((1..=online_cpus().len()).contains(&allowed_cpus(pid).unwrap()));
+        assert!(resident_bytes().unwrap() > 100_000);
+        assert!(system_cpu_time().unwrap() > Duration::ZERO);
+        assert_eq!(container(pid), None);
+    }
+}

@@ -1,0 +1,106 @@
+//! `--batch`: tables for a log, a pipe or a terminal that can do no more.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use prof_tui::{Facts, Key, Picture};
+
+use super::namer::Shared;
+use super::windows::{WindowOptions, for_each_window};
+use crate::messages::Failure;
+use crate::signals::EndRequests;
+use crate::units::thousands;
+
+/// Prints a table after every delay.
+///
+/// # Errors
+/// Nobody reads it any more.
+pub fn print(
+    shared: &Arc<Shared>,
+    requests: &EndRequests,
+    options: &WindowOptions,
+) -> Result<(), Failure> {
+    for_each_window(shared, requests, options, |state, picture, number| {
+        let mut text = Vec::new();
+        if number > 1 {
+            writeln!(text)?;
+        }
+        write_table(&mut text, &state.facts, picture, options)?;
+        let mut out = io::stdout().lock();
+        out.write_all(&text)?;
+        out.flush()
+    })
+}
+
+fn write_table(
+    out: &mut dyn Write,
+    facts: &Facts,
+    picture: &Picture,
+    options: &WindowOptions,
+) -> io::Result<()> {
+    write!(out, "{}", facts.target)?;
+    if let Some(container) = &facts.container {
+        write!(out, ", container {container}")?;
+    }
+    if let Some(ended) = &facts.ended {
+        write!(out, ", {ended}")?;
+    }
+    writeln!(out)?;
+    let mut words = Vec::new();
+    if let Some(cpu) = facts.cpu {
+        words.push(format!("CPU {:.2} of {}", cpu.used, cpu.available));
+        words.extend(cpu.quota.map(|quota| format!("quota {quota:.2}")));
+        words.extend(
+            cpu.throttled
+                .map(|time| format!("throttled {} ms/s", time.as_millis())),
+        );
+    }
+    words.extend(
+        facts
+            .events
+            .first()
+            .map(|it| format!("{} {}", it.name, it.rate)),
+    );
+    let seconds = picture.seconds();
+    words.push(format!(
+        "{} samples in {seconds:.0} s",
+        thousands(picture.all.samples)
+    ));
+    words.push(format!("lost {}", thousands(facts.lost)));
+    if picture.known > 0 {
+        let whole = 100.0 * picture.whole as f64 / picture.known as f64;
+        words.push(format!("{whole:.1}% of stacks whole"));
+    }
+    if let Some(cost) = facts.cost {
+        let megabytes = cost.memory_bytes as f64 / 1e6;
+        words.push(format!(
+            "prof {:.1}% CPU {megabytes:.0} MB",
+            cost.cpu_percent
+        ));
+    }
+    writeln!(out, "{}", words.join(", "))?;
+    facts
+        .notes
+        .iter()
+        .try_for_each(|note| writeln!(out, "{note}"))?;
+    if options.rows == 0 {
+        return Ok(());
+    }
+    writeln!(out, " Self%  Total%  Change  Function  [Module]")?;
+    for row in &picture.rows {
+        let Key::Function(function) = &row.key else {
+            continue;
+        };
+        let change = picture.change(row);
+        let change = change.map_or_else(String::new, |(change, _)| format!("{change:+.2}"));
+        writeln!(
+            out,
+            "{:>6.2}  {:>6.2}  {change:>6}  {}  [{}]",
+            picture.percent(row.own),
+            picture.percent(row.total),
+            function.name,
+            function.module,
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,281 @@
+//! Why the kernel said no, and what to do about it, least privilege first.
+
+use std::io;
+
+use prof_event::{EventKind, EventListError, EventSpec, UnknownEvent};
+use prof_model::{Pid, Tid};
+use prof_sampler::{OpenError, Scope, paranoid, perf_is_filtered, proc};
+
+use super::CliError;
+
+/// The message for an event that could not be opened.
+pub fn open_error(error: &OpenError, system_wide: bool) -> CliError {
+    let message = CliError::from_error(error);
+    match error {
+        OpenError::Event {
+            in_group: true,
+            source,
+            ..
+        } if source.raw_os_error() == Some(libc::EINVAL) => message
+            .cause("it cannot be counted together with the events in front of it in its group")
+            .hint("leave out the braces: `-e cycles,cs`"),
+        OpenError::Event {
+            event,
+            scope,
+            source,
+            ..
+        } => event_refused(message, event, *scope, source, system_wide),
+        OpenError::NoSuchTask(tid) => no_such_process(*tid),
+        OpenError::Ring { .. } => message
+            .hint("use smaller rings: `-m 64K`")
+            .hint("raise the limit: `sysctl kernel.perf_event_mlock_kb=8192`, or `ulimit -l`"),
+        OpenError::NoTracepoint {
+            system,
+            name,
+            source,
+        } => {
+            if source.kind() == io::ErrorKind::PermissionDenied {
+                return message.hint("only root may read tracefs (/sys/kernel/tracing); use sudo");
+            }
+            no_tracepoint(message, system, name)
+        }
+        OpenError::NoSuchCpu(_) => {
+            let online = prof_sampler::online_cpus();
+            let online: Vec<_> = online.iter().map(ToString::to_string).collect();
+            message.hint(format!("online are: {}", online.join(",")))
+        }
+        OpenError::TooManyFiles { needed, .. } => message
+            .hint(format!("raise the limit: `ulimit -n {}`", needed + 1024))
+            .hint("sample fewer CPUs: `-C 0-3`"),
+        OpenError::Io(_) => message,
+    }
+}
+
+/// The message for a thread that could not be started.
+pub fn no_thread(error: io::Error) -> CliError {
+    no_task("could not start a thread", error)
+}
+
+/// The message for a thread or process that could not be started.
+pub fn no_task(what: &str, error: io::Error) -> CliError {
+    let message = CliError::new(what);
+    let message = match error.raw_os_error() {
+        Some(libc::EAGAIN) => message
+            .hint(
+                "allow more processes and threads: `ulimit -u`, or pids.max of the container's \
+                 cgroup",
+            )
+            .hint("or more memory for their stacks: `ulimit -v`"),
+        Some(libc::EMFILE) => message.hint("raise the limit of open files: `ulimit -n 65536`"),
+        Some(libc::ENFILE) => {
+            message.hint("raise the limit of all open files together: `sysctl fs.file-max`")
+        }
+        _ => message,
+    };
+    message.cause(error)
+}
+
+/// Names the tracepoints that may have been meant.
+fn no_tracepoint(message: CliError, system: &str, name: &str) -> CliError {
+    const EVENTS: &str = "/sys/kernel/tracing/events";
+    let names_in = |directory: String| -> Vec<String> {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.collect()
+    };
+    let nearest = |wanted: &str, names: Vec<String>| {
+        let distance = |name: &String| strsim::damerau_levenshtein(wanted, name);
+        names.into_iter().min_by_key(distance)
+    };
+    let Some(system) = nearest(system, names_in(EVENTS.to_owned())) else {
+        return message.hint("mount tracefs: `mount -t tracefs tracefs /sys/kernel/tracing`");
+    };
+    let message = match nearest(name, names_in(format!("{EVENTS}/{system}"))) {
+        Some(near) => message.hint(format!("did you mean `{system}:{near}`?")),
+        None => message,
+    };
+    message.hint(format!("see what there is: `ls {EVENTS}/{system}`"))
+}
+
+fn event_refused(
+    message: CliError,
+    event: &str,
+    scope: Scope,
+    source: &io::Error,
+    system_wide: bool,
+) -> CliError {
+    match source.raw_os_error() {
+        Some(libc::ENOSYS) => in_container(message),
+        Some(libc::EPERM | libc::EACCES) if perf_is_filtered() => in_container(message),
+        Some(libc::EPERM | libc::EACCES) => no_permission(message, event, scope, system_wide),
+        Some(libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV) => message
+            .cause(format!(
+                "this machine cannot count `{event}` (a virtual machine without a PMU?)"
+            ))
+            .hint("sample time instead: `-e cpu-clock`"),
+        Some(libc::EMFILE) => message.hint("raise the limit of open files: `ulimit -n 65536`"),
+        Some(libc::EINVAL) => message.hint("try it without modifiers, or with a lower -F"),
+        _ => message,
+    }
+}
+
+fn in_container(message: CliError) -> CliError {
+    message
+        .cause("a seccomp filter forbids perf_event_open here, as containers have it by default")
+        .hint("start the container with `--cap-add PERFMON`, or a seccomp profile that allows it")
+        .hint("or run prof on the host, with the process id that the host shows")
+}
+
+/// The highest `kernel.perf_event_paranoid` with which users may sample this event of their own
+/// processes.
+fn level_for(event: &str) -> i32 {
+    match EventSpec::parse(event) {
+        Ok(spec) if matches!(spec.kind, EventKind::Tracepoint { .. }) => -1,
+        Ok(spec) if spec.exclude_user => 1,
+        _ => 2,
+    }
+}
+
+fn no_permission(message: CliError, event: &str, scope: Scope, system_wide: bool) -> CliError {
+    let me = nix::unistd::geteuid().as_raw();
+    let message = match paranoid() {
+        Some(level) => message.cause(format!("kernel.perf_event_paranoid is {level}")),
+        None => message.cause("this kernel was built without perf events"),
+    };
+    if system_wide {
+        let level = level_for(event).min(0);
+        return message
+            .hint("sample one process of yours: `-p PID`")
+            .hint(format!(
+                "allow it: `sysctl kernel.perf_event_paranoid={level}`, or CAP_PERFMON for prof"
+            ))
+            .hint("or use sudo; see docs/permissions.md");
+    }
+    let owner_of = |tid: Tid| proc::status_number(tid.0, "Uid");
+    let owner = match scope {
+        Scope::Thread(tid) => owner_of(tid).map(|owner| (tid, owner)),
+        Scope::Everything => None,
+    };
+    match owner {
+        Some((tid, owner)) if owner >= 0 && owner as u32 != me => message
+            .cause(format!(
+                "process {tid} belongs to user {owner}, and you are user {me}"
+            ))
+            .hint(format!(
+                "run prof as that user, `sudo -u '#{owner}' prof ...`, or with sudo"
+            ))
+            .hint("or give prof CAP_PERFMON and CAP_SYS_PTRACE; see docs/permissions.md"),
+        _ => message
+            .hint(format!(
+                "allow it: `sysctl kernel.perf_event_paranoid={}`, or CAP_PERFMON for prof",
+                level_for(event)
+            ))
+            .hint("or use sudo; see docs/permissions.md"),
+    }
+}
+
+/// The message for a process id that is nobody's.
+fn no_such_process(tid: Tid) -> CliError {
+    let message = CliError::new(format!("there is no process or thread {tid}"));
+    let digits = tid.to_string();
+    let near = named(|pid, _| strsim::damerau_levenshtein(&digits, &pid.to_string()) == 1);
+    let message = match near.as_slice() {
+        [] => message,
+        near => message.hint(format!("did you mean {}?", list(near))),
+    };
+    message
+        .hint("it may have exited; in a container, processes have other numbers than on the host")
+}
+
+/// The message for a name where a process id is needed.
+pub fn not_a_pid(text: &str) -> CliError {
+    let message = CliError::usage(format!("`{text}` is no process id"));
+    let wanted = text.to_lowercase();
+    let near = named(|_, name| {
+        let name = name.to_lowercase();
+        !wanted.is_empty()
+            && (name.contains(&wanted) || strsim::damerau_levenshtein(&name, &wanted) <= 2)
+    });
+    match near.as_slice() {
+        [] => message.hint("give a number, as `ps` or `pgrep` show it: `-p 4121`"),
+        [(pid, _)] => message.hint(format!("try `-p {pid}`: {}", list(&near))),
+        near => {
+            let pids: Vec<_> = near.iter().map(|(pid, _)| pid.to_string()).collect();
+            message.hint(format!("try `-p {}`: {}", pids.join(","), list(near)))
+        }
+    }
+}
+
+fn named(matches: impl Fn(Pid, &str) -> bool) -> Vec<(Pid, String)> {
+    let own = std::process::id() as i32;
+    let processes = proc::processes().unwrap_or_default().into_iter();
+    processes
+        .filter(|pid| pid.0 != own)
+        .filter_map(|pid| {
+            let comm = proc::comm(pid, Tid(pid.0)).ok()?;
+            let comm = String::from_utf8_lossy(&comm).into_owned();
+            matches(pid, &comm).then_some((pid, comm))
+        })
+        .take(5)
+        .collect()
+}
+
+fn list(processes: &[(Pid, String)]) -> String {
+    let words: Vec<_> = processes
+        .iter()
+        .map(|(pid, name)| format!("{pid} ({name})"))
+        .collect();
+    words.join(", ")
+}
+
+/// The message for what is no list of events.
+pub fn no_event_list(error: &EventListError) -> CliError {
+    let message = || CliError::usage(error.to_string());
+    match error {
+        EventListError::Unknown(error) => unknown_event(error),
+        EventListError::Group(_) => message().hint("for example `-e '{cpu-clock,page-faults}'`"),
+        EventListError::Modifiers(_) => message()
+            .hint("only the user's code `:u`, the kernel's `:k`, the leader's samples `:S`"),
+    }
+}
+
+fn unknown_event(error: &UnknownEvent) -> CliError {
+    let message = CliError::usage(error.to_string());
+    match error.near.as_slice() {
+        [] => {
+            message.hint("for example `cycles`, `cpu-clock`, `page-faults`, `sched:sched_switch`")
+        }
+        near => {
+            let near: Vec<_> = near.iter().map(|name| format!("`{name}`")).collect();
+            message.hint(format!("did you mean {}?", near.join(" or ")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_limit_that_may_be_the_reason_is_named() {
+        for (errno, words) in [
+            (libc::EAGAIN, &["ulimit -u", "ulimit -v"][..]),
+            (libc::EMFILE, &["ulimit -n"]),
+            (libc::ENFILE, &["fs.file-max"]),
+            (libc::ENOMEM, &[]),
+            (libc::EPERM, &[]),
+        ] {
+            let hints = no_thread(io::Error::from_raw_os_error(errno)).hints;
+            assert_eq!(hints.len(), words.len(), "{hints:?}");
+            let mut pairs = hints.iter().zip(words);
+            assert!(pairs.all(|(hint, word)| hint.contains(word)), "{hints:?}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_event_and_a_tracepoint_need_a_lower_level_than_user_code() {
+        assert_eq!(level_for("cpu-clock:u"), 2);
+        assert_eq!(level_for("cpu-clock:k"), 1);
+        assert_eq!(level_for("sched:sched_switch"), -1);
+    }
+}
