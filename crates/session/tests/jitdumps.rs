@@ -4,7 +4,7 @@ mod common;
 
 use std::path::PathBuf;
 
-use common::{JitDump, NOBODY, Records, Sampled, Taken, attr, live, one_event, take_all};
+use common::{CODE, JitDump, NOBODY, Records, Sampled, Taken, attr, live, one_event, take_all};
 use prof_event::EventAttr;
 use prof_event::abi::{callchain, flag};
 use prof_model::{Dso, DsoAddr, DsoKind, JitLoad, Pid, Resolution};
@@ -13,8 +13,6 @@ use prof_session::load::load;
 use prof_session::{LoadedRecording, ReadOptions, Wanted};
 use tempfile::TempDir;
 
-/// Where code is generated.
-const CODE: u64 = 0x7000_0000;
 const PERF_MAP: &str = "/tmp/perf-5000000.map";
 
 /// A dump that announces `first` at [`CODE`], `other` behind it, and later `second` in the place of the

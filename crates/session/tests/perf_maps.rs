@@ -2,60 +2,26 @@
 
 mod common;
 
-use std::fs;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use common::{NOBODY, Records, Sampled, attr, live, one_event, take_all};
+use common::{CODE, Process, Records, Sampled, attr, live, one_event, take_all};
 use prof_event::abi::callchain;
 use prof_model::{Pid, Reason, Resolution};
 use prof_perfdata::Features;
 use prof_session::load::load;
 use prof_session::{GeneratedCode, ReadOptions, Wanted};
 
-const CODE: u64 = 0x7000_0000;
-
-/// A process that does not run, and whose perf map goes with it.
-struct Process(u32);
-
-impl Process {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self(NOBODY + std::process::id() * 100 + number)
-    }
-
-    fn pid(&self) -> Pid {
-        Pid(self.0 as i32)
-    }
-
-    fn map(&self) -> PathBuf {
-        PathBuf::from(format!("/tmp/perf-{}.map", self.0))
-    }
-
-    fn write_map(&self) {
-        fs::write(self.map(), format!("{CODE:x} 40 generated\n")).unwrap();
-    }
-
-    /// A sample in its generated code.
-    fn records(&self) -> Records {
-        let mut records = Records::of(one_event(attr(0)));
-        records.map(1, self.0, CODE..CODE + 0x1000, 0, "//anon");
-        records.sample(&Sampled {
-            pid: self.0,
-            tid: self.0,
-            chain: vec![callchain::USER, CODE + 8],
-            ..Sampled::default()
-        });
-        records
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(self.map());
-    }
+/// A sample of a process in its generated code.
+fn records_of(process: &Process) -> Records {
+    let mut records = Records::of(one_event(attr(0)));
+    records.map(1, process.0, CODE..CODE + 0x1000, 0, "//anon");
+    records.sample(&Sampled {
+        pid: process.0,
+        tid: process.0,
+        chain: vec![callchain::USER, CODE + 8],
+        ..Sampled::default()
+    });
+    records
 }
 
 /// Whose maps were opened since the last call.
@@ -68,7 +34,7 @@ fn taken(generated: &mut GeneratedCode) -> Vec<Pid> {
 fn a_map_is_opened_once_when_a_sample_hits_its_process() {
     let process = Process::new();
     process.write_map();
-    let records = process.records();
+    let records = records_of(&process);
     let mut pipeline = live(&records.events);
     assert_eq!(taken(&mut pipeline.generated), []);
     take_all(&mut pipeline, &records);
@@ -80,7 +46,7 @@ fn a_map_is_opened_once_when_a_sample_hits_its_process() {
 #[test]
 fn a_map_that_comes_after_the_first_sample_is_found_at_the_end_of_a_round() {
     let process = Process::new();
-    let records = process.records();
+    let records = records_of(&process);
     let mut pipeline = live(&records.events);
     take_all(&mut pipeline, &records);
     pipeline.finish_round();
@@ -133,11 +99,11 @@ fn a_recordings_code_has_the_names_of_a_map_that_is_no_younger_than_it() {
         }
     };
     let pause = || std::thread::sleep(Duration::from_millis(20)); // the clock of files is coarse
-    process.records().save(&path, Features::default(), None);
+    records_of(&process).save(&path, Features::default(), None);
     pause();
     process.write_map();
     assert_eq!(name(), Err(Reason::NoPerfMap));
     pause();
-    process.records().save(&path, Features::default(), None);
+    records_of(&process).save(&path, Features::default(), None);
     assert_eq!(name(), Ok("generated".to_owned()));
 }

@@ -149,3 +149,23 @@ pub fn end_command(command: &mut RunningCommand) -> io::Result<CommandEnd> {
         by_us,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn longest_wait(seconds: f64) -> Option<Duration> {
+        let run = RunFor::new(Duration::from_secs_f64(seconds));
+        Control::<()>::longest_wait(&run)
+    }
+
+    #[test]
+    fn a_recording_waits_no_longer_than_its_time_and_looks_often_before() {
+        assert_eq!(longest_wait(3600.0), Some(LONGEST_WAIT));
+        let left = longest_wait(0.05).unwrap();
+        assert!(left <= Duration::from_millis(50), "{left:?}");
+        let over = RunFor::new(Duration::ZERO);
+        std::thread::sleep(Duration::from_millis(1));
+        assert_eq!(Control::<()>::longest_wait(&over), None);
+    }
+}

@@ -63,3 +63,61 @@ pub fn stored_build_ids(
     }
     build_ids
 }
+
+#[cfg(test)]
+mod tests {
+    use prof_event::EventGroup;
+    use prof_model::Dso;
+
+    use super::*;
+    use crate::common::{Elf, attr, event_set};
+
+    #[test]
+    fn a_file_tells_the_command_the_clock_and_the_groups() {
+        let mut events = event_set([("cycles", attr(0)), ("cs", attr(0))]);
+        let group = EventGroup {
+            name: "{anon_group}".to_owned(),
+            leader: 0,
+            members: 2,
+        };
+        events.set_groups(vec![group.clone()]);
+        let before = Clock::MONOTONIC.now();
+        let features = features(&events, Clock::MONOTONIC).unwrap();
+        assert_eq!(features.groups, [group]);
+        assert_eq!(features.cmdline, std::env::args().collect::<Vec<_>>());
+        assert_eq!(features.version.as_deref(), Some(env!("CARGO_PKG_VERSION")));
+        assert_eq!(features.arch.as_deref(), Some(std::env::consts::ARCH));
+        assert_eq!(features.tracing_data, None);
+        let clock = features.clock.unwrap();
+        assert_eq!(clock.clockid, Clock::MONOTONIC.id as u32);
+        let now = Clock::MONOTONIC.now();
+        assert!((before..=now).contains(&clock.clock_ns));
+    }
+
+    #[test]
+    fn build_ids_are_in_the_order_of_their_paths_with_the_kernels_in_front() {
+        let mut dsos = DsoTable::default();
+        let mut intern = |path: &str, kind| {
+            dsos.intern(Dso {
+                path: path.into(),
+                kind,
+                file: None,
+                build_id: None,
+            })
+        };
+        let ids = ["/lib/b", "/lib/c", "/lib/a"].map(|path| intern(path, DsoKind::File));
+        intern("[kernel.kallsyms]", DsoKind::Kernel);
+        let build_id = Elf::build_id().unwrap();
+        let stored = stored_build_ids(ids.map(|id| (id, build_id)).into_iter(), &dsos);
+        let mut stored = stored.into_iter().peekable();
+        let kernel = stored.next_if(|it| it.mode == CpuMode::Kernel);
+        let running = prof_symbolizer::running_kernel_build_id();
+        assert_eq!(kernel.map(|it| it.build_id), running);
+        let files: Vec<_> = stored
+            .map(|it| (it.mode, it.pid, it.build_id, it.path))
+            .collect();
+        let expected = ["/lib/a", "/lib/b", "/lib/c"]
+            .map(|path| (CpuMode::User, Pid(-1), build_id, path.as_bytes().to_vec()));
+        assert_eq!(files, expected);
+    }
+}

@@ -77,3 +77,94 @@ impl Recorder<FileDestination> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prof_event::abi::record;
+    use prof_perfdata::{Features, Recording, StoredNames};
+    use prof_sampler::Sink;
+
+    use super::super::recorder::tests::{record_all, recorder};
+    use super::*;
+    use crate::common::{Program, Records, Sampled, attr, one_event, samples_at};
+
+    #[test]
+    fn the_counts_for_the_end_of_a_file_are_those_of_its_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut records = Program::save(dir.path()).records(100);
+        records.sample(&Sampled::default()); // without registers
+        for (kind, words) in [
+            (record::LOST, &[1, 40][..]),
+            (record::LOST_SAMPLES, &[50]),
+            (record::THROTTLE, &[0, 1, 1]),
+        ] {
+            records.put(200, (kind, 0), |record| {
+                for &word in words {
+                    record.u64(word);
+                }
+            });
+        }
+        let mut recorder = recorder(&records.events, FileDestination::default());
+        record_all(&mut recorder, &records);
+        let mut chain_ends = vec![0; ChainEnd::ALL.len()];
+        chain_ends[ChainEnd::Root as usize] = 1;
+        chain_ends[ChainEnd::NoUserState as usize] = 1;
+        assert_eq!(
+            recorder.counters(),
+            Counters {
+                lost: 40,
+                lost_samples: 50,
+                throttled: 1,
+                samples: 2,
+                chain_ends,
+                stack_copy: 256,
+                used_event: "cpu-clock".to_owned(),
+                frequency: 99,
+                ..Counters::default()
+            }
+        );
+        assert_eq!((recorder.samples(), recorder.lost()), (2, 50));
+        let ends = [0, 1].map(|sample| recorder.destination.ends.get(sample));
+        assert_eq!(ends, [ChainEnd::Root, ChainEnd::NoUserState]);
+    }
+
+    #[test]
+    fn a_file_has_all_records_and_the_ends_of_rounds() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("perf.data");
+        let records = samples_at(&[300, 200]);
+        let output = Output::file(&path, &records.events, None).unwrap();
+        let mut recorder = recorder(&records.events, FileDestination::new(Some(output)));
+        record_all(&mut recorder, &records);
+        for _ in 0..3 {
+            recorder.finish_round().unwrap(); // two without anything new
+        }
+        let output = recorder.destination.output.take().unwrap();
+        output
+            .finish(Features::default(), StoredNames::default())
+            .unwrap();
+        let mut kinds = Vec::new();
+        let mut recording = Recording::open(&path).unwrap();
+        let read = recording.for_each(|item| -> Result<(), prof_perfdata::Error> {
+            kinds.push(item.raw.kind);
+            Ok(())
+        });
+        read.unwrap();
+        let told = [record::MMAP, record::COMM, record::MMAP2];
+        let rest = [record::FINISHED_ROUND, record::SAMPLE, record::SAMPLE];
+        kinds.sort_unstable();
+        let mut expected = [told, rest].concat();
+        expected.sort_unstable();
+        assert_eq!(kinds, expected);
+    }
+
+    #[test]
+    fn without_an_output_samples_are_counted_all_the_same() {
+        let mut records = Records::of_nobody(one_event(attr(0)));
+        records.sample(&Sampled::default());
+        let mut recorder = recorder(&records.events, FileDestination::new(None));
+        record_all(&mut recorder, &records);
+        recorder.finish_round().unwrap();
+        assert_eq!(recorder.samples(), 1);
+    }
+}

@@ -48,3 +48,147 @@ impl<D: Destination> Recorder<D> {
         LiveNames { names, stored }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use prof_event::abi::callchain;
+    use prof_model::{DsoAddr, DsoKind, Reason, Resolution};
+
+    use super::super::recorder::tests::{record_all, recorder};
+    use super::*;
+    use crate::common::{CODE, Elf, JitDump, Process, Records, Sampled, TEXT, attr, one_event};
+
+    /// A process with a program, generated code, and a dump of it.
+    struct Running {
+        dir: tempfile::TempDir,
+        process: Process,
+        records: Records,
+    }
+
+    impl Running {
+        fn new() -> Self {
+            let mut this = Self {
+                dir: tempfile::tempdir().unwrap(),
+                process: Process::new(),
+                records: Records::of(one_event(attr(0))),
+            };
+            let pid = this.process.0;
+            JitDump::new().save(&this.dump());
+            let mut map = |range, path: &Path| {
+                this.records.map(1, pid, range, 0, path.to_str().unwrap());
+            };
+            map(TEXT, &this.dir.path().join("program"));
+            map(CODE..CODE + 0x1000, Path::new("//anon"));
+            map(
+                0x5000_0000..0x5000_1000,
+                &this.dir.path().join("jit-7.dump"),
+            );
+            this
+        }
+
+        fn dump(&self) -> PathBuf {
+            self.dir.path().join("jit-7.dump")
+        }
+
+        fn sample(&mut self, time: u64, addr: u64) {
+            self.records.sample(&Sampled {
+                pid: self.process.0,
+                tid: self.process.0,
+                time,
+                chain: vec![callchain::USER, addr],
+                ..Sampled::default()
+            });
+        }
+    }
+
+    /// What each frame is called, in the order in which they were hit.
+    fn called<D: Destination>(recorder: &Recorder<D>, names: &LiveNames) -> Vec<String> {
+        let frames = recorder.pipeline.profile.frames();
+        let names = frames.map(|(frame, _)| match names.names.get(frame) {
+            Resolution::Named { symbol, .. } => symbol.name.to_string(),
+            Resolution::Unresolved(reason) => format!("{reason:?}"),
+        });
+        names.collect()
+    }
+
+    fn dso(path: &Path) -> Dso {
+        Dso {
+            path: path.to_str().unwrap().into(),
+            kind: DsoKind::File,
+            file: None,
+            build_id: None,
+        }
+    }
+
+    #[test]
+    fn addresses_are_named_by_the_files_that_were_open_and_stored_with_their_build_ids() {
+        let mut running = Running::new();
+        let program = running.dir.path().join("program");
+        let mut elf = Elf::with_build_id();
+        let main = elf.function("main", &[0x90; 16]);
+        elf.save(&program);
+        running.process.write_map();
+        running.sample(100, TEXT.start + main);
+        running.sample(101, CODE + 8);
+        running.sample(102, 0x10);
+        let mut recorder = recorder(&running.records.events, ());
+        record_all(&mut recorder, &running.records);
+        std::fs::remove_file(&program).unwrap();
+        std::fs::remove_file(running.process.map()).unwrap();
+        recorder.pipeline.finish();
+        let names = recorder.find_names(RunningKernel::default());
+        assert_eq!(
+            called(&recorder, &names),
+            ["main", "generated", "NoMapping"]
+        );
+        let stored = names.stored;
+        assert!(stored.callers_are_call_sites);
+        assert_eq!(stored.len(), 2);
+        let of_program = stored.dsos().find(|dso| dso.build_id.is_some()).unwrap();
+        assert_eq!(of_program.build_id, Elf::build_id());
+        let main = stored.resolve(&dso(&program), DsoAddr(main));
+        assert!(matches!(main, Some(Resolution::Named { symbol, .. }) if &*symbol.name == "main"));
+    }
+
+    #[test]
+    fn code_that_its_compiler_announces_after_it_ran_has_its_name_at_the_end() {
+        let mut running = Running::new();
+        running.sample(150, CODE + 8);
+        let mut recorder = recorder(&running.records.events, ());
+        record_all(&mut recorder, &running.records);
+        let mut dump = JitDump::new();
+        let late = dump.load(100, CODE, 0x40, "late");
+        dump.load(100, CODE + 0x100, 0x40, "never hit");
+        dump.save(&running.dump());
+        recorder.pipeline.finish();
+        let names = recorder.find_names(RunningKernel::default());
+        assert_eq!(called(&recorder, &names), ["late"]);
+        let loads = names.stored.loads(&dso(&running.dump())).unwrap();
+        let loads: Vec<_> = loads.iter().map(|it| (it.start, it.offset)).collect();
+        assert_eq!(loads, [(CODE, late)]);
+    }
+
+    #[test]
+    fn code_is_not_called_by_what_lay_there_before_if_its_own_name_came_late() {
+        let mut running = Running::new();
+        let mut dump = JitDump::new();
+        dump.load(100, CODE, 0x40, "first");
+        dump.save(&running.dump());
+        running.sample(150, CODE + 8);
+        let mut recorder = recorder(&running.records.events, ());
+        record_all(&mut recorder, &running.records);
+        recorder.pipeline.finish();
+        let before = recorder.find_names(RunningKernel::default());
+        assert_eq!(called(&recorder, &before), ["first"]);
+        dump.load(120, CODE, 0x40, "second"); // it was this that ran
+        dump.save(&running.dump());
+        recorder.pipeline.finish();
+        let names = recorder.find_names(RunningKernel::default());
+        assert_eq!(
+            called(&recorder, &names),
+            [format!("{:?}", Reason::NoPerfMap)]
+        );
+    }
+}

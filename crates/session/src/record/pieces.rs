@@ -188,3 +188,6 @@ impl Recorder<Pieces> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -169,3 +169,93 @@ fn records_of(mut bytes: &[u8]) -> impl Iterator<Item = RawRecord<'_>> {
         Some(raw)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use prof_model::{Pid, Tid};
+    use prof_profile::Profile;
+
+    use super::*;
+    use crate::common::{NOBODY, Records, Sampled, TEXT, attr, one_event};
+
+    fn piece(span: Range<u64>, records: &Records) -> Piece {
+        Piece {
+            span,
+            records: records.bytes.clone(),
+            ends: vec![ChainEnd::Root],
+            profile: Profile::default(),
+            dsos: Default::default(),
+            comms: Default::default(),
+            processes: Default::default(),
+            files: Vec::new(),
+            perf_maps: Vec::new(),
+            closed: Vec::new(),
+        }
+    }
+
+    fn sample_at(time: u64) -> Sampled {
+        Sampled {
+            time,
+            ..Sampled::default()
+        }
+    }
+
+    /// Room for one piece: the first of three has what there is of a process, and of one that ends.
+    fn with_room_for_one() -> RecentRecords {
+        let events = one_event(attr(0));
+        let mut recent = RecentRecords::new(events.clone());
+        recent.max_bytes = 1;
+        let mut first = Records::of_nobody(events.clone());
+        first.comm(110, (7, 7), "ends", false).exit(120, (7, 7));
+        first.sample(&sample_at(150));
+        let mut second = Records::of(events.clone());
+        second
+            .map(210, NOBODY, TEXT, 0, "/bin/b")
+            .sample(&sample_at(250));
+        let mut third = Records::of(events);
+        third.sample(&sample_at(350));
+        for (start, records) in [(100, first), (200, second), (300, third)] {
+            recent
+                .push(&mut piece(start..start + 100, &records))
+                .unwrap();
+        }
+        recent
+    }
+
+    #[test]
+    fn the_oldest_records_go_and_what_they_said_about_processes_stays() {
+        let recent = with_room_for_one();
+        let starts: Vec<_> = recent.pieces.iter().map(|it| it.span.start).collect();
+        assert_eq!(starts, [300]);
+        assert_eq!(recent.bytes, recent.pieces[0].bytes());
+        let processes = &recent.before.processes;
+        let space = processes.space(Pid(NOBODY as i32)).unwrap();
+        let mapping = space.find(prof_model::VirtAddr(TEXT.start)).unwrap();
+        assert_eq!(processes.dsos.get(mapping.dso).path, b"/bin/b");
+        assert!(processes.thread(Tid(NOBODY as i32)).is_some());
+        assert!(processes.thread(Tid(7)).is_none());
+        assert!(processes.kernel.iter().next().is_some());
+    }
+
+    #[test]
+    fn a_window_that_begins_before_the_records_that_are_left_says_when_these_begin() {
+        let recent = with_room_for_one();
+        let dir = tempfile::tempdir().unwrap();
+        for (window, cut_at) in [(250..400, Some(300)), (300..400, None), (350..400, None)] {
+            let written = recent.write(&dir.path().join("window"), &window).unwrap();
+            assert_eq!(written.cut_at, cut_at);
+            assert_eq!(written.ends.samples(), 1);
+        }
+    }
+
+    #[test]
+    fn the_newest_piece_is_kept_however_large_it_is() {
+        let mut recent = RecentRecords::new(one_event(attr(0)));
+        recent.max_bytes = 1;
+        let mut records = Records::of_nobody(one_event(attr(0)));
+        records.sample(&sample_at(150));
+        recent.push(&mut piece(100..200, &records)).unwrap();
+        assert_eq!(recent.pieces[0].records().unwrap(), records.bytes);
+        assert!(!recent.dropped);
+    }
+}

@@ -129,3 +129,6 @@ pub fn file_events(sampled: &EventSet) -> EventSet {
     }
     written
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use prof_model::BuildId;
+use prof_model::{BuildId, CpuMode, Pid};
+use prof_perfdata::StoredBuildId;
 
 /// The build-id of those that have one.
 pub(crate) const BUILD_ID: [u8; 20] = [7; 20];
@@ -135,5 +136,15 @@ impl Elf {
         section(named(".strtab"), 3, 0, names_at, names.len(), 0);
         section(named(".note.gnu.build-id"), 7, 2, note_at, note, 0);
         bytes
+    }
+}
+
+/// What perf notes of a file with [`BUILD_ID`].
+pub(crate) fn stored_build_id(path: &Path) -> StoredBuildId {
+    StoredBuildId {
+        mode: CpuMode::User,
+        pid: Pid(-1),
+        build_id: Elf::build_id().expect("20 bytes"),
+        path: path.as_os_str().as_encoded_bytes().to_vec(),
     }
 }

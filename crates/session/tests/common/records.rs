@@ -6,8 +6,7 @@ use std::path::Path;
 
 use prof_event::abi::{X86_USER_REGS, event_type, flag, misc, read_format, record, sample};
 use prof_event::{Event, EventAttr, EventSet, RawRecord, RecordBuilder, SampleId};
-use prof_model::{CpuMode, Pid};
-use prof_perfdata::{Features, RecordSink, StoredBuildId, StoredNames, Writer, WriterOptions};
+use prof_perfdata::{Features, RecordSink, StoredNames, Writer, WriterOptions};
 
 /// Where the kernel lies in these recordings.
 pub(crate) const KERNEL: Range<u64> = 0xffff_ffff_8100_0000..0xffff_ffff_8200_0000;
@@ -289,15 +288,5 @@ impl Records {
             writer.record(raw.bytes).unwrap();
         }
         writer.finish(&[]).unwrap();
-    }
-}
-
-/// What perf notes of a file with [`super::BUILD_ID`].
-pub(crate) fn stored_build_id(path: &Path) -> StoredBuildId {
-    StoredBuildId {
-        mode: CpuMode::User,
-        pid: Pid(-1),
-        build_id: super::Elf::build_id().expect("20 bytes"),
-        path: path.as_os_str().as_encoded_bytes().to_vec(),
     }
 }
