@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::{KERNEL, KERNEL_MODE, NOBODY, Records, Sampled, TEXT, attr, event_set, live};
 use prof_event::EventSet;
-use prof_event::abi::callchain;
+use prof_event::abi::{callchain, record};
 use prof_model::VirtAddr;
 use prof_profile::{Detail, Profile};
 use prof_session::{Keep, Pipeline};
@@ -162,7 +162,6 @@ fn a_sample_of_which_only_frames_are_kept_is_not_counted_and_one_of_nothing_leav
 
 #[test]
 fn losses_are_counted_beside_the_thread_that_aggregates() {
-    use prof_event::abi::record;
     let mut records = Records::of_nobody(events());
     records.put(1, (record::LOST, 0), |record| {
         record.u64(1).u64(40);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use common::{CODE, JitDump, NOBODY, Records, Sampled, Taken, attr, live, one_event, take_all};
 use prof_event::EventAttr;
 use prof_event::abi::{callchain, flag};
-use prof_model::{Dso, DsoAddr, DsoKind, JitLoad, Pid, Resolution};
+use prof_model::{Dso, DsoAddr, DsoKind, JitLoad, Resolution, SymbolSource};
 use prof_perfdata::{Features, StoredNames};
 use prof_session::load::load;
 use prof_session::{LoadedRecording, ReadOptions, Wanted};
@@ -199,8 +199,7 @@ fn what_the_recorder_kept_of_a_dump_serves_when_the_file_is_gone() {
     };
     let places = [dumped.first + 8, dumped.second + 8].map(DsoAddr);
     let answers = ["kept first", "kept second"];
-    let answers =
-        answers.map(|name| common::symbol((name, name), prof_model::SymbolSource::Jitdump));
+    let answers = answers.map(|name| common::symbol((name, name), SymbolSource::Jitdump));
     let mut stored = StoredNames::default();
     stored.add(&dso, &places, &answers);
     let loads = vec![load(100, dumped.first), load(200, dumped.second)];
@@ -209,8 +208,4 @@ fn what_the_recorder_kept_of_a_dump_serves_when_the_file_is_gone() {
     let loaded = dumped.load(&records, Some(&stored));
     assert_eq!(names(&loaded), ["kept first", "kept second"]);
     assert_eq!(names(&dumped.load(&records, None)), [""]);
-    assert_eq!(
-        loaded.profile.samples().next().unwrap().0.pid,
-        Pid(NOBODY as i32)
-    );
 }

@@ -10,8 +10,8 @@ use common::{
     unwound_attr, weights,
 };
 use prof_event::EventAttr;
-use prof_event::abi::{callchain, flag};
-use prof_model::{Reason, Resolution};
+use prof_event::abi::{callchain, flag, record};
+use prof_model::{ChainEnd, Reason, Resolution};
 use prof_perfdata::{Features, StoredNames};
 use prof_session::load::load;
 use prof_session::{LoadedRecording, ReadOptions, Wanted, Warning};
@@ -145,18 +145,18 @@ fn a_profile_has_the_samples_the_names_of_threads_and_what_was_lost() {
         chain: vec![callchain::USER, 0x10],
         ..Sampled::default()
     });
-    records.put(200, (prof_event::abi::record::LOST, 0), |record| {
+    records.put(200, (record::LOST, 0), |record| {
         record.u64(1).u64(3);
     });
     let mut stored = StoredNames::default();
-    stored.ends.push(prof_model::ChainEnd::TooDeep);
-    stored.ends.push(prof_model::ChainEnd::Root);
+    stored.ends.push(ChainEnd::TooDeep);
+    stored.ends.push(ChainEnd::Root);
     records.save(&path, Features::default(), Some(&stored));
     let loaded = load(&ReadOptions::new(path), Wanted::default()).unwrap();
     assert_eq!(weights(&loaded.profile), [(1, 1), (1, 9)]);
     let ends = loaded.profile.ends();
-    assert_eq!(ends[prof_model::ChainEnd::TooDeep as usize], 1);
-    assert_eq!(ends[prof_model::ChainEnd::Root as usize], 1);
+    assert_eq!(ends[ChainEnd::TooDeep as usize], 1);
+    assert_eq!(ends[ChainEnd::Root as usize], 1);
     assert_eq!(loaded.profile.losses.lost_records, 3);
     let comms = loaded.profile.samples().map(|(key, _)| {
         let comm = key.comm.unwrap();
@@ -173,7 +173,7 @@ fn a_profile_has_the_samples_the_names_of_threads_and_what_was_lost() {
 }
 
 #[test]
-fn the_names_of_a_pipes_events_are_those_that_it_tells() {
+fn the_names_of_a_pipes_events_are_those_that_it_told_last() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pipe");
     let mut records = Records::of_nobody(event_set([("first", attr(0)), ("second", attr(0))]));
@@ -181,10 +181,14 @@ fn the_names_of_a_pipes_events_are_those_that_it_tells() {
         id: 2,
         ..Sampled::default()
     });
+    records.put(200, (record::EVENT_UPDATE, 0), |record| {
+        const NAME: u64 = 2;
+        record.u64(NAME).u64(2).c_string(b"renamed");
+    });
     records.save_as_pipe(&path);
     let loaded = load(&ReadOptions::new(path), Wanted::default()).unwrap();
     let events = loaded.profile.events.iter().map(|it| &it.name[..]);
-    assert_eq!(events.collect::<Vec<_>>(), ["first", "second"]);
+    assert_eq!(events.collect::<Vec<_>>(), ["first", "renamed"]);
     assert_eq!(weights(&loaded.profile), [(0, 0), (1, 1)]);
 }
 

@@ -10,7 +10,7 @@ use common::{
 };
 use prof_event::EventSet;
 use prof_event::abi::callchain;
-use prof_model::ChainEnd;
+use prof_model::{ChainEnd, Resolution};
 use prof_perfdata::{Features, StoredNames};
 use prof_profile::Profile;
 use prof_session::load::load;
@@ -217,7 +217,5 @@ fn a_window_is_named_by_the_files_of_its_programs() {
     let (loaded, _) = written.load(&recent, 200..300);
     let (frame, _) = loaded.profile.frames().next().unwrap();
     let name = loaded.names.get(frame);
-    assert!(
-        matches!(name, prof_model::Resolution::Named { symbol, .. } if &*symbol.name == "main")
-    );
+    assert!(matches!(name, Resolution::Named { symbol, .. } if &*symbol.name == "main"));
 }

@@ -82,3 +82,12 @@ fn without_a_choice_samples_without_times_are_wanted_and_with_one_they_are_not()
     assert!(has(None, None) && has(None, Some(7)));
     assert!(!has(Some("0,"), None) && has(Some("0,"), Some(7)));
 }
+
+#[test]
+fn words_that_are_no_part_of_a_recording_are_told() {
+    let error = TimeSlices::parse("yesterday").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`yesterday` names no part of a recording"
+    );
+}

@@ -54,7 +54,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use prof_event::abi::callchain;
-    use prof_model::{DsoAddr, DsoKind, Reason, Resolution};
+    use prof_model::{Dso, DsoAddr, DsoKind, Reason, Resolution};
 
     use super::super::recorder::tests::{record_all, recorder};
     use super::*;
