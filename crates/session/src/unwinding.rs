@@ -4,7 +4,7 @@
 //! an [`UnwoundChain`]. Elsewhere: walking the stack (`prof-unwinder`), the DSO of each address
 //! ([`crate::placing`]).
 
-use prof_event::abi::{callchain, sample};
+use prof_event::abi::{callchain, registers_abi, sample};
 use prof_event::{Event, EventSet, Sample, UserStack};
 use prof_model::{AddressSpace, ChainEnd, CpuMode, DsoId, Pid, ProcessTable, Tid, VirtAddr};
 use prof_sampler::read_memory;
@@ -105,7 +105,7 @@ impl Unwinding {
                 .extend(kernel.take_while(|&entry| entry != callchain::USER));
             return ChainEnd::NoUserState;
         };
-        if regs.abi != 2 {
+        if regs.abi != registers_abi::BITS_64 {
             self.chain.extend(recorded.iter()); // a 32-bit program: the kernel's walk is all we have
             pace.copied(stack.capacity, None, ChainEnd::Unknown);
             return ChainEnd::Unknown;
