@@ -36,7 +36,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     drive(&mut sampler, &mut recorder, None, &mut two_seconds)?;
     sampler.finish(&mut recorder)?;
 
-    recorder.pipeline.finish();
     let names = recorder.find_names(kernel).names;
     let summary = summarize(&recorder.pipeline.profile, &names, 0, 10);
     for function in &summary.hottest {

@@ -1,6 +1,6 @@
 //! What the addresses of a recording are called, from the files that are still open.
 //!
-//! In: a recorder whose profile is finished. Out: names for reports, and the same for the end of a file.
+//! In: a recorder that has all its samples. Out: names for reports, and the same for the end of a file.
 //! Elsewhere: names of a recording that is read ([`crate::naming`]).
 
 use prof_perfdata::StoredNames;
@@ -19,10 +19,10 @@ pub struct LiveNames {
 }
 
 impl<D: Destination> Recorder<D> {
-    /// Names every address that samples hit, once. The profile has to be
-    /// [finished](crate::Pipeline::finish).
+    /// Finishes the profile and names every address that samples hit, once. `kernel` names the kernel's.
     pub fn find_names(&mut self, kernel: RunningKernel) -> LiveNames {
         let pipeline = &mut self.pipeline;
+        pipeline.finish();
         pipeline.generated.refresh();
         let mut symbolizer = Symbolizer::new(prof_symbolizer::Options::default());
         symbolizer.expect_kernel(kernel);
@@ -137,7 +137,6 @@ mod tests {
         record_all(&mut recorder, &running.records);
         std::fs::remove_file(&program).unwrap();
         std::fs::remove_file(running.process.map()).unwrap();
-        recorder.pipeline.finish();
         let names = recorder.find_names(RunningKernel::default());
         assert_eq!(
             called(&recorder, &names),
@@ -162,7 +161,6 @@ mod tests {
         let late = dump.load(100, CODE, 0x40, "late");
         dump.load(100, CODE + 0x100, 0x40, "never hit");
         dump.save(&running.dump());
-        recorder.pipeline.finish();
         let names = recorder.find_names(RunningKernel::default());
         assert_eq!(called(&recorder, &names), ["late"]);
         let loads = names.stored.loads(&dso(&running.dump())).unwrap();
@@ -179,12 +177,10 @@ mod tests {
         running.sample(150, CODE + 8);
         let mut recorder = recorder(&running.records.events, ());
         record_all(&mut recorder, &running.records);
-        recorder.pipeline.finish();
         let before = recorder.find_names(RunningKernel::default());
         assert_eq!(called(&recorder, &before), ["first"]);
         dump.load(120, CODE, 0x40, "second"); // it was this that ran
         dump.save(&running.dump());
-        recorder.pipeline.finish();
         let names = recorder.find_names(RunningKernel::default());
         assert_eq!(
             called(&recorder, &names),

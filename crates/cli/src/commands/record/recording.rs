@@ -138,7 +138,6 @@ impl LiveRecording {
     pub fn find_names(&mut self, progress: &Progress) -> (Names, StoredNames) {
         let recorder = &mut self.recorder;
         progress.say("finding names ...");
-        recorder.pipeline.finish();
         let LiveNames { names, mut stored } = recorder.find_names(self.kernel.clone());
         stored.ends = recorder.destination.ends.clone();
         stored.counters = recorder.counters();
