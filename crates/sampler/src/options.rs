@@ -163,6 +163,8 @@ pub enum Note {
         /// `kernel.perf_event_paranoid`.
         paranoid: Option<i32>,
     },
+    /// No permission for the kernel's part of callchains, but for its samples.
+    NoKernelCallers,
     /// The rate is over the system's limit.
     Rate {
         /// Hz asked for.
@@ -209,6 +211,10 @@ impl fmt::Display for Note {
                 }
                 write!(f, "; sampling user code only")
             }
+            Self::NoKernelCallers => write!(
+                f,
+                "no permission for the kernel's callers; its stacks have their innermost function only"
+            ),
             Self::Rate { asked, used } => write!(
                 f,
                 "{asked} Hz is over kernel.perf_event_max_sample_rate; sampling at {used} Hz"

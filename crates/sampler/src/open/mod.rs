@@ -1,6 +1,7 @@
 //! Opening events: what is asked for is settled with the kernel, and opened on every thread and CPU.
 
 mod attrs; // what is asked for
+mod concessions; // what it can do without
 mod error; // why the kernel said no
 mod instances; // on every CPU
 mod rings; // where they write
