@@ -32,6 +32,7 @@ mod script_extras; // what few samples have
 mod script_filter; // which samples are printed
 mod script_log; // printing what the first pass kept
 mod script_pass; // printing in a second one
+mod settings; // what hints ask for
 mod signals; // Ctrl-C
 mod streams; // of a command
 mod top;

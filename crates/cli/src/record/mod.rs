@@ -148,7 +148,8 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
         export(&recorder, &names, args, &plan, &done, &sampler)?;
     }
     if !args.quiet {
-        summary::print(&recorder, &names, output.as_ref(), args.verbose);
+        let ring_bytes = sampler.ring_bytes();
+        summary::print(&recorder, &names, output.as_ref(), ring_bytes, args.verbose);
         let is_all = args.delay == 0 && done.samples > 0;
         if let Some(shortfall) = is_all.then(|| shortfall(&recorder, &plan, &done)).flatten() {
             eprintln!("hint: {shortfall}");

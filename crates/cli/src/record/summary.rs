@@ -9,6 +9,7 @@ use prof_sampler::Sampler;
 use super::{Done, FileRecorder};
 use crate::error::CliError;
 use crate::remedies::{remedies, unread_memory};
+use crate::settings;
 use crate::units::thousands;
 
 const HOTTEST: usize = 5;
@@ -49,8 +50,14 @@ pub fn print_start(sampler: &Sampler) {
     );
 }
 
-/// Says what was recorded, what is missing, and where the time went.
-pub fn print(recorder: &FileRecorder, names: &Names, file: Option<&File>, verbose: bool) {
+/// Says what was recorded, what is missing, and where the time went. `ring_bytes`: of each CPU.
+pub fn print(
+    recorder: &FileRecorder,
+    names: &Names,
+    file: Option<&File>,
+    ring_bytes: usize,
+    verbose: bool,
+) {
     let samples = recorder.samples();
     match file {
         Some(file) if file.name != "-" => {
@@ -78,9 +85,10 @@ pub fn print(recorder: &FileRecorder, names: &Names, file: Option<&File>, verbos
     let lost = recorder.lost();
     if lost > 0 {
         eprintln!(
-            "lost {} of {} samples (ring buffer full); try a larger one, `-m 32M`, or a lower -F",
+            "lost {} of {} samples (ring buffer full); try a larger one, `-m {}M`, or a lower -F",
             thousands(lost),
-            thousands(lost + samples)
+            thousands(lost + samples),
+            settings::larger(32, ring_bytes as u64 >> 20)
         );
     }
     if profile.losses.throttled > 0 {
