@@ -6,6 +6,7 @@ mod summary; // the lines at the end
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use prof_perfdata::StoredNames;
@@ -14,7 +15,7 @@ use prof_report::{ExportData, Filter};
 use prof_sampler::{HeldCommand, RunningCommand, Sampler};
 use prof_session::record::{
     Control, FileDestination, LiveNames, Output, Recorder, Shortfall, cpu_time_of_ended, drive,
-    end_command, features, file_events, stored_build_ids,
+    end_command, features, file_events, leftovers, stored_build_ids,
 };
 use prof_session::recording_facts;
 use prof_symbolizer::RunningKernel;
@@ -73,6 +74,11 @@ pub struct Done {
 /// A message.
 pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
     let mut plan = Plan::new(args)?;
+    if let OutputPlan::File(path) = &plan.output
+        && !args.quiet
+    {
+        leftovers(path).iter().for_each(|it| name_leftover(it));
+    }
     let blocked = signals::block().map_err(failed("could not block signals"));
     blocked.map_err(|error| plan.sampling.not_begun(error))?;
     let held = match plan.output == OutputPlan::Stdout || args.drawing.to_stdout() {
@@ -201,6 +207,14 @@ fn shortfall(recorder: &FileRecorder, plan: &Plan, done: &Done) -> Option<Shortf
     let (event, options) = (recorder.events().events().first()?, &plan.sampling.options);
     let seen = Duration::from_nanos(profile.total(0).period);
     Shortfall::find(&event.attr, options, seen, done.cpu_time?)
+}
+
+fn name_leftover(file: &Path) {
+    let name = file.display();
+    eprintln!(
+        "prof: {name} is what a recorder that was killed has left: `prof report -i {name}` reads it, \
+         `rm {name}` removes it"
+    );
 }
 
 fn failed(what: &'static str) -> impl Fn(io::Error) -> CliError {

@@ -2,6 +2,7 @@
 
 mod containers;
 mod demo; // the first command of the README
+mod ends; // by signals
 mod errors; // what goes wrong, and what is said about it
 mod files; // what is left on disk
 mod interop; // stock perf reads what prof wrote
