@@ -170,6 +170,7 @@ fn target(args: &SamplingArgs) -> Result<Option<Target>, CliError> {
         Some(Target::Processes(
             numbers(&args.pid)?.into_iter().map(Pid).collect(),
         ))
+        .map(Target::by_process)
     } else if !args.tid.is_empty() {
         Some(Target::Threads(
             numbers(&args.tid)?.into_iter().map(Tid).collect(),

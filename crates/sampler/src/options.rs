@@ -11,7 +11,7 @@ use crate::proc;
 /// Whom to sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Processes with all their threads, and the children that they will have.
+    /// Processes, each by the number of any of its threads, with all their threads, and the children that they will have.
     Processes(Vec<Pid>),
     /// Single threads.
     Threads(Vec<Tid>),
@@ -22,6 +22,19 @@ pub enum Target {
 }
 
 impl Target {
+    /// The same with each process by its own number, once.
+    pub fn by_process(self) -> Self {
+        let Self::Processes(tasks) = self else {
+            return self;
+        };
+        let processes = tasks.into_iter();
+        let processes = processes.map(|task| proc::process_of(task.0).unwrap_or(task));
+        let mut processes: Vec<_> = processes.collect();
+        processes.sort_unstable();
+        processes.dedup();
+        Self::Processes(processes)
+    }
+
     /// CPU time of its processes or threads so far. `None` if one is gone, and for what is not a list of
     /// them.
     pub fn cpu_time(&self) -> Option<Duration> {

@@ -84,6 +84,11 @@ pub fn status_number(task: i32, field: &str) -> Option<i32> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// The process that a thread belongs to, by whatever number of a thread. `None` if there is no such thread.
+pub fn process_of(task: i32) -> Option<Pid> {
+    status_number(task, "Tgid").map(Pid)
+}
+
 /// CPU time that a process, or a thread by its own number, has used so far. `None` if it is gone.
 pub fn cpu_time(task: i32) -> Option<Duration> {
     let stat = fs::read(format!("/proc/{task}/stat")).ok()?;

@@ -85,7 +85,8 @@ impl Sampler {
     ///
     /// # Errors
     /// [`OpenError`]; nothing stays open.
-    pub fn open(options: Options) -> Result<Self, OpenError> {
+    pub fn open(mut options: Options) -> Result<Self, OpenError> {
+        options.target = options.target.by_process();
         let opened = open(&options)?;
         let exits = match &options.target {
             Target::Processes(pids) => pids.clone(),

@@ -12,3 +12,4 @@ mod options; // the arguments of `prof record`
 mod pictures; // flame graphs and folded stacks
 mod rates; // high frequencies
 mod support;
+mod targets; // whom `-p`, `-t` and `-a` mean

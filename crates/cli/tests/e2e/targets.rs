@@ -1,0 +1,103 @@
+//! Whom `-p`, `-t` and `-a` mean: threads, processes whose first thread has ended, children.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::support::{Place, Running, gcc, has};
+
+/// Compiles a program and starts it.
+fn start(place: &Place, source: &str) -> Running {
+    fs::write(place.file("target.c"), source).unwrap();
+    gcc(
+        place,
+        &["-O2", "-g", "-o", "target", "target.c", "-lpthread"],
+    );
+    Running::start(place.file("target"), &[])
+}
+
+/// The threads of a process, once it has so many.
+fn threads(pid: &str, count: usize) -> Vec<String> {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let entries = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut threads: Vec<_> = names.collect();
+        threads.sort();
+        if threads.len() == count {
+            return threads;
+        }
+        assert!(Instant::now() < until, "{threads:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// One thread of each function, for ever.
+const TWO_LOOPS: &str = "
+#include <pthread.h>
+static volatile unsigned long s;
+__attribute__((noinline)) void hot_thread(void) { for (;;) s++; }
+__attribute__((noinline)) void main_loop(void) { for (;;) s += 2; }
+static void *run(void *it) { hot_thread(); return it; }
+int main(void) { pthread_t t; pthread_create(&t, 0, run, 0); main_loop(); }
+";
+
+#[test]
+fn a_process_is_meant_by_the_number_of_any_of_its_threads() {
+    if !has("gcc") {
+        return;
+    }
+    let place = Place::new();
+    let target = start(&place, TWO_LOOPS);
+    let process = target.pid();
+    let all = threads(&process, 2);
+    let other = all.iter().find(|tid| **tid != process).unwrap();
+    place.prof(&["record", "-p", other, "-d", "1s"]).ok();
+    // both, and under the process's number
+    let pids = place.prof(&["script", "-F", "pid", "-G"]).ok().out;
+    let of_process = format!("{process}/");
+    let is_of = |line: &&str| line.trim() == process || line.trim().starts_with(&of_process);
+    assert!(
+        pids.lines()
+            .filter(|line| !line.is_empty())
+            .all(|line| is_of(&line)),
+        "{pids}"
+    );
+    let named = |functions: Vec<(String, f64)>| {
+        let ours = ["hot_thread", "main_loop"];
+        let named = functions
+            .into_iter()
+            .filter(|(name, _)| ours.contains(&name.as_str()));
+        named.fold((0.0, 0), |(sum, count), (_, share)| {
+            (sum + share, count + 1)
+        })
+    };
+    let (share, count) = named(place.functions("perf.data"));
+    assert!(share > 95.0 && count == 2, "{share}% in {count}");
+    let both = place
+        .prof(&["record", "-o", "b", "-p", &all.join(","), "-d", "500ms"])
+        .ok();
+    drop(both);
+    assert!(named(place.functions("b")).0 > 95.0);
+
+    let top = place
+        .prof(&["top", "-p", other, "--batch", "-n", "1"])
+        .ok()
+        .out;
+    assert!(
+        top.contains("hot_thread") && top.contains("main_loop"),
+        "{top}"
+    );
+
+    if has("perf") {
+        place
+            .perf(&[
+                "record", "-q", "-g", "-o", "theirs", "-p", other, "--", "sleep", "1",
+            ])
+            .ok();
+        let (theirs, count) = named(place.functions("theirs"));
+        assert!(
+            (theirs - share).abs() < 5.0 && count == 2,
+            "{theirs}% and {share}%"
+        );
+    }
+}
