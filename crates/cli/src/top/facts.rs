@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
-use prof_sampler::{Note, Sampler, Target, online_cpus, page_size, parse_cpu_list};
+use prof_sampler::{Note, Sampler, Target, online_cpus, page_size, parse_cpu_list, proc};
 use prof_session::record::Piece;
 use prof_tui::{Cost, CpuUse, Facts};
 
@@ -31,7 +31,7 @@ pub fn at_start(sampling: &Sampling, sampler: &Sampler) -> Facts {
 
 fn first_task(target: &Target) -> Option<i32> {
     match target {
-        Target::Processes(pids) => pids.first().map(|pid| pid.0),
+        Target::Processes(pids) => pids.first().map(|&pid| proc::living_task(pid)),
         Target::Threads(tids) => tids.first().map(|tid| tid.0),
         Target::Command(pid) => Some(pid.0),
         Target::System => None,

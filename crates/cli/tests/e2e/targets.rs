@@ -101,3 +101,78 @@ fn a_process_is_meant_by_the_number_of_any_of_its_threads() {
         );
     }
 }
+
+/// A worker that goes on after its program's first thread has ended, four fifths of the time in one function.
+const WITHOUT_FIRST_THREAD: &str = "
+#include <pthread.h>
+static volatile unsigned long sink;
+__attribute__((noinline)) void work(unsigned long n) { for (unsigned long i = 0; i < n; i++) sink += i * i; }
+__attribute__((noinline)) void hot_worker(void) { work(200000); sink++; }
+__attribute__((noinline)) void cool_worker(void) { work(50000); sink++; }
+static void *serve(void *it) { for (;;) { hot_worker(); cool_worker(); } return it; }
+int main(void) { pthread_t t; pthread_create(&t, 0, serve, 0); pthread_detach(t); pthread_exit(0); }
+";
+
+#[test]
+fn a_process_whose_first_thread_has_ended_has_its_names_and_stacks() {
+    if !has("gcc") {
+        return;
+    }
+    let place = Place::new();
+    let target = start(&place, WITHOUT_FIRST_THREAD);
+    let pid = target.pid();
+    let worker = threads(&pid, 2)
+        .into_iter()
+        .find(|tid| *tid != pid)
+        .unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    while !fs::read_to_string(format!("/proc/{pid}/stat"))
+        .unwrap()
+        .contains(") Z ")
+    {
+        assert!(Instant::now() < until);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for whom in [
+        &["-p", &pid][..],
+        &["-p", &worker],
+        &["-t", &worker],
+        &["-a"],
+    ] {
+        // a small copy, so that memory is read as well
+        let args = [
+            &["record", "--call-graph", "dwarf,512", "-d", "1s"][..],
+            whom,
+        ]
+        .concat();
+        place.prof(&args).ok();
+        let args = [
+            "--comms",
+            "target",
+            "--children",
+            "-g",
+            "none",
+            "--sort",
+            "sym",
+            "-q",
+        ];
+        let report = place
+            .prof(&[&["report", "-t", "\t"][..], &args].concat())
+            .ok()
+            .out;
+        let share = |name: &str| {
+            let row = report.lines().find(|line| line.ends_with(name));
+            let row = row.unwrap_or_else(|| panic!("{whom:?}: no {name} in\n{report}"));
+            let percent = row.trim().split('%').next().unwrap();
+            percent.parse::<f64>().unwrap()
+        };
+        let [hot, cool, serve] = ["hot_worker", "cool_worker", "serve"].map(share);
+        assert!(hot > 3.0 * cool && hot < 5.5 * cool, "{whom:?}: {report}");
+        assert!(hot + cool > 0.97 * serve, "{whom:?}: {report}");
+    }
+    let top = place
+        .prof(&["top", "-p", &pid, "--batch", "-n", "1"])
+        .ok()
+        .out;
+    assert!(top.contains("work"), "{top}");
+}

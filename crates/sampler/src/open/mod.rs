@@ -43,10 +43,7 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
     let mut planned = plan_events(options, &mut notes)?;
     let cpus = cpus_of(options)?;
     let mut scopes = scopes_of(&options.target)?;
-    let probe = scopes.first().copied().unwrap_or(Scope::Everything);
-    for event in &mut planned {
-        settle(event, probe, cpus[0], &mut notes)?;
-    }
+    let probe = settle_all(&mut planned, options, &scopes, cpus[0], &mut notes)?;
 
     let limit = host::raise_file_limit().saturating_sub(SPARE_FILES);
     let needed = (scopes.len() * cpus.len() * planned.len()) as u64;
@@ -97,6 +94,34 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
         });
     }
     Ok(opened)
+}
+
+/// Settles all events on one scope, and returns that. Of a process the first thread may have ended.
+fn settle_all(
+    planned: &mut [PlannedEvent],
+    options: &Options,
+    scopes: &[Scope],
+    cpu: Cpu,
+    notes: &mut Vec<Note>,
+) -> Result<Scope, OpenError> {
+    let mut settle_on = |scope| {
+        let mut events = planned.iter_mut();
+        events.try_for_each(|event| settle(event, scope, cpu, notes))
+    };
+    let probe = scopes.first().copied().unwrap_or(Scope::Everything);
+    let gone = match settle_on(probe) {
+        Err(error @ OpenError::NoSuchTask(_)) => error,
+        settled => return settled.map(|()| probe),
+    };
+    if matches!(options.target, Target::Processes(_)) {
+        for &scope in &scopes[1..] {
+            match settle_on(scope) {
+                Err(OpenError::NoSuchTask(_)) => {}
+                settled => return settled.map(|()| scope),
+            }
+        }
+    }
+    Err(gone)
 }
 
 /// The processes whose samples are to be kept of those of whole CPUs. `None` if the target is something
