@@ -100,6 +100,24 @@ pub fn living_task(pid: Pid) -> i32 {
     living.next().unwrap_or(pid.0)
 }
 
+/// Whether any thread of a process goes on.
+pub(crate) fn is_running(pid: Pid) -> bool {
+    !has_ended(living_task(pid))
+}
+
+/// The parent of a process. `None` if it is gone.
+pub(crate) fn parent(pid: Pid) -> Option<Pid> {
+    let fields = stat_fields(pid.0)?;
+    fields.split_whitespace().nth(1)?.parse().ok().map(Pid)
+}
+
+/// The number of the thread that was started last, of all that this `/proc` shows. It tells until when the
+/// others were, but for the one time in millions when numbers begin again.
+pub(crate) fn newest_task() -> Option<i32> {
+    let load = fs::read_to_string("/proc/loadavg").ok()?;
+    load.split_whitespace().last()?.parse().ok()
+}
+
 /// Whether a thread is there only to be waited for.
 fn has_ended(task: i32) -> bool {
     let state = stat_fields(task).and_then(|fields| fields.bytes().next());
@@ -115,10 +133,22 @@ fn stat_fields(task: i32) -> Option<String> {
 
 /// CPU time that a process, or a thread by its own number, has used so far. `None` if it is gone.
 pub fn cpu_time(task: i32) -> Option<Duration> {
-    let fields = stat_fields(task)?;
-    let mut fields = fields.split_whitespace().skip(11);
-    let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+    cpu_times(task, 2)
+}
+
+/// CPU time of a process and of those of its children that have ended and were waited for.
+pub(crate) fn cpu_time_with_ended_children(pid: Pid) -> Option<Duration> {
+    cpu_times(pid.0, 4)
+}
+
+/// The sum of so many fields of `/proc/TASK/stat`: its own user and system time, those of ended children.
+fn cpu_times(task: i32, count: usize) -> Option<Duration> {
     const TICKS_PER_SECOND: u64 = 100; // USER_HZ, which is 100 on every platform of Linux we run on
+    let fields = stat_fields(task)?;
+    let times = fields.split_whitespace().skip(11).take(count);
+    let ticks: u64 = times
+        .map(|it| it.parse::<u64>().ok())
+        .sum::<Option<u64>>()?;
     Some(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 

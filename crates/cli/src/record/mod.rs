@@ -92,7 +92,7 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
     let mut recorder = recorder(&plan, args, &sampler).map_err(not_begun)?;
     let unfinished = recorder.destination.output.as_ref();
     requests.set_unfinished(unfinished.and_then(Output::unfinished));
-    let cpu_before = plan.sampling.options.target.cpu_time();
+    let cpu_before = plan.sampling.cpu_time();
 
     let layout = kernel.layout().ok();
     let delay = Duration::from_millis(args.delay);
@@ -124,7 +124,7 @@ pub fn record(args: &RecordArgs) -> Result<Done, Failure> {
         begun.and_then(|()| drive(&mut sampler, &mut recorder, command.as_mut(), &mut watch));
     let progress = watch.progress;
     let elapsed = started.elapsed();
-    let cpu_after = plan.sampling.options.target.cpu_time();
+    let cpu_after = plan.sampling.cpu_time();
     let cpu_time = match cpu_before.zip(cpu_after) {
         Some((before, after)) => Some(after.saturating_sub(before)),
         None => cpu_time_of_command(&plan, command.as_mut()),

@@ -68,6 +68,7 @@ fn container_id(groups: &str) -> Option<&str> {
 /// Counters that are read again and again; what is shown is how they grow.
 pub struct Meters {
     target: Target,
+    inherit: bool,
     available: f64,
     cgroup: Option<Cgroup>,
     time_is_sampled: bool,
@@ -95,6 +96,7 @@ impl Meters {
             cgroup: task.and_then(Cgroup::of),
             time_is_sampled: event.is_some_and(|event| event.attr.is_cpu_time()),
             target,
+            inherit: sampling.options.inherit,
             before: Reading::default(),
         };
         meters.before = meters.now();
@@ -110,7 +112,7 @@ impl Meters {
         });
         Reading {
             at: Some(Instant::now()),
-            target_cpu: cpu_time(&self.target),
+            target_cpu: cpu_time(&self.target, self.inherit),
             throttled: self.cgroup.as_ref().and_then(|it| it.limits().throttled),
             own_cpu: own.unwrap_or_default(),
         }
@@ -169,10 +171,10 @@ fn allowed_cpus(task: i32) -> Option<usize> {
 }
 
 /// CPU time used so far.
-fn cpu_time(target: &Target) -> Option<Duration> {
+fn cpu_time(target: &Target, inherit: bool) -> Option<Duration> {
     match target {
         Target::System => system_cpu_time(),
-        target => target.cpu_time(),
+        target => target.cpu_time(inherit),
     }
 }
 

@@ -3,7 +3,10 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::support::{Place, Running, gcc, has};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::{PROF, Place, Ran, Running, gcc, has};
 
 /// Compiles a program and starts it.
 fn start(place: &Place, source: &str) -> Running {
@@ -175,4 +178,124 @@ fn a_process_whose_first_thread_has_ended_has_its_names_and_stacks() {
         .ok()
         .out;
     assert!(top.contains("work"), "{top}");
+}
+
+/// A parent that waits, and two children that never end.
+fn parent_of_two() -> Running {
+    let script = "\"$0\" workload 60 & \"$0\" workload 60 & wait";
+    let parent = Running::start("sh", &["-c", script, PROF]);
+    let until = Instant::now() + Duration::from_secs(10);
+    while children(&parent.pid()).len() < 2 {
+        assert!(Instant::now() < until);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    parent
+}
+
+/// The processes that a process of one thread has started.
+fn children(pid: &str) -> Vec<i32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let list = list.unwrap_or_default();
+    list.split_whitespace()
+        .map(|it| it.parse().unwrap())
+        .collect()
+}
+
+/// Kills children when the test is over, however it ends.
+struct Children(Vec<i32>);
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        for &child in &self.0 {
+            let _ = kill(Pid::from_raw(child), Signal::SIGKILL);
+        }
+    }
+}
+
+#[test]
+fn children_that_already_run_are_sampled_with_their_parent_unless_only_that_is_wanted() {
+    let place = Place::new();
+    let parent = parent_of_two();
+    let pid = parent.pid();
+    let both = Children(children(&pid));
+    std::thread::sleep(Duration::from_millis(300)); // until they are what they will be
+    let ran = place.prof(&["record", "-p", &pid, "-d", "1s"]).ok();
+    let ran = ran.says(&["with 2 children that already run"]);
+    assert!(!ran.err.contains("hint: "), "{}", ran.err);
+    assert!(place.share("perf.data", "prof::workload::checksum") > 40.0);
+    let pids = place.prof(&["script", "-F", "pid", "-G"]).ok().out;
+    for child in &both.0 {
+        let of_child = pids.lines().filter(|line| line.trim() == child.to_string());
+        assert!(of_child.count() > 50, "{child}");
+    }
+    // each of them once: two CPUs have no more time than that
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    let samples = place.samples("perf.data");
+    assert!(samples < cpus * 999 * 115 / 100, "{samples} samples");
+
+    let top = place
+        .prof(&["top", "-p", &pid, "--batch", "-n", "1"])
+        .ok()
+        .out;
+    // what the kernel counts is what was sampled
+    let number_after = |text: &str, mark: &str| -> f64 {
+        let (_, rest) = text.split_once(mark).expect(text);
+        rest.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let used = number_after(&top, "CPU ");
+    let sampled = number_after(&top, "99 Hz, ") / 99.0;
+    assert!(
+        (used - sampled).abs() < 0.1 + 0.2 * sampled && used > 0.05,
+        "{top}"
+    );
+
+    for alone in ["-i", "--no-inherit"] {
+        place
+            .prof(&["record", alone, "-p", &pid, "-d", "300ms"])
+            .failed(1)
+            .says(&["no samples", "idle"]);
+    }
+    // few files: whole CPUs are sampled, and the family is kept
+    let args = format!("ulimit -n 20; exec {PROF} record -p {pid} -d 500ms -o few.data");
+    let ran: Ran = place.command("sh", &["-c", &args]).output().unwrap().into();
+    ran.ok().says(&["sampling whole CPUs", "with 2 children"]);
+    assert!(place.share("few.data", "prof::workload::checksum") > 40.0);
+}
+
+/// Forks a child every 2 ms, each of which goes on for ever, until there are 60.
+const FORKING: &str = "
+#include <unistd.h>
+static volatile unsigned long s;
+int main(void) {
+    for (int i = 0; i < 60; i++) {
+        if (fork() == 0) for (;;) s++;
+        usleep(2000);
+    }
+    for (;;) pause();
+}
+";
+
+#[test]
+fn what_starts_between_looking_and_sampling_is_sampled_once() {
+    if !has("gcc") {
+        return;
+    }
+    let place = Place::new();
+    let target = start(&place, FORKING);
+    let pid = target.pid();
+    place
+        .prof(&["record", "-F", "999", "-p", &pid, "-d", "2s"])
+        .ok();
+    let all = Children(children(&pid));
+    assert_eq!(all.0.len(), 60);
+    let pids = place.prof(&["script", "-F", "pid", "-G"]).ok().out;
+    let missed = all.0.iter().filter(|child| {
+        let child = child.to_string();
+        !pids.lines().any(|line| line.trim() == child)
+    });
+    // one may have been copied and not had a number yet when the parent's events were opened
+    assert!(missed.count() <= 1);
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    let samples = place.samples("perf.data");
+    assert!(samples < cpus * 999 * 2 * 110 / 100, "{samples} samples");
 }
