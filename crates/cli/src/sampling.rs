@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::time::Duration;
 
 use prof_event::EventList;
 use prof_model::{Cpu, Pid, Tid};
@@ -109,6 +110,11 @@ impl Sampling {
             .map_err(|error| self.not_begun(open_errors::open_error(&error, system_wide)))
     }
 
+    /// CPU time of what is sampled so far, where that can be read.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        self.options.target.cpu_time(self.options.inherit)
+    }
+
     /// An error from before the command, if there is one, was run: its exit status tells so.
     pub fn not_begun(&self, error: CliError) -> CliError {
         if self.command.is_empty() {
@@ -172,9 +178,8 @@ fn target(args: &SamplingArgs) -> Result<Option<Target>, CliError> {
         Ok::<_, CliError>(numbers)
     };
     Ok(if !args.pid.is_empty() {
-        Some(Target::Processes(
-            numbers(&args.pid)?.into_iter().map(Pid).collect(),
-        ))
+        let named = numbers(&args.pid)?.into_iter().map(Pid).collect();
+        Some(Target::Processes(named).by_process())
     } else if !args.tid.is_empty() {
         Some(Target::Threads(
             numbers(&args.tid)?.into_iter().map(Tid).collect(),

@@ -1,15 +1,16 @@
-//! Ctrl-C: the first asks for the end, the second does not wait for it.
+//! Signals that ask for the end, however often they come. Only a second Ctrl-C does not wait for it.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::pipe2;
+use prof_session::record::Unfinished;
 
 use crate::messages::{CliError, open_errors};
 
@@ -21,11 +22,13 @@ pub struct EndRequests {
 
 #[derive(Default)]
 struct State {
-    requests: AtomicU8,
-    last: AtomicI32,
+    requests: AtomicU32,
     forward_to: AtomicI32, // 0: nobody
-    unfinished: Mutex<Option<PathBuf>>,
+    unfinished: Mutex<Option<Unfinished>>,
 }
+
+/// A Ctrl-C that comes sooner after the first is the same wish once more.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
@@ -64,7 +67,7 @@ impl EndRequests {
     }
 
     /// How often the end was asked for.
-    pub fn count(&self) -> u8 {
+    pub fn count(&self) -> u32 {
         self.state.requests.load(Ordering::Acquire)
     }
 
@@ -79,8 +82,8 @@ impl EndRequests {
         self.state.forward_to.store(pid, Ordering::Release);
     }
 
-    /// The file to remove when a second request ends the program at once.
-    pub fn set_unfinished(&self, file: Option<PathBuf>) {
+    /// The file to keep as it is when a second Ctrl-C ends the program at once.
+    pub fn set_unfinished(&self, file: Option<Unfinished>) {
         if let Ok(mut unfinished) = self.state.unfinished.lock() {
             *unfinished = file;
         }
@@ -89,6 +92,7 @@ impl EndRequests {
 
 fn listen(signals: &SignalFd, state: &State, waker: &OwnedFd) {
     const FROM_KERNEL: i32 = 0x80; // SI_KERNEL: typed at the terminal
+    let mut typed_before = None;
     loop {
         let Ok(Some(info)) = signals.read_signal() else {
             return;
@@ -101,17 +105,27 @@ fn listen(signals: &SignalFd, state: &State, waker: &OwnedFd) {
         {
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(command), signal);
         }
-        state.last.store(info.ssi_signo as i32, Ordering::Release);
         if state.requests.fetch_add(1, Ordering::AcqRel) == 0 {
             let _ = nix::unistd::write(waker, &[1]);
-            continue;
         }
-        if let Ok(mut unfinished) = state.unfinished.lock()
-            && let Some(file) = unfinished.take()
-        {
-            let _ = std::fs::remove_file(file);
+        // `timeout` signals its command and then the whole group: what comes twice is one request.
+        if typed && info.ssi_signo == Signal::SIGINT as u32 {
+            let first = *typed_before.get_or_insert_with(Instant::now);
+            if first.elapsed() >= PATIENCE {
+                abort(state);
+            }
         }
-        eprintln!("prof: aborted");
-        std::process::exit(128 + info.ssi_signo as i32);
     }
+}
+
+fn abort(state: &State) -> ! {
+    let unfinished = state.unfinished.lock().ok().and_then(|mut it| it.take());
+    match unfinished.map(|it| it.keep()) {
+        Some(Ok(part)) => {
+            let part = part.display();
+            eprintln!("prof: aborted; what was written is in {part}: `prof report -i {part}`");
+        }
+        _ => eprintln!("prof: aborted"),
+    }
+    std::process::exit(128 + Signal::SIGINT as i32)
 }

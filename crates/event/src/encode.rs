@@ -10,6 +10,9 @@ use crate::sample::Sample;
 #[error("record of {0} bytes is longer than 65535")]
 pub struct TooLong(pub usize);
 
+/// The size of a record is a multiple of this.
+pub const RECORD_ALIGN: usize = 8;
+
 /// Appends one record to a buffer, field by field.
 #[derive(Debug)]
 pub struct RecordBuilder<'b> {
@@ -79,12 +82,14 @@ impl<'b> RecordBuilder<'b> {
         self
     }
 
-    /// Writes the size into the header.
+    /// Writes the size into the header. It becomes a multiple of 8, as that of every record of the kernel:
+    /// perf 7.2 refuses others.
     ///
     /// # Errors
     /// [`TooLong`]; the buffer is then as it was before the record.
     pub fn finish(&mut self) -> Result<(), TooLong> {
-        let len = self.out.len() - self.start;
+        let len = (self.out.len() - self.start).next_multiple_of(RECORD_ALIGN);
+        self.out.resize(self.start + len, 0);
         let Ok(size) = u16::try_from(len) else {
             self.out.truncate(self.start);
             return Err(TooLong(len));

@@ -21,7 +21,7 @@ mod track; // records to names and mappings
 
 pub use attr::{EventAttr, MIN_SIZE as MIN_ATTR_SIZE, WRITTEN_SIZE as WRITTEN_ATTR_SIZE};
 pub use bytes::{Reader, Short, Words};
-pub use encode::{RecordBuilder, TooLong, encode_sample};
+pub use encode::{RECORD_ALIGN, RecordBuilder, TooLong, encode_sample};
 pub use event_list::{EventList, EventListError, GroupSpec};
 pub use event_name::{EventKind, EventSpec, UnknownEvent, derive_name, known_names};
 pub use events::{DecodeError, Decoded, Event, EventGroup, EventSet};

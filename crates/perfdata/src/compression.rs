@@ -4,7 +4,7 @@
 use std::io;
 
 use prof_event::abi::record;
-use prof_event::{HEADER_SIZE, RawRecord, Reader, Short};
+use prof_event::{HEADER_SIZE, RECORD_ALIGN, RawRecord, Reader, Short};
 use zstd::stream::raw::{Decoder, Encoder, InBuffer, Operation, OutBuffer};
 
 use crate::Error;
@@ -14,8 +14,11 @@ const BATCH: usize = 128 << 10;
 /// The most that one compressed record of ours holds: a batch and the record that filled it. perf
 /// reserves as much for each.
 pub(crate) const LARGEST_BATCH: u32 = (BATCH + (64 << 10)) as u32;
-/// Bytes of a record behind its header, at most.
-const PAYLOAD: usize = u16::MAX as usize - HEADER_SIZE;
+/// A block of zstd's that holds nothing, and is not the last one. A stream may have as many as it likes
+/// between two others.
+const EMPTY_BLOCK: [u8; 3] = [0; 3];
+/// Bytes of a record behind its header, at most, before empty blocks fill it up.
+const PAYLOAD: usize = (u16::MAX as usize - HEADER_SIZE - RECORD_ALIGN * EMPTY_BLOCK.len()) & !7;
 /// What a single compressed record of a file may become. perf writes what was in a ring, which is
 /// far less.
 const INFLATED_LIMIT: usize = 256 << 20;
@@ -69,8 +72,13 @@ impl Compressor {
                     unwritten = self.encoder.flush(&mut output)?;
                 }
             }
-            let size = HEADER_SIZE + output.pos();
-            out.truncate(start + size);
+            let end = start + HEADER_SIZE + output.pos();
+            out.truncate(end);
+            // A record that is full has this size already; the others end with a block.
+            while !(out.len() - start).is_multiple_of(RECORD_ALIGN) {
+                out.extend(EMPTY_BLOCK);
+            }
+            let size = out.len() - start;
             out[start + 6..start + 8].copy_from_slice(&(size as u16).to_le_bytes());
             if unwritten == 0 {
                 break;
@@ -179,6 +187,7 @@ mod tests {
         let mut records = 0;
         while !rest.is_empty() {
             let raw = RawRecord::parse(rest).unwrap();
+            assert_eq!(raw.bytes.len() % RECORD_ALIGN, 0);
             let before = inflated.len();
             inflater.inflate(raw, 0, &mut inflated).unwrap();
             assert!(inflated.len() - before <= LARGEST_BATCH as usize);

@@ -36,8 +36,13 @@ impl<W: Write> PipeWriter<W> {
         for event in events.events() {
             put_attr(event, events.events().len() == 1, &mut bytes)?;
         }
-        for (bit, payload) in features.payloads(events) {
+        for (bit, mut payload) in features.payloads(events) {
             if is_streamed(bit) {
+                if let Some(topology) = features.cpu_topology.as_ref()
+                    && bit == bit::CPU_TOPOLOGY
+                {
+                    topology.put_no_dies(&mut payload);
+                }
                 put_feature(bit, &payload, &mut bytes);
             }
         }

@@ -114,6 +114,15 @@ impl<W: Write + Seek> Writer<W> {
         self.summary.samples
     }
 
+    /// Leaves nothing in memory: a reader of the file finds every record so far.
+    ///
+    /// # Errors
+    /// What the output says.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.flush_compressed()?;
+        self.out.flush()
+    }
+
     /// Writes features, `names` and the final header. The times of samples and the compression
     /// need not be filled in.
     ///

@@ -300,7 +300,7 @@ fn records_of_pipe() -> usize {
     }
     let mut count = Count(0);
     write_records(&mut count);
-    let build_id = 8 + 28 + 64;
+    let build_id = 8 + 28 + 64 + 4;
     count.0 + build_id
 }
 

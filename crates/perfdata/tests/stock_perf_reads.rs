@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use common::Perf;
 use linux_perf_data::{PerfFileReader, PerfFileRecord};
+use prof_event::RawRecord;
 use prof_event::abi::record;
 use prof_model::{ChainEnd, Dso, DsoAddr, DsoKind, Resolution, SourceLine, Symbol, SymbolSource};
 use prof_perfdata::{
@@ -47,6 +48,24 @@ fn copy_to_pipe(from: &Path, to: &Path) {
     let mut writer = PipeWriter::create(file, from.events(), from.features()).unwrap();
     copy_records(&mut from, &mut writer);
     writer.finish(&from.features().build_ids).unwrap();
+}
+
+/// Sizes of the records of a pipe, from its header on.
+fn sizes_in_pipe(bytes: &[u8]) -> Vec<(u32, usize)> {
+    const PIPE_HEADER: usize = 16;
+    let mut sizes = Vec::new();
+    let mut rest = &bytes[PIPE_HEADER..];
+    while !rest.is_empty() {
+        let raw = RawRecord::parse(rest).unwrap();
+        let behind = match raw.kind {
+            record::HEADER_TRACING_DATA => u32::from_le_bytes(*raw.body().first_chunk().unwrap()),
+            _ => 0,
+        };
+        sizes.push((raw.kind, raw.bytes.len()));
+        assert_eq!(behind % 8, 0);
+        rest = &rest[raw.bytes.len() + behind as usize..];
+    }
+    sizes
 }
 
 /// What perf says about a file, but for the random tip at the end of a report.
@@ -196,6 +215,43 @@ fn a_pipe_is_read_like_the_file_it_was_made_from() {
         assert_eq!(build_ids(&original), build_ids(&path));
         let report = perf.ask("report", "--stdio", &path);
         assert!(report.contains("# Samples: "));
+    }
+}
+
+/// perf 7.2 refuses a record of another size.
+#[test]
+fn the_size_of_every_record_is_a_multiple_of_8() {
+    let Some(perf) = Perf::find() else { return };
+    let original = perf.record("original.data", "-e sched:sched_switch -g -a");
+    let pipe = perf.path("copy.pipe");
+    copy_to_pipe(&original, &pipe);
+    let sizes = sizes_in_pipe(&std::fs::read(&pipe).unwrap());
+    for kind in [
+        record::HEADER_ATTR,
+        record::HEADER_FEATURE,
+        record::HEADER_TRACING_DATA,
+        record::HEADER_BUILD_ID,
+        record::EVENT_UPDATE,
+        record::SAMPLE,
+    ] {
+        assert!(sizes.iter().any(|(found, _)| *found == kind), "no {kind}");
+    }
+    sizes
+        .iter()
+        .for_each(|(kind, size)| assert_eq!(size % 8, 0, "{kind}"));
+
+    let file = perf.path("copy.data");
+    for compression in [None, Some(1)] {
+        copy(&original, &file, compression, None);
+        let bytes = std::fs::read(&file).unwrap();
+        let word = |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().unwrap()) as usize;
+        let (data, size) = (word(40), word(48)); // the header's section of records
+        let mut rest = &bytes[data..data + size];
+        while !rest.is_empty() {
+            let raw = RawRecord::parse(rest).unwrap();
+            assert_eq!(raw.bytes.len() % 8, 0, "{}", raw.kind);
+            rest = &rest[raw.bytes.len()..];
+        }
     }
 }
 

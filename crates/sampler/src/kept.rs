@@ -26,6 +26,11 @@ impl KeptProcesses {
         }
     }
 
+    /// Keeps a further process.
+    pub(crate) fn add(&mut self, pid: Pid) {
+        self.pids.insert(pid.0);
+    }
+
     /// Whether a record is of these processes, or of none. A process that they start joins them.
     pub(crate) fn include(&mut self, raw: RawRecord<'_>) -> bool {
         match raw.kind {

@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 mod bytes; // single numbers
+mod descendants; // children of processes
 mod host; // CPUs and limits of this machine
 mod kept; // whose records are passed on
 mod launch; // a command, held before it begins

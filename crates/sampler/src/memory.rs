@@ -1,7 +1,10 @@
 use std::io::{self, IoSliceMut};
 
+use nix::errno::Errno;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use prof_model::{Pid, VirtAddr};
+
+use crate::proc;
 
 /// Reads a process's memory while it runs. Returns how many bytes could be read, counted from the
 /// start of `into`.
@@ -15,12 +18,18 @@ pub fn read_memory(pid: Pid, addr: VirtAddr, into: &mut [u8]) -> io::Result<usiz
         base,
         len: into.len(),
     };
-    let pid = nix::unistd::Pid::from_raw(pid.0);
-    Ok(process_vm_readv(
-        pid,
-        &mut [IoSliceMut::new(into)],
-        &[remote],
-    )?)
+    let mut read = |task: i32| {
+        let task = nix::unistd::Pid::from_raw(task);
+        process_vm_readv(task, &mut [IoSliceMut::new(into)], &[remote])
+    };
+    match read(pid.0) {
+        // Its first thread has ended, perhaps, and others go on.
+        Err(Errno::ESRCH) => match proc::living_task(pid) {
+            task if task == pid.0 => Err(Errno::ESRCH.into()),
+            task => Ok(read(task)?),
+        },
+        result => Ok(result?),
+    }
 }
 
 #[cfg(test)]

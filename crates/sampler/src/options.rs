@@ -6,12 +6,14 @@ use std::time::Duration;
 use prof_event::EventList;
 use prof_model::{Cpu, Pid, Tid};
 
+use crate::descendants;
 use crate::proc;
 
 /// Whom to sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Processes with all their threads, and the children that they will have.
+    /// Processes, each by the number of any of its threads, with all their threads, and where events
+    /// are inherited the children that they have and will have.
     Processes(Vec<Pid>),
     /// Single threads.
     Threads(Vec<Tid>),
@@ -22,10 +24,26 @@ pub enum Target {
 }
 
 impl Target {
-    /// CPU time of its processes or threads so far. `None` if one is gone, and for what is not a list of
-    /// them.
-    pub fn cpu_time(&self) -> Option<Duration> {
+    /// The same with each process by its own number, once.
+    pub fn by_process(self) -> Self {
+        let Self::Processes(tasks) = self else {
+            return self;
+        };
+        let processes = tasks.into_iter();
+        let processes = processes.map(|task| proc::process_of(task.0).unwrap_or(task));
+        let mut processes: Vec<_> = processes.collect();
+        processes.sort_unstable();
+        processes.dedup();
+        Self::Processes(processes)
+    }
+
+    /// CPU time of its processes or threads so far, and where events are inherited of the children of
+    /// processes. `None` if one is gone, and for what is not a list of them.
+    pub fn cpu_time(&self, inherit: bool) -> Option<Duration> {
         match self {
+            Self::Processes(pids) if inherit => {
+                pids.iter().map(|&pid| descendants::cpu_time(pid)).sum()
+            }
             Self::Processes(pids) => pids.iter().map(|pid| proc::cpu_time(pid.0)).sum(),
             Self::Threads(tids) => tids.iter().map(|tid| proc::cpu_time(tid.0)).sum(),
             Self::System | Self::Command(_) => None,
@@ -140,7 +158,8 @@ pub struct Options {
     pub cpus: Option<Vec<Cpu>>,
     /// Whether samples tell on which CPU they were taken.
     pub sample_cpu: bool,
-    /// Whether threads and processes that the target starts are sampled too.
+    /// Whether processes that the target has started, and threads and processes that it will start, are
+    /// sampled too.
     pub inherit: bool,
     /// Bytes of each CPU's ring; chosen by rate where not given.
     pub ring_bytes: Option<usize>,
@@ -162,6 +181,13 @@ pub enum Note {
     UserOnly {
         /// `kernel.perf_event_paranoid`.
         paranoid: Option<i32>,
+    },
+    /// No permission for the kernel's part of callchains, but for its samples.
+    NoKernelCallers,
+    /// The target has children that are sampled as well.
+    WithChildren {
+        /// How many were there already.
+        count: usize,
     },
     /// The rate is over the system's limit.
     Rate {
@@ -209,6 +235,12 @@ impl fmt::Display for Note {
                 }
                 write!(f, "; sampling user code only")
             }
+            Self::NoKernelCallers => write!(
+                f,
+                "no permission for the kernel's callers; its stacks have their innermost function only"
+            ),
+            Self::WithChildren { count: 1 } => write!(f, "with 1 child that already runs"),
+            Self::WithChildren { count } => write!(f, "with {count} children that already run"),
             Self::Rate { asked, used } => write!(
                 f,
                 "{asked} Hz is over kernel.perf_event_max_sample_rate; sampling at {used} Hz"

@@ -84,15 +84,71 @@ pub fn status_number(task: i32, field: &str) -> Option<i32> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// The process that a thread belongs to, by whatever number of a thread. `None` if there is no such thread.
+pub fn process_of(task: i32) -> Option<Pid> {
+    status_number(task, "Tgid").map(Pid)
+}
+
+/// Under which number `/proc` shows the memory and the files of a process: its own or, where its first thread
+/// has ended, that of one that goes on.
+pub fn living_task(pid: Pid) -> i32 {
+    if !has_ended(pid.0) {
+        return pid.0;
+    }
+    let threads = threads(pid).unwrap_or_default().into_iter();
+    let mut living = threads.map(|tid| tid.0).filter(|&tid| !has_ended(tid));
+    living.next().unwrap_or(pid.0)
+}
+
+/// Whether any thread of a process goes on.
+pub(crate) fn is_running(pid: Pid) -> bool {
+    !has_ended(living_task(pid))
+}
+
+/// The parent of a process. `None` if it is gone.
+pub(crate) fn parent(pid: Pid) -> Option<Pid> {
+    let fields = stat_fields(pid.0)?;
+    fields.split_whitespace().nth(1)?.parse().ok().map(Pid)
+}
+
+/// The number of the thread that was started last, of all that this `/proc` shows. It tells until when the
+/// others were, but for the one time in millions when numbers begin again.
+pub(crate) fn newest_task() -> Option<i32> {
+    let load = fs::read_to_string("/proc/loadavg").ok()?;
+    load.split_whitespace().last()?.parse().ok()
+}
+
+/// Whether a thread is there only to be waited for.
+fn has_ended(task: i32) -> bool {
+    let state = stat_fields(task).and_then(|fields| fields.bytes().next());
+    matches!(state, Some(b'Z' | b'X'))
+}
+
+/// `/proc/TASK/stat` from the state on; the name in front of it, in parentheses, may contain anything.
+fn stat_fields(task: i32) -> Option<String> {
+    let stat = fs::read(format!("/proc/{task}/stat")).ok()?;
+    let after_name = stat.iter().rposition(|&byte| byte == b')')? + 2;
+    Some(String::from_utf8_lossy(stat.get(after_name..)?).into_owned())
+}
+
 /// CPU time that a process, or a thread by its own number, has used so far. `None` if it is gone.
 pub fn cpu_time(task: i32) -> Option<Duration> {
-    let stat = fs::read(format!("/proc/{task}/stat")).ok()?;
-    // The name, in parentheses, may contain anything.
-    let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
-    let fields = String::from_utf8_lossy(&stat[after_name..]).into_owned();
-    let mut fields = fields.split_whitespace().skip(11);
-    let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+    cpu_times(task, 2)
+}
+
+/// CPU time of a process and of those of its children that have ended and were waited for.
+pub(crate) fn cpu_time_with_ended_children(pid: Pid) -> Option<Duration> {
+    cpu_times(pid.0, 4)
+}
+
+/// The sum of so many fields of `/proc/TASK/stat`: its own user and system time, those of ended children.
+fn cpu_times(task: i32, count: usize) -> Option<Duration> {
     const TICKS_PER_SECOND: u64 = 100; // USER_HZ, which is 100 on every platform of Linux we run on
+    let fields = stat_fields(task)?;
+    let times = fields.split_whitespace().skip(11).take(count);
+    let ticks: u64 = times
+        .map(|it| it.parse::<u64>().ok())
+        .sum::<Option<u64>>()?;
     Some(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
@@ -101,7 +157,7 @@ pub fn cpu_time(task: i32) -> Option<Duration> {
 /// # Errors
 /// It has exited, or belongs to somebody else.
 pub fn maps(pid: Pid) -> io::Result<Vec<MapLine>> {
-    let text = fs::read(format!("/proc/{pid}/maps"))?;
+    let text = fs::read(format!("/proc/{}/maps", living_task(pid)))?;
     let lines = text.split(|&byte| byte == b'\n');
     Ok(lines.filter_map(parse_map_line).collect())
 }

@@ -12,6 +12,7 @@ use prof_event::{Event, EventSet, RawRecord, RecordBuilder, SampleId};
 use prof_model::{KernelLayout, Pid, Tid};
 
 use crate::bytes::u64_at;
+use crate::descendants::descendants;
 use crate::kept::KeptProcesses;
 use crate::open::{CpuRing, Instance, OpenError, Opened, open};
 use crate::options::{Clock, Note, Options, StackCapture, Target};
@@ -85,7 +86,8 @@ impl Sampler {
     ///
     /// # Errors
     /// [`OpenError`]; nothing stays open.
-    pub fn open(options: Options) -> Result<Self, OpenError> {
+    pub fn open(mut options: Options) -> Result<Self, OpenError> {
+        options.target = options.target.by_process();
         let opened = open(&options)?;
         let exits = match &options.target {
             Target::Processes(pids) => pids.clone(),
@@ -163,7 +165,11 @@ impl Sampler {
         self.synthesizer(&mut bytes).kernel(kernel);
         emit(&bytes, sink)?;
         let mut drained = Instant::now();
-        for (pid, named) in self.present()? {
+        let present = self.present()?;
+        if let Some(kept) = &mut self.kept {
+            present.iter().for_each(|&(pid, _)| kept.add(pid));
+        }
+        for (pid, named) in present {
             bytes.clear();
             let lineage = matches!(self.options.target, Target::System) || self.kept.is_some();
             let readable = self.synthesizer(&mut bytes).process(pid, lineage);
@@ -201,7 +207,14 @@ impl Sampler {
                 .into_iter()
                 .map(|pid| (pid, false))
                 .collect(),
-            Target::Processes(pids) => pids.iter().map(|&pid| (pid, true)).collect(),
+            Target::Processes(pids) => {
+                let mut present: Vec<_> = pids.iter().map(|&pid| (pid, true)).collect();
+                if self.options.inherit {
+                    let children = descendants(pids).into_iter();
+                    present.extend(children.map(|child| (child.pid, false)));
+                }
+                present
+            }
             Target::Threads(tids) => {
                 let mut pids: Vec<_> = tids
                     .iter()

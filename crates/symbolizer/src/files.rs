@@ -79,7 +79,7 @@ impl FileFinder {
             DsoKind::Jit(_) | DsoKind::Memory => return Err(Reason::NoPerfMap),
             _ => return Err(Reason::FileMissing),
         }
-        let process = PathBuf::from(format!("/proc/{pid}"));
+        let process = process_folder(pid);
         let wanted = Wanted::of(dso);
         let path = Path::new(OsStr::from_bytes(without_deleted(&dso.path)));
 
@@ -134,7 +134,7 @@ impl FileFinder {
 
     /// Opens a file that a running process has mapped at `start..end` and may still be writing.
     pub fn open_growing_live(&self, pid: Pid, start: u64, end: u64, dso: &Dso) -> Option<File> {
-        let process = PathBuf::from(format!("/proc/{pid}"));
+        let process = process_folder(pid);
         let path = Path::new(OsStr::from_bytes(without_deleted(&dso.path)));
         let inside = path.strip_prefix("/").unwrap_or(path);
         let candidates = [
@@ -190,6 +190,25 @@ impl FileFinder {
             found.next().ok_or(reason)
         })
     }
+}
+
+/// The folder of `/proc` that shows the memory and the files of a process: its own or, where its first thread
+/// has ended and has none of them any more, that of another thread.
+pub(crate) fn process_folder(pid: Pid) -> PathBuf {
+    let own = PathBuf::from(format!("/proc/{pid}"));
+    let has_files = |folder: &PathBuf| match fs::read_link(folder.join("exe")) {
+        Ok(_) => true,
+        Err(error) => error.kind() != io::ErrorKind::NotFound, // it may be somebody else's
+    };
+    if has_files(&own) {
+        return own;
+    }
+    let threads = fs::read_dir(own.join("task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut folders = threads.map(|thread| Path::new("/proc").join(thread.file_name()));
+    folders.find(has_files).unwrap_or(own)
 }
 
 /// Opens a regular file without side effects on anything else that may lie at the path: no waiting
@@ -308,7 +327,7 @@ fn is_mapped(pid: Pid, start: u64, end: u64, dso: &Dso) -> bool {
     let Some(file) = dso.file.filter(|file| file.inode != 0) else {
         return false;
     };
-    let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let maps = fs::read(process_folder(pid).join("maps")).unwrap_or_default();
     let range = format!("{start:x}-{end:x} ");
     let place = format!(" {:02x}:{:02x} {} ", file.major, file.minor, file.inode);
     maps.split(|&byte| byte == b'\n').any(|line| {
@@ -338,13 +357,13 @@ fn own_vdso(dso: &Dso) -> Result<FoundFile, Reason> {
 
 /// Whether the process runs in our word size, as far as can be seen.
 fn same_word_size(pid: Pid) -> bool {
-    let class = |pid: &str| {
-        let exe = open_regular(Path::new(&format!("/proc/{pid}/exe")))?;
+    let class = |process: &Path| {
+        let exe = open_regular(&process.join("exe"))?;
         let mut ident = [0; 5];
         std::io::Read::read_exact(&mut &exe, &mut ident).ok()?;
         Some(ident[4])
     };
-    match (class(&pid.to_string()), class("self")) {
+    match (class(&process_folder(pid)), class(Path::new("/proc/self"))) {
         (Some(theirs), Some(ours)) => theirs == ours,
         _ => true,
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use prof_model::Pid;
 
 use crate::code_map::CodeMap;
+use crate::files::process_folder;
 
 /// The functions that a JIT compiler announced in its perf map, a text file that grows.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ impl PerfMap {
             .and_then(|status| inner_pid(&status))
             .unwrap_or(pid);
         let candidates = [
-            PathBuf::from(format!("/proc/{pid}/root/tmp/perf-{inner}.map")),
+            process_folder(pid).join(format!("root/tmp/perf-{inner}.map")),
             PathBuf::from(format!("/tmp/perf-{pid}.map")),
         ];
         let started = started(pid);

@@ -72,7 +72,7 @@ pub struct SamplingArgs {
     #[arg(short, long, value_name = "SIZE", value_parser = units::ring_size)]
     pub mmap_pages: Option<usize>,
 
-    /// Do not sample what the target starts later
+    /// Only this process or thread: not what it has started, nor what it starts later
     #[arg(short = 'i', long)]
     pub no_inherit: bool,
 

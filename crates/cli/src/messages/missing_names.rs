@@ -7,6 +7,7 @@ use prof_model::{Dso, DsoKind, Pid, ProcessTable, Reason};
 use prof_report::Summary;
 use prof_symbolizer::{FileFinder, debug_file_path};
 
+use crate::messages::settings;
 use crate::units::thousands;
 
 /// A module with fewer of the frames, in percent, gets no hint.
@@ -60,7 +61,8 @@ fn remedy(reason: Reason, dso: &Dso, processes: &ProcessTable) -> Option<String>
             "permission to read it, or as much memory as it is long (`ulimit -v`)".to_owned()
         }
         Reason::KernelRestricted => {
-            "`sysctl kernel.kptr_restrict=0`, or run prof with CAP_SYSLOG or as root".to_owned()
+            let setting = settings::open_kernel_addresses();
+            format!("{setting}run prof with CAP_SYSLOG or as root")
         }
         Reason::OtherKernel => {
             "`--kallsyms FILE`, a copy of /proc/kallsyms that root made where it was recorded"

@@ -4,5 +4,6 @@ mod error; // messages in three parts, and how a command ends
 pub mod missing_names; // what to do about frames without names
 pub mod open_errors; // why the kernel said no, and what to do
 mod session_errors; // recordings that cannot be read or written
+pub mod settings; // of the kernel, as hints ask for them
 
 pub use error::{CliError, Failure, Outcome, failed};

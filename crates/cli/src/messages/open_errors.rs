@@ -7,6 +7,7 @@ use prof_model::{Pid, Tid};
 use prof_sampler::{OpenError, Scope, paranoid, perf_is_filtered, proc};
 
 use super::CliError;
+use crate::messages::settings;
 
 /// The message for an event that could not be opened.
 pub fn open_error(error: &OpenError, system_wide: bool) -> CliError {
@@ -26,9 +27,10 @@ pub fn open_error(error: &OpenError, system_wide: bool) -> CliError {
             ..
         } => event_refused(message, event, *scope, source, system_wide),
         OpenError::NoSuchTask(tid) => no_such_process(*tid),
-        OpenError::Ring { .. } => message
-            .hint("use smaller rings: `-m 64K`")
-            .hint("raise the limit: `sysctl kernel.perf_event_mlock_kb=8192`, or `ulimit -l`"),
+        OpenError::Ring { .. } => message.hint("use smaller rings: `-m 64K`").hint(format!(
+            "raise the limit: `sysctl kernel.perf_event_mlock_kb={}`, or `ulimit -l`",
+            settings::more_locked_kb()
+        )),
         OpenError::NoTracepoint {
             system,
             name,
@@ -66,13 +68,28 @@ pub fn no_task(what: &str, error: io::Error) -> CliError {
                  cgroup",
             )
             .hint("or more memory for their stacks: `ulimit -v`"),
-        Some(libc::EMFILE) => message.hint("raise the limit of open files: `ulimit -n 65536`"),
+        Some(libc::EMFILE) => message.hint(more_open_files()),
         Some(libc::ENFILE) => {
             message.hint("raise the limit of all open files together: `sysctl fs.file-max`")
         }
         _ => message,
     };
     message.cause(error)
+}
+
+fn more_open_files() -> String {
+    let files = settings::more_open_files();
+    format!("raise the limit of open files: `ulimit -n {files}`")
+}
+
+/// How to be allowed what needs `kernel.perf_event_paranoid` to be `level` or lower.
+fn allow(level: i32) -> String {
+    match settings::lower_level(level, paranoid()) {
+        Some(level) => format!(
+            "allow it: `sysctl kernel.perf_event_paranoid={level}`, or CAP_PERFMON for prof"
+        ),
+        None => "allow it: CAP_PERFMON for prof".to_owned(),
+    }
 }
 
 /// Names the tracepoints that may have been meant.
@@ -113,7 +130,7 @@ fn event_refused(
                 "this machine cannot count `{event}` (a virtual machine without a PMU?)"
             ))
             .hint("sample time instead: `-e cpu-clock`"),
-        Some(libc::EMFILE) => message.hint("raise the limit of open files: `ulimit -n 65536`"),
+        Some(libc::EMFILE) => message.hint(more_open_files()),
         Some(libc::EINVAL) => message.hint("try it without modifiers, or with a lower -F"),
         _ => message,
     }
@@ -143,12 +160,9 @@ fn no_permission(message: CliError, event: &str, scope: Scope, system_wide: bool
         None => message.cause("this kernel was built without perf events"),
     };
     if system_wide {
-        let level = level_for(event).min(0);
         return message
             .hint("sample one process of yours: `-p PID`")
-            .hint(format!(
-                "allow it: `sysctl kernel.perf_event_paranoid={level}`, or CAP_PERFMON for prof"
-            ))
+            .hint(allow(level_for(event).min(0)))
             .hint("or use sudo; see docs/permissions.md");
     }
     let owner_of = |tid: Tid| proc::status_number(tid.0, "Uid");
@@ -166,10 +180,7 @@ fn no_permission(message: CliError, event: &str, scope: Scope, system_wide: bool
             ))
             .hint("or give prof CAP_PERFMON and CAP_SYS_PTRACE; see docs/permissions.md"),
         _ => message
-            .hint(format!(
-                "allow it: `sysctl kernel.perf_event_paranoid={}`, or CAP_PERFMON for prof",
-                level_for(event)
-            ))
+            .hint(allow(level_for(event)))
             .hint("or use sudo; see docs/permissions.md"),
     }
 }

@@ -330,7 +330,9 @@ fn without_any_permission_the_error_names_the_setting_and_the_remedy() {
     as_nobody(&place, "record -a -d 1s")
         .failed(1)
         .says(&["perf_event_paranoid is 2", "perf_event_paranoid=0"]);
-    as_nobody(&place, "record -e cpu-clock:k -- true").failed(125);
+    as_nobody(&place, "record -e cpu-clock:k -- true")
+        .failed(125)
+        .says(&["perf_event_paranoid is 2", "perf_event_paranoid=1"]);
     as_nobody(&place, "record -e sched:sched_switch -- true")
         .failed(125)
         .says(&["root"]);

@@ -69,6 +69,12 @@ fn what_is_piped_is_read_by_prof_and_by_perf() {
         .unwrap();
     assert!(piped.status.success());
     std::fs::write(place.file("piped"), &piped.stdout).unwrap();
+    let mut rest = &piped.stdout[16..]; // behind the header
+    while !rest.is_empty() {
+        let size = usize::from(u16::from_le_bytes([rest[6], rest[7]]));
+        assert!(size >= 8 && size % 8 == 0, "a record of {size} bytes");
+        rest = &rest[size..];
+    }
     let shell = |command: &str| -> crate::support::Ran {
         place
             .command("sh", &["-c", command])

@@ -2,6 +2,7 @@
 
 mod containers;
 mod demo; // the first command of the README
+mod ends; // by signals
 mod errors; // what goes wrong, and what is said about it
 mod files; // what is left on disk
 mod interop; // stock perf reads what prof wrote
@@ -11,3 +12,4 @@ mod options; // the arguments of `prof record`
 mod pictures; // flame graphs and folded stacks
 mod rates; // high frequencies
 mod support;
+mod targets; // whom `-p`, `-t` and `-a` mean

@@ -1,5 +1,5 @@
 use prof_event::abi::misc;
-use prof_event::{HEADER_SIZE, RawRecord, Reader, Short};
+use prof_event::{HEADER_SIZE, RECORD_ALIGN, RawRecord, Reader, Short};
 use prof_model::{BuildId, CpuMode, Pid};
 
 /// The build-id of a file that samples hit.
@@ -37,6 +37,7 @@ impl StoredBuildId {
         body.extend([id.len() as u8, 0, 0, 0]);
         let path = &self.path[..self.path.len().min(4095)]; // no path is longer
         let end = body.len() + (path.len() + 1).next_multiple_of(PATH_ALIGN);
+        let end = end.next_multiple_of(RECORD_ALIGN);
         body.extend(path);
         body.resize(end, 0);
         (mode | misc::BUILD_ID_SIZE, body)

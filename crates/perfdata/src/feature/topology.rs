@@ -25,6 +25,13 @@ impl CpuTopology {
         payload
     }
 
+    /// Appends that there are no dies to tell apart. A reader takes whatever is behind sockets and cores for
+    /// dies, also what fills up a record; behind the dies it does not look.
+    pub(crate) fn put_no_dies(&self, payload: &mut Vec<u8>) {
+        payload.put_list::<&str>(&[]);
+        self.cpus.iter().for_each(|_| payload.put_u32(0));
+    }
+
     /// `cpus` is the number of available CPUs, which another section has.
     pub(super) fn parse(reader: &mut Reader<'_>, cpus: u32) -> Result<Self, Short> {
         let core_siblings = list(reader)?;

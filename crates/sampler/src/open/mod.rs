@@ -1,13 +1,16 @@
 //! Opening events: what is asked for is settled with the kernel, and opened on every thread and CPU.
 
 mod attrs; // what is asked for
+mod concessions; // what it can do without
 mod error; // why the kernel said no
 mod instances; // on every CPU
 mod rings; // where they write
+mod scopes; // which threads
 mod settle; // what the kernel grants
 
+use prof_event::abi::flag;
 use prof_event::{Event, EventSet};
-use prof_model::{Cpu, Pid, Tid};
+use prof_model::{Cpu, Pid};
 
 pub use error::OpenError;
 pub(crate) use instances::Instance;
@@ -15,11 +18,11 @@ pub(crate) use rings::CpuRing;
 
 use crate::host;
 use crate::options::{Note, Options, Target};
-use crate::proc;
 use crate::scope::Scope;
 use attrs::{PlannedEvent, add_small_copies, groups, plan_events};
 use instances::open_scope;
 use rings::open_rings;
+use scopes::{Scopes, Unopened};
 use settle::settle;
 
 /// Files that the program needs besides events.
@@ -41,25 +44,34 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
     let mut notes = Vec::new();
     let mut planned = plan_events(options, &mut notes)?;
     let cpus = cpus_of(options)?;
-    let mut scopes = scopes_of(&options.target)?;
-    let probe = scopes.first().copied().unwrap_or(Scope::Everything);
-    for event in &mut planned {
-        settle(event, probe, cpus[0], &mut notes)?;
+    let mut unknown = Scopes::new(options);
+    let mut unopened = unknown.look(false)?;
+    let scopes: Vec<_> = unopened.iter().flat_map(|it| it.scopes.clone()).collect();
+    let probe = settle_all(&mut planned, options, &scopes, cpus[0], &mut notes)?;
+
+    if let Target::Processes(named) = &options.target {
+        let count = unopened.len().saturating_sub(named.len());
+        notes.extend((count > 0).then_some(Note::WithChildren { count }));
     }
 
     let limit = host::raise_file_limit().saturating_sub(SPARE_FILES);
     let needed = (scopes.len() * cpus.len() * planned.len()) as u64;
     let mut keep = None;
     if needed > limit {
-        let Some(pids) = processes_to_keep(&options.target, &mut planned, cpus[0]) else {
+        let processes = unopened.iter().filter_map(|it| it.process).collect();
+        let Some(pids) = processes_to_keep(processes, &mut planned, cpus[0]) else {
             return Err(too_many(&scopes, &cpus, needed, limit));
         };
         notes.push(Note::FilteredCpus { needed, limit });
         keep = Some(pids);
-        scopes = vec![Scope::Everything];
+        unopened = vec![Unopened {
+            process: None,
+            scopes: vec![Scope::Everything],
+        }];
     }
-
-    add_small_copies(options, &mut planned, scopes.len() * cpus.len(), limit);
+    let places = unopened.iter().map(|it| it.scopes.len()).sum::<usize>() * cpus.len();
+    add_small_copies(options, &mut planned, places, limit);
+    let are_inherited = planned.iter().all(|it| it.attr.has(flag::INHERIT));
     let mut opened = Opened {
         rings: open_rings(options, &planned, &cpus, &mut notes)?,
         instances: Vec::new(),
@@ -68,18 +80,18 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
         keep,
     };
     let mut ids = vec![Vec::new(); planned.len()];
-    let mut done = Vec::new();
-    while !scopes.is_empty() {
-        for &scope in &scopes {
-            open_scope(&mut opened, &planned, scope, &mut ids)?;
+    while !unopened.is_empty() {
+        for Unopened { process, scopes } in unopened {
+            for scope in scopes {
+                open_scope(&mut opened, &planned, scope, &mut ids)?;
+            }
+            unknown.opened(process);
         }
-        done.append(&mut scopes);
-        if matches!(options.target, Target::Processes(_)) && opened.keep.is_none() {
-            // Threads that start meanwhile may have missed some CPUs' events: look again until no
-            // new one is there.
-            scopes = scopes_of(&options.target)?;
-            scopes.retain(|scope| !done.contains(scope));
-        }
+        // What starts meanwhile may have missed some CPUs' events: look again until nothing new is there.
+        unopened = match &opened.keep {
+            None => unknown.look(are_inherited)?,
+            Some(_) => Vec::new(),
+        };
     }
     if opened.instances.is_empty() {
         return Err(match probe {
@@ -98,17 +110,46 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
     Ok(opened)
 }
 
-/// The processes whose samples are to be kept of those of whole CPUs. `None` if the target is something
-/// else, or if whole CPUs may not be sampled.
-fn processes_to_keep(target: &Target, planned: &mut [PlannedEvent], cpu: Cpu) -> Option<Vec<Pid>> {
-    let Target::Processes(pids) = target else {
-        return None;
+/// Settles all events on one scope, and returns that. Of a process the first thread may have ended.
+fn settle_all(
+    planned: &mut [PlannedEvent],
+    options: &Options,
+    scopes: &[Scope],
+    cpu: Cpu,
+    notes: &mut Vec<Note>,
+) -> Result<Scope, OpenError> {
+    let mut settle_on = |scope| {
+        let mut events = planned.iter_mut();
+        events.try_for_each(|event| settle(event, scope, cpu, notes))
     };
-    if planned.iter().any(PlannedEvent::counts_for_group) {
+    let probe = scopes.first().copied().unwrap_or(Scope::Everything);
+    let gone = match settle_on(probe) {
+        Err(error @ OpenError::NoSuchTask(_)) => error,
+        settled => return settled.map(|()| probe),
+    };
+    if matches!(options.target, Target::Processes(_)) {
+        for &scope in &scopes[1..] {
+            match settle_on(scope) {
+                Err(OpenError::NoSuchTask(_)) => {}
+                settled => return settled.map(|()| scope),
+            }
+        }
+    }
+    Err(gone)
+}
+
+/// The processes whose samples are to be kept of those of whole CPUs. `None` if there are none, or if whole
+/// CPUs may not be sampled.
+fn processes_to_keep(
+    processes: Vec<Pid>,
+    planned: &mut [PlannedEvent],
+    cpu: Cpu,
+) -> Option<Vec<Pid>> {
+    if processes.is_empty() || planned.iter().any(PlannedEvent::counts_for_group) {
         return None; // a CPU counts for others, too
     }
     settle(&mut planned[0], Scope::Everything, cpu, &mut Vec::new()).ok()?;
-    Some(pids.clone())
+    Some(processes)
 }
 
 fn too_many(scopes: &[Scope], cpus: &[Cpu], needed: u64, limit: u64) -> OpenError {
@@ -130,23 +171,5 @@ fn cpus_of(options: &Options) -> Result<Vec<Cpu>, OpenError> {
         Some(&missing) => Err(OpenError::NoSuchCpu(missing)),
         None if asked.is_empty() => Ok(online),
         None => Ok(asked.clone()),
-    }
-}
-
-/// What the events for a target cover: each thread of a process has events of its own.
-fn scopes_of(target: &Target) -> Result<Vec<Scope>, OpenError> {
-    match target {
-        Target::System => Ok(vec![Scope::Everything]),
-        Target::Command(pid) => Ok(vec![Scope::Thread(Tid(pid.0))]),
-        Target::Threads(tids) => Ok(tids.iter().copied().map(Scope::Thread).collect()),
-        Target::Processes(pids) => {
-            let mut scopes = Vec::new();
-            for &pid in pids {
-                let gone = |_| OpenError::NoSuchTask(Tid(pid.0));
-                let threads = proc::threads(pid).map_err(gone)?;
-                scopes.extend(threads.into_iter().map(Scope::Thread));
-            }
-            Ok(scopes)
-        }
     }
 }

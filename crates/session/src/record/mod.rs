@@ -11,6 +11,7 @@ mod coverage; // whether samples stand for all CPU time
 mod drive; // the loop
 mod features; // what is known about this host and the events
 mod file; // records on their way into a file
+mod leftovers; // of recorders that were killed
 mod live_names; // what the recorded addresses are called
 mod output; // a file or a pipe, written beside the sampling
 mod pieces; // what each second has brought
@@ -21,8 +22,9 @@ pub use coverage::{Shortfall, cpu_time_of_ended};
 pub use drive::{CommandEnd, Control, End, RunFor, drive, end_command};
 pub use features::{features, stored_build_ids};
 pub use file::FileDestination;
+pub use leftovers::leftovers;
 pub use live_names::LiveNames;
-pub use output::{Output, write_whole};
+pub use output::{Output, Unfinished, write_whole};
 pub use pieces::{Piece, Pieces};
 pub use recent::{RecentRecords, WrittenWindow};
 pub use recorder::{Destination, Recorder, file_events};

@@ -7,8 +7,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use prof_event::{EventSet, RawRecord};
 use prof_perfdata::{
@@ -21,6 +22,9 @@ use crate::error::OutputError;
 const PIECE: usize = 128 << 10;
 /// So many pieces may wait: the disk may stall for seconds before the rings feel it.
 const WAITING: usize = 256;
+/// What the writer has taken is in the file so soon. With the time that records wait in the rings and here,
+/// a recorder that is killed loses less than its last second.
+const FLUSH_EVERY: Duration = Duration::from_millis(400);
 
 /// The writing end of a recording.
 pub struct Output {
@@ -41,6 +45,52 @@ enum Place {
     File { path: PathBuf, temporary: Temporary },
     Direct(PathBuf),
     Stdout,
+}
+
+/// A file that is being written, and may be read as far as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    file: PathBuf,
+    to_be: PathBuf,
+}
+
+impl Unfinished {
+    /// Gives it the name that it would have got, with `.part` behind, and returns that.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn keep(&self) -> io::Result<PathBuf> {
+        let mut part = self.to_be.as_os_str().to_owned();
+        part.push(".part");
+        fs::rename(&self.file, &part)?;
+        Ok(part.into())
+    }
+}
+
+/// What the writer has taken and not yet put into the file.
+#[derive(Default)]
+struct Waiting {
+    since: Option<Instant>,
+    is_over: bool,
+}
+
+impl Waiting {
+    /// The next message; `None` where it is time to look again.
+    fn next(&mut self, messages: &Receiver<Message>) -> Option<Message> {
+        let message = match self.since {
+            None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(since) => messages.recv_timeout(FLUSH_EVERY.saturating_sub(since.elapsed())),
+        };
+        self.is_over = matches!(message, Err(RecvTimeoutError::Disconnected));
+        let message = message.ok()?;
+        self.since.get_or_insert_with(Instant::now);
+        Some(message)
+    }
+
+    fn is_due(&self) -> bool {
+        self.since
+            .is_some_and(|since| since.elapsed() >= FLUSH_EVERY)
+    }
 }
 
 /// A file that is removed again unless it is finished.
@@ -81,6 +131,7 @@ impl Output {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create_new(true).mode(0o600);
             let file = options.open(&temporary).map_err(failed)?;
+            let _ = file.try_lock(); // see `leftovers`
             let place = Place::File {
                 path: path.to_owned(),
                 temporary: Temporary(Some(temporary)),
@@ -104,14 +155,22 @@ impl Output {
     fn start(mut writer: impl Finish, place: Place) -> Result<Self, OutputError> {
         let (to_writer, messages) = sync_channel(WAITING);
         let write = move || {
-            for message in messages {
-                match message {
-                    Message::Records(bytes) => put_records(&mut writer, &bytes)?,
-                    Message::RoundEnd => writer.finish_round()?,
-                    Message::End(facts) => return writer.finish(facts.0, &facts.1),
+            let mut waiting = Waiting::default();
+            loop {
+                match waiting.next(&messages) {
+                    Some(Message::Records(bytes)) => put_records(&mut writer, &bytes)?,
+                    Some(Message::RoundEnd) => writer.finish_round()?,
+                    Some(Message::End(facts)) => return writer.finish(facts.0, &facts.1),
+                    None if waiting.is_over => {
+                        return Err(io::Error::other("the recording was given up"));
+                    }
+                    None => {}
+                }
+                if waiting.is_due() {
+                    writer.flush()?;
+                    waiting.since = None;
                 }
             }
-            Err(io::Error::other("the recording was given up"))
         };
         let thread = std::thread::Builder::new().name("prof-writer".to_owned());
         Ok(Self {
@@ -122,10 +181,13 @@ impl Output {
         })
     }
 
-    /// The file to remove if the program ends at once.
-    pub fn unfinished(&self) -> Option<PathBuf> {
+    /// The file while it is written, if it has a name of its own meanwhile.
+    pub fn unfinished(&self) -> Option<Unfinished> {
         match &self.place {
-            Place::File { temporary, .. } => temporary.0.clone(),
+            Place::File { path, temporary } => Some(Unfinished {
+                file: temporary.0.clone()?,
+                to_be: path.clone(),
+            }),
             _ => None,
         }
     }
@@ -245,16 +307,27 @@ fn put_in_place(from: &Path, to: &Path) -> io::Result<()> {
 
 /// A writer that can be finished.
 trait Finish: RecordSink + Send + 'static {
+    /// Leaves nothing in memory.
+    fn flush(&mut self) -> io::Result<()>;
+
     fn finish(self, features: Features, names: &StoredNames) -> io::Result<Summary>;
 }
 
 impl Finish for Writer<File> {
+    fn flush(&mut self) -> io::Result<()> {
+        Writer::flush(self)
+    }
+
     fn finish(self, features: Features, names: &StoredNames) -> io::Result<Summary> {
         Writer::finish(self, features, Some(names))
     }
 }
 
 impl Finish for PipeWriter<io::Stdout> {
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(()) // each round's end does
+    }
+
     fn finish(self, features: Features, _names: &StoredNames) -> io::Result<Summary> {
         PipeWriter::finish(self, &features.build_ids)?;
         Ok(Summary::default())

@@ -3,6 +3,7 @@
 //! Elsewhere: taking records from the rings, unwinding and writing them (`prof-session`).
 
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use prof_perfdata::StoredNames;
@@ -11,7 +12,7 @@ use prof_report::{ExportData, Filter};
 use prof_sampler::{HeldCommand, RunningCommand, Sampler};
 use prof_session::record::{
     FileDestination, LiveNames, Output, Recorder, Shortfall, cpu_time_of_ended, drive, end_command,
-    features, file_events, stored_build_ids,
+    features, file_events, leftovers, stored_build_ids,
 };
 use prof_session::recording_facts;
 use prof_symbolizer::RunningKernel;
@@ -51,6 +52,11 @@ impl LiveRecording {
     /// # Errors
     /// A message; if there is a command, with the exit status that says it was not run.
     pub fn open(mut plan: Plan) -> Result<(Self, Option<HeldCommand>), CliError> {
+        if let OutputPlan::File(path) = &plan.output
+            && !plan.quiet
+        {
+            leftovers(path).iter().for_each(|it| name_leftover(it));
+        }
         let blocked = signals::block().map_err(failed("could not block signals"));
         blocked.map_err(|error| plan.sampling.not_begun(error))?;
         let held = match plan.uses_stdout() {
@@ -80,7 +86,7 @@ impl LiveRecording {
     /// The command cannot be run. What goes wrong with sampling is in [`Sampled::end`]: what was recorded
     /// until then is not lost.
     pub fn sample(&mut self, held: Option<HeldCommand>) -> Result<Sampled, CliError> {
-        let cpu_before = self.plan.sampling.options.target.cpu_time();
+        let cpu_before = self.plan.sampling.cpu_time();
         let layout = self.kernel.layout().ok();
         let started = Instant::now();
         let begun = self
@@ -107,7 +113,7 @@ impl LiveRecording {
         let driven = begun.and_then(|()| drive(sampler, recorder, command.as_mut(), &mut watch));
         let progress = watch.progress;
         let elapsed = started.elapsed();
-        let cpu_time = match cpu_before.zip(plan.sampling.options.target.cpu_time()) {
+        let cpu_time = match cpu_before.zip(plan.sampling.cpu_time()) {
             Some((before, after)) => Some(after.saturating_sub(before)),
             None => cpu_time_of_command(plan, command.as_mut()),
         };
@@ -218,7 +224,8 @@ impl LiveRecording {
         if self.plan.quiet {
             return;
         }
-        summary::print(&self.recorder, names, file, self.plan.verbose);
+        let ring_bytes = self.sampler.ring_bytes();
+        summary::print(&self.recorder, names, file, ring_bytes, self.plan.verbose);
         let is_all = self.plan.delay.is_zero() && done.samples > 0;
         if let Some(shortfall) = is_all.then(|| self.shortfall(done)).flatten() {
             eprintln!("hint: {shortfall}");
@@ -273,4 +280,12 @@ fn begin_file(plan: &Plan, sampler: &Sampler) -> Result<Option<Output>, CliError
 fn cpu_time_of_command(plan: &Plan, command: Option<&mut RunningCommand>) -> Option<Duration> {
     let has_ended = matches!(command?.try_wait(), Ok(Some(_)));
     (has_ended && plan.sampling.samples_command).then(cpu_time_of_ended)?
+}
+
+fn name_leftover(file: &Path) {
+    let name = file.display();
+    eprintln!(
+        "prof: {name} is what a recorder that was killed has left: `prof report -i {name}` reads it, \
+         `rm {name}` removes it"
+    );
 }

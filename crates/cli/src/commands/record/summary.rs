@@ -9,6 +9,7 @@ use prof_session::record::{FileDestination, Recorder};
 
 use crate::messages::CliError;
 use crate::messages::missing_names::{remedies, unread_memory};
+use crate::messages::settings;
 use crate::units::thousands;
 
 const HOTTEST: usize = 5;
@@ -67,11 +68,12 @@ pub fn print_start(sampler: &Sampler) {
     );
 }
 
-/// Says what was recorded, what is missing, and where the time went.
+/// Says what was recorded, what is missing, and where the time went. `ring_bytes`: of each CPU.
 pub fn print(
     recorder: &Recorder<FileDestination>,
     names: &Names,
     file: Option<&File>,
+    ring_bytes: usize,
     verbose: bool,
 ) {
     let samples = recorder.samples();
@@ -101,9 +103,10 @@ pub fn print(
     let lost = recorder.lost();
     if lost > 0 {
         eprintln!(
-            "lost {} of {} samples (ring buffer full); try a larger one, `-m 32M`, or a lower -F",
+            "lost {} of {} samples (ring buffer full); try a larger one, `-m {}M`, or a lower -F",
             thousands(lost),
-            thousands(lost + samples)
+            thousands(lost + samples),
+            settings::larger(32, ring_bytes as u64 >> 20)
         );
     }
     if profile.losses.throttled > 0 {

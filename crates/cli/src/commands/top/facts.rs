@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
-use prof_sampler::{Note, Sampler, Target, online_cpus, page_size, parse_cpu_list};
+use prof_sampler::{Note, Sampler, Target, online_cpus, page_size, parse_cpu_list, proc};
 use prof_session::record::Piece;
 use prof_tui::{Cost, CpuUse, Facts};
 
@@ -31,7 +31,7 @@ pub fn at_start(sampling: &Sampling, sampler: &Sampler) -> Facts {
 
 fn first_task(target: &Target) -> Option<i32> {
     match target {
-        Target::Processes(pids) => pids.first().map(|pid| pid.0),
+        Target::Processes(pids) => pids.first().map(|&pid| proc::living_task(pid)),
         Target::Threads(tids) => tids.first().map(|tid| tid.0),
         Target::Command(pid) => Some(pid.0),
         Target::System => None,
@@ -68,6 +68,7 @@ fn container_id(groups: &str) -> Option<&str> {
 /// Counters that are read again and again; what is shown is how they grow.
 pub struct Meters {
     target: Target,
+    inherit: bool,
     available: f64,
     cgroup: Option<Cgroup>,
     time_is_sampled: bool,
@@ -95,6 +96,7 @@ impl Meters {
             cgroup: task.and_then(Cgroup::of),
             time_is_sampled: event.is_some_and(|event| event.attr.is_cpu_time()),
             target,
+            inherit: sampling.options.inherit,
             before: Reading::default(),
         };
         meters.before = meters.now();
@@ -110,7 +112,7 @@ impl Meters {
         });
         Reading {
             at: Some(Instant::now()),
-            target_cpu: cpu_time(&self.target),
+            target_cpu: cpu_time(&self.target, self.inherit),
             throttled: self.cgroup.as_ref().and_then(|it| it.limits().throttled),
             own_cpu: own.unwrap_or_default(),
         }
@@ -169,10 +171,10 @@ fn allowed_cpus(task: i32) -> Option<usize> {
 }
 
 /// CPU time used so far.
-fn cpu_time(target: &Target) -> Option<Duration> {
+fn cpu_time(target: &Target, inherit: bool) -> Option<Duration> {
     match target {
         Target::System => system_cpu_time(),
-        target => target.cpu_time(),
+        target => target.cpu_time(inherit),
     }
 }
 

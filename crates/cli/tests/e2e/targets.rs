@@ -1,0 +1,301 @@
+//! Whom `-p`, `-t` and `-a` mean: threads, processes whose first thread has ended, children.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::{PROF, Place, Ran, Running, gcc, has};
+
+/// Compiles a program and starts it.
+fn start(place: &Place, source: &str) -> Running {
+    fs::write(place.file("target.c"), source).unwrap();
+    gcc(
+        place,
+        &["-O2", "-g", "-o", "target", "target.c", "-lpthread"],
+    );
+    Running::start(place.file("target"), &[])
+}
+
+/// The threads of a process, once it has so many.
+fn threads(pid: &str, count: usize) -> Vec<String> {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let entries = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut threads: Vec<_> = names.collect();
+        threads.sort();
+        if threads.len() == count {
+            return threads;
+        }
+        assert!(Instant::now() < until, "{threads:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// One thread of each function, for ever.
+const TWO_LOOPS: &str = "
+#include <pthread.h>
+static volatile unsigned long s;
+__attribute__((noinline)) void hot_thread(void) { for (;;) s++; }
+__attribute__((noinline)) void main_loop(void) { for (;;) s += 2; }
+static void *run(void *it) { hot_thread(); return it; }
+int main(void) { pthread_t t; pthread_create(&t, 0, run, 0); main_loop(); }
+";
+
+#[test]
+fn a_process_is_meant_by_the_number_of_any_of_its_threads() {
+    if !has("gcc") {
+        return;
+    }
+    let place = Place::new();
+    let target = start(&place, TWO_LOOPS);
+    let process = target.pid();
+    let all = threads(&process, 2);
+    let other = all.iter().find(|tid| **tid != process).unwrap();
+    place.prof(&["record", "-p", other, "-d", "1s"]).ok();
+    // both, and under the process's number
+    let pids = place.prof(&["script", "-F", "pid", "-G"]).ok().out;
+    let of_process = format!("{process}/");
+    let is_of = |line: &&str| line.trim() == process || line.trim().starts_with(&of_process);
+    assert!(
+        pids.lines()
+            .filter(|line| !line.is_empty())
+            .all(|line| is_of(&line)),
+        "{pids}"
+    );
+    let named = |functions: Vec<(String, f64)>| {
+        let ours = ["hot_thread", "main_loop"];
+        let named = functions
+            .into_iter()
+            .filter(|(name, _)| ours.contains(&name.as_str()));
+        named.fold((0.0, 0), |(sum, count), (_, share)| {
+            (sum + share, count + 1)
+        })
+    };
+    let (share, count) = named(place.functions("perf.data"));
+    assert!(share > 95.0 && count == 2, "{share}% in {count}");
+    let both = place
+        .prof(&["record", "-o", "b", "-p", &all.join(","), "-d", "500ms"])
+        .ok();
+    drop(both);
+    assert!(named(place.functions("b")).0 > 95.0);
+
+    let top = place
+        .prof(&["top", "-p", other, "--batch", "-n", "1"])
+        .ok()
+        .out;
+    assert!(
+        top.contains("hot_thread") && top.contains("main_loop"),
+        "{top}"
+    );
+
+    if has("perf") {
+        place
+            .perf(&[
+                "record", "-q", "-g", "-o", "theirs", "-p", other, "--", "sleep", "1",
+            ])
+            .ok();
+        let (theirs, count) = named(place.functions("theirs"));
+        assert!(
+            (theirs - share).abs() < 5.0 && count == 2,
+            "{theirs}% and {share}%"
+        );
+    }
+}
+
+/// A worker that goes on after its program's first thread has ended, four fifths of the time in one function.
+const WITHOUT_FIRST_THREAD: &str = "
+#include <pthread.h>
+static volatile unsigned long sink;
+__attribute__((noinline)) void work(unsigned long n) { for (unsigned long i = 0; i < n; i++) sink += i * i; }
+__attribute__((noinline)) void hot_worker(void) { work(200000); sink++; }
+__attribute__((noinline)) void cool_worker(void) { work(50000); sink++; }
+static void *serve(void *it) { for (;;) { hot_worker(); cool_worker(); } return it; }
+int main(void) { pthread_t t; pthread_create(&t, 0, serve, 0); pthread_detach(t); pthread_exit(0); }
+";
+
+#[test]
+fn a_process_whose_first_thread_has_ended_has_its_names_and_stacks() {
+    if !has("gcc") {
+        return;
+    }
+    let place = Place::new();
+    let target = start(&place, WITHOUT_FIRST_THREAD);
+    let pid = target.pid();
+    let worker = threads(&pid, 2)
+        .into_iter()
+        .find(|tid| *tid != pid)
+        .unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    while !fs::read_to_string(format!("/proc/{pid}/stat"))
+        .unwrap()
+        .contains(") Z ")
+    {
+        assert!(Instant::now() < until);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for whom in [
+        &["-p", &pid][..],
+        &["-p", &worker],
+        &["-t", &worker],
+        &["-a"],
+    ] {
+        // a small copy, so that memory is read as well
+        let args = [
+            &["record", "--call-graph", "dwarf,512", "-d", "1s"][..],
+            whom,
+        ]
+        .concat();
+        place.prof(&args).ok();
+        let args = [
+            "--comms",
+            "target",
+            "--children",
+            "-g",
+            "none",
+            "--sort",
+            "sym",
+            "-q",
+        ];
+        let report = place
+            .prof(&[&["report", "-t", "\t"][..], &args].concat())
+            .ok()
+            .out;
+        let share = |name: &str| {
+            let row = report.lines().find(|line| line.ends_with(name));
+            let row = row.unwrap_or_else(|| panic!("{whom:?}: no {name} in\n{report}"));
+            let percent = row.trim().split('%').next().unwrap();
+            percent.parse::<f64>().unwrap()
+        };
+        let [hot, cool, serve] = ["hot_worker", "cool_worker", "serve"].map(share);
+        assert!(hot > 3.0 * cool && hot < 5.5 * cool, "{whom:?}: {report}");
+        assert!(hot + cool > 0.97 * serve, "{whom:?}: {report}");
+    }
+    let top = place
+        .prof(&["top", "-p", &pid, "--batch", "-n", "1"])
+        .ok()
+        .out;
+    assert!(top.contains("work"), "{top}");
+}
+
+/// A parent that waits, and two children that never end.
+fn parent_of_two() -> Running {
+    let script = "\"$0\" workload 60 & \"$0\" workload 60 & wait";
+    let parent = Running::start("sh", &["-c", script, PROF]);
+    let until = Instant::now() + Duration::from_secs(10);
+    while children(&parent.pid()).len() < 2 {
+        assert!(Instant::now() < until);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    parent
+}
+
+/// The processes that a process of one thread has started.
+fn children(pid: &str) -> Vec<i32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let list = list.unwrap_or_default();
+    list.split_whitespace()
+        .map(|it| it.parse().unwrap())
+        .collect()
+}
+
+/// Kills children when the test is over, however it ends.
+struct Children(Vec<i32>);
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        for &child in &self.0 {
+            let _ = kill(Pid::from_raw(child), Signal::SIGKILL);
+        }
+    }
+}
+
+#[test]
+fn children_that_already_run_are_sampled_with_their_parent_unless_only_that_is_wanted() {
+    let place = Place::new();
+    let parent = parent_of_two();
+    let pid = parent.pid();
+    let both = Children(children(&pid));
+    std::thread::sleep(Duration::from_millis(300)); // until they are what they will be
+    let ran = place.prof(&["record", "-p", &pid, "-d", "1s"]).ok();
+    let ran = ran.says(&["with 2 children that already run"]);
+    assert!(!ran.err.contains("hint: "), "{}", ran.err);
+    assert!(place.share("perf.data", "prof::workload::checksum") > 40.0);
+    let pids = place.prof(&["script", "-F", "pid", "-G"]).ok().out;
+    for child in &both.0 {
+        let of_child = pids.lines().filter(|line| line.trim() == child.to_string());
+        assert!(of_child.count() > 50, "{child}");
+    }
+    // each of them once: two CPUs have no more time than that
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    let samples = place.samples("perf.data");
+    assert!(samples < cpus * 999 * 115 / 100, "{samples} samples");
+
+    let top = place
+        .prof(&["top", "-p", &pid, "--batch", "-n", "1"])
+        .ok()
+        .out;
+    // what the kernel counts is what was sampled
+    let number_after = |text: &str, mark: &str| -> f64 {
+        let (_, rest) = text.split_once(mark).expect(text);
+        rest.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let used = number_after(&top, "CPU ");
+    let sampled = number_after(&top, "99 Hz, ") / 99.0;
+    assert!(
+        (used - sampled).abs() < 0.1 + 0.2 * sampled && used > 0.05,
+        "{top}"
+    );
+
+    for alone in ["-i", "--no-inherit"] {
+        place
+            .prof(&["record", alone, "-p", &pid, "-d", "300ms"])
+            .failed(1)
+            .says(&["no samples", "idle"]);
+    }
+    // few files: whole CPUs are sampled, and the family is kept
+    let args = format!("ulimit -n 20; exec {PROF} record -p {pid} -d 500ms -o few.data");
+    let ran: Ran = place.command("sh", &["-c", &args]).output().unwrap().into();
+    ran.ok().says(&["sampling whole CPUs", "with 2 children"]);
+    assert!(place.share("few.data", "prof::workload::checksum") > 40.0);
+}
+
+/// Forks a child every 2 ms, each of which goes on for ever, until there are 60.
+const FORKING: &str = "
+#include <unistd.h>
+static volatile unsigned long s;
+int main(void) {
+    for (int i = 0; i < 60; i++) {
+        if (fork() == 0) for (;;) s++;
+        usleep(2000);
+    }
+    for (;;) pause();
+}
+";
+
+#[test]
+fn what_starts_between_looking_and_sampling_is_sampled_once() {
+    if !has("gcc") {
+        return;
+    }
+    let place = Place::new();
+    let target = start(&place, FORKING);
+    let pid = target.pid();
+    place
+        .prof(&["record", "-F", "999", "-p", &pid, "-d", "2s"])
+        .ok();
+    let all = Children(children(&pid));
+    assert_eq!(all.0.len(), 60);
+    let pids = place.prof(&["script", "-F", "pid", "-G"]).ok().out;
+    let missed = all.0.iter().filter(|child| {
+        let child = child.to_string();
+        !pids.lines().any(|line| line.trim() == child)
+    });
+    // one may have been copied and not had a number yet when the parent's events were opened
+    assert!(missed.count() <= 1);
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    let samples = place.samples("perf.data");
+    assert!(samples < cpus * 999 * 2 * 110 / 100, "{samples} samples");
+}

@@ -1,0 +1,85 @@
+//! What recorders that were killed have left beside the place of a new recording.
+//!
+//! In: the path of a new file. Out: files like its temporary one that nobody writes any more. Elsewhere:
+//! how they are named and locked (`output.rs`).
+
+use std::fs::{self, File, TryLockError};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// How perf.data begins.
+const MAGIC: &[u8; 8] = b"PERFILE2";
+
+/// The unfinished recordings in the directory of `path` whose recorder is dead: a living one holds a lock.
+/// Each can be read up to the last second before its recorder was killed.
+pub fn leftovers(path: &Path) -> Vec<PathBuf> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name());
+    let names = names.filter(|name| name.to_str().is_some_and(is_temporary));
+    let mut left: Vec<_> = names
+        .map(|name| path.with_file_name(name))
+        .filter(|file| is_given_up(file))
+        .collect();
+    left.sort();
+    left
+}
+
+/// `.perf.data.4121.tmp`
+fn is_temporary(name: &str) -> bool {
+    let Some(rest) = name
+        .strip_prefix('.')
+        .and_then(|it| it.strip_suffix(".tmp"))
+    else {
+        return false;
+    };
+    let Some((of, pid)) = rest.rsplit_once('.') else {
+        return false;
+    };
+    !of.is_empty() && pid.parse::<u32>().is_ok()
+}
+
+fn is_given_up(path: &Path) -> bool {
+    if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        return false;
+    }
+    let Ok(mut file) = File::open(path) else {
+        return false;
+    };
+    let mut magic = [0; MAGIC.len()];
+    let is_recording = file.read_exact(&mut magic).is_ok() && &magic == MAGIC;
+    is_recording && !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recording_is_left_once_nobody_holds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let held = path(".perf.data.17.tmp");
+        fs::write(&held, MAGIC).unwrap();
+        let recorder = File::open(&held).unwrap();
+        recorder.try_lock().unwrap();
+        fs::write(path(".my run.18.tmp"), MAGIC).unwrap();
+        for (name, bytes) in [
+            (".f.svg.19.tmp", &b"<svg xmlns"[..]),
+            ("perf.data.20.tmp", MAGIC),
+            (".perf.data.tmp", MAGIC),
+            (".perf.data.21.tmp", b"PERF"),
+            ("perf.data", MAGIC),
+        ] {
+            fs::write(path(name), bytes).unwrap();
+        }
+        let new = path("new.data");
+        assert_eq!(leftovers(&new), [path(".my run.18.tmp")]);
+        drop(recorder);
+        assert_eq!(leftovers(&new), [path(".my run.18.tmp"), held]);
+        assert!(leftovers(Path::new("no/such/place")).is_empty());
+    }
+}
