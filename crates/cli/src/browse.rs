@@ -111,6 +111,9 @@ pub fn run(args: &ReportArgs, input: LoadedRecording, filter: &Filter) -> Outcom
     signals::block().map_err(failed)?;
     let stops = screens::listen_to_stops().map_err(failed)?;
     let requests = EndRequests::listen()?;
+    if !screens::wait_for_foreground(&requests) {
+        return Ok(0);
+    }
     let mut browsed = Browsed {
         facts: facts(&args.input.input, &input),
         history,
