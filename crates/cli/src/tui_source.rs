@@ -6,8 +6,9 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 use prof_event::{Event, EventSet};
@@ -46,6 +47,29 @@ pub fn listen_to_stops() -> io::Result<SignalFd> {
     Ok(SignalFd::with_flags(&set, flags)?)
 }
 
+/// Waits until the terminal is this process's: in the background it stops, as any program that wants the
+/// terminal does. Whether the screens may be shown then; not if the end was asked for meanwhile.
+pub fn wait_for_foreground(ends: &EndRequests) -> bool {
+    const AT_ONCE: Duration = Duration::from_millis(10);
+    // What ends a stopped process is followed by what lets it go on; another thread takes note.
+    const UNTIL_NOTED: Duration = Duration::from_millis(50);
+    let is_in_background = || {
+        let group = nix::unistd::tcgetpgrp(io::stdout());
+        group.is_ok_and(|group| group != nix::unistd::getpgrp())
+    };
+    while is_in_background() {
+        if ends.count() > 0 {
+            return false;
+        }
+        let before = Instant::now();
+        if raise(Signal::SIGTTOU).is_err() || before.elapsed() < AT_ONCE {
+            return true; // it does not stop this process, so the kernel decides
+        }
+        std::thread::sleep(UNTIL_NOTED);
+    }
+    true
+}
+
 /// What is asked of the screens by signals.
 pub struct Signals<'a> {
     ends: &'a EndRequests,
@@ -75,6 +99,7 @@ impl<'a> Signals<'a> {
     pub fn stop(&self) {
         // SIGTSTP is blocked here; this one has the same effect on the shell.
         let _ = kill(Pid::this(), Signal::SIGSTOP);
+        wait_for_foreground(self.ends);
     }
 }
 

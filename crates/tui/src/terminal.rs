@@ -12,6 +12,7 @@ use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen};
 use crossterm::{cursor, execute, terminal};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use ratatui::backend::CrosstermBackend;
 
 /// Whether the terminal is ours at the moment, and has to be given back.
@@ -80,7 +81,7 @@ impl Terminal {
     pub(crate) fn leave(&mut self, pause: impl FnOnce()) -> io::Result<()> {
         restore();
         pause();
-        enter()?;
+        without_stopping(enter)?;
         self.screen.clear()
     }
 
@@ -111,10 +112,25 @@ fn enter() -> io::Result<()> {
 /// it by itself.
 pub fn restore() {
     if TAKEN.swap(false, Ordering::AcqRel) {
-        let _ = execute!(io::stdout(), LeaveAlternateScreen, cursor::Show);
-        let _ = io::stdout().flush();
-        let _ = terminal::disable_raw_mode();
+        without_stopping(|| {
+            let _ = execute!(io::stdout(), LeaveAlternateScreen, cursor::Show);
+            let _ = io::stdout().flush();
+            let _ = terminal::disable_raw_mode();
+        });
     }
+}
+
+/// Changes the terminal also while the shell has another program in the foreground. The kernel would stop
+/// this one, and nobody might ever let it go on.
+fn without_stopping<T>(change: impl FnOnce() -> T) -> T {
+    let mut stop = SigSet::empty();
+    stop.add(Signal::SIGTTOU);
+    let before = stop.thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    let result = change();
+    if let Ok(before) = before {
+        let _ = before.thread_set_mask();
+    }
+    result
 }
 
 /// A panic of any thread ends the program: its message must be readable, and the shell usable.

@@ -144,3 +144,32 @@ fn only_a_late_second_ctrl_c_aborts_and_what_was_written_is_kept() {
     let (first, last) = times(&place, "perf.data.part");
     assert!(last - first > 1.8, "{} s were kept", last - first);
 }
+
+/// `timeout` makes its command a group of its own, which is in the background for the terminal of a script.
+#[test]
+fn screens_end_when_they_are_asked_to_in_the_background_too() {
+    if !(has("script") && has("timeout")) {
+        return;
+    }
+    let place = Place::new();
+    let target = workload();
+    let pid = target.pid();
+    place.prof(&["record", "-p", &pid, "-d", "300ms"]).ok();
+    for screens in [format!("top -p {pid}"), "report".to_owned()] {
+        // with a command behind it the shell stays, and the foreground is the shell's
+        for behind in ["", "; true"] {
+            let command = format!("timeout 1 {PROF} {screens}{behind}");
+            let mut script = place.command("script", &["-qc", &command, "/dev/null"]);
+            script.env("TERM", "xterm").stdout(Stdio::null());
+            let mut script = script.process_group(0).spawn().unwrap();
+            let until = Instant::now() + Duration::from_secs(20);
+            while script.try_wait().unwrap().is_none() {
+                if Instant::now() > until {
+                    script.kill().unwrap();
+                    panic!("`{command}` does not end");
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{PROF, Place, Ran, Running, gcc, has};
+use crate::support::{PROF, Place, Ran, Running, gcc, has, is_root};
 
 /// Compiles a program and starts it.
 fn start(place: &Place, source: &str) -> Running {
@@ -298,4 +298,37 @@ fn what_starts_between_looking_and_sampling_is_sampled_once() {
     let cpus = std::thread::available_parallelism().unwrap().get();
     let samples = place.samples("perf.data");
     assert!(samples < cpus * 999 * 2 * 110 / 100, "{samples} samples");
+}
+
+#[test]
+fn without_sys_all_cpus_are_sampled() {
+    if !(is_root() && has("unshare") && has("taskset")) {
+        return;
+    }
+    let place = Place::new();
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    let last = (cpus - 1).to_string();
+    let target = Running::start("taskset", &["-c", &last, PROF, "workload", "60"]);
+    let pid = target.pid();
+    for whom in [&["-p", &pid][..], &["-a"], &["-C", &last]] {
+        let record = [&["record", "-v", "--sample-cpu", "-d", "1s"][..], whom].concat();
+        let script = "mount -t tmpfs none /sys && exec \"$@\"";
+        let unshare = ["-m", "sh", "-c", script, "sh", PROF];
+        let mut command = place.command("unshare", &[&unshare[..], &record].concat());
+        let ran: Ran = command.output().unwrap().into();
+        let ran = ran.ok();
+        let rings = if whom[0] == "-C" { 1 } else { cpus };
+        assert!(
+            ran.err.contains(&format!("{rings} ring buffers")),
+            "{}",
+            ran.err
+        );
+        let script = ["script", "-F", "pid,cpu", "-G"];
+        let lines = place.prof(&script).ok().out;
+        let of_last = lines.lines().filter(|line| {
+            let mut words = line.split_whitespace();
+            words.next() == Some(&pid) && words.next() == Some(&format!("[{:03}]", cpus - 1))
+        });
+        assert!(of_last.count() > 200, "{whom:?}: {lines}");
+    }
 }

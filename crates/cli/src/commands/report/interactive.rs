@@ -116,6 +116,9 @@ pub fn run(args: &ReportArgs, input: LoadedRecording, filter: &Filter) -> Outcom
     signals::block().map_err(&not_listening)?;
     let stops = tui_source::listen_to_stops().map_err(not_listening)?;
     let requests = EndRequests::listen()?;
+    if !screens::wait_for_foreground(&requests) {
+        return Ok(0);
+    }
     let mut browsed = Browsed {
         facts: facts(&args.input.input, &input),
         history,

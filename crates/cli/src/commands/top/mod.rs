@@ -66,6 +66,9 @@ pub fn run(args: &TopArgs) -> Outcome {
         Form::Tables | Form::Objects => sampling.hold_command()?,
     };
     let requests = EndRequests::listen().map_err(|error| sampling.not_begun(error))?;
+    if form == Form::Screens && !tui_source::wait_for_foreground(&requests) {
+        return Ok(0);
+    }
     let watch = Watch::start(form, &sampling, held)?;
     let shown = match form {
         Form::Screens => live::show(Live::new(&watch, &requests, stops), args.delay),
