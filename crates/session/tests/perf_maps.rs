@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use common::{NOBODY, Records, Sampled, attr, live, one_event, take_all};
+use common::{Elf, NOBODY, Records, Sampled, attr, live, one_event, take_all};
 use prof_event::abi::callchain;
 use prof_model::{Pid, Reason, Resolution};
 use prof_perfdata::Features;
@@ -40,8 +40,13 @@ impl Process {
 
     /// A sample in its generated code.
     fn records(&self) -> Records {
+        self.records_in("//anon", 0)
+    }
+
+    /// A sample in its generated code, which lies in a file from `offset` on.
+    fn records_in(&self, file: &str, offset: u64) -> Records {
         let mut records = Records::of(one_event(attr(0)));
-        records.map(1, self.0, CODE..CODE + 0x1000, 0, "//anon");
+        records.map(1, self.0, CODE..CODE + 0x1000, offset, file);
         records.sample(&Sampled {
             pid: self.0,
             tid: self.0,
@@ -140,4 +145,39 @@ fn a_recordings_code_has_the_names_of_a_map_that_is_no_younger_than_it() {
     pause();
     process.records().save(&path, Features::default(), None);
     assert_eq!(name(), Ok("generated".to_owned()));
+}
+
+/// What a perf map says about memory that a process executed of a file.
+#[test]
+fn code_in_a_file_that_is_no_program_has_the_names_of_the_perf_map_and_a_program_has_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = dir.path().join("perf.data");
+    let (text, program) = (dir.path().join("code"), dir.path().join("program"));
+    fs::write(&text, [0x90; 64]).unwrap();
+    Elf::default().save(&program);
+    let (text, program) = (text.to_str().unwrap(), program.to_str().unwrap());
+    let generated = Ok(("generated".to_owned(), 0x3000));
+    for (file, expected) in [
+        ("/memfd:doublemapper (deleted)", generated.clone()),
+        ("/opt/jit/ffiXXXX (deleted)", generated.clone()),
+        (text, generated),
+        (program, Err(Reason::NoSymbolTable)),
+    ] {
+        let process = Process::new();
+        process.write_map();
+        std::thread::sleep(Duration::from_millis(20)); // the clock of files is coarse
+        let records = process.records_in(file, 0x3000);
+        records.save(&recording, Features::default(), None);
+        let loaded = load(&ReadOptions::new(&recording), Wanted::default()).unwrap();
+        let (frame, _) = loaded.profile.frames().next().unwrap();
+        let found = match loaded.names.get(frame) {
+            Resolution::Named { symbol, .. } => Ok((symbol.name.to_string(), symbol.start)),
+            Resolution::Unresolved(reason) => Err(*reason),
+        };
+        assert_eq!(found, expected, "{file}");
+
+        let mut pipeline = live(&records.events);
+        take_all(&mut pipeline, &records);
+        assert_eq!(taken(&mut pipeline.generated), [process.pid()], "{file}");
+    }
 }
