@@ -84,6 +84,21 @@ impl Dso {
             .map(Pid)
     }
 
+    /// Whether it lies where runtimes put code that they generate: in a file of memory, in one without a
+    /// name any more, or among temporary files. Programs may lie there, too.
+    pub fn may_be_generated(&self) -> bool {
+        const PLACES: [&[u8]; 6] = [
+            b"/memfd:",
+            b"/dev/shm/",
+            b"/tmp/",
+            b"/var/tmp/",
+            b"/run/",
+            b"/var/run/",
+        ];
+        let is_temporary = PLACES.iter().any(|place| self.path.starts_with(place));
+        self.kind == DsoKind::File && (is_temporary || self.path.ends_with(b" (deleted)"))
+    }
+
     /// What perf's `dso` column shows: the last component of the path, `[JIT] tid PID` for generated
     /// code.
     pub fn short_name(&self) -> String {

@@ -15,6 +15,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::files::Origin;
 
+/// More mappings of generated code than any program has that is not in trouble.
+const MOST_FILES: usize = 1 << 16;
+
 /// The generated code of the processes that samples hit.
 pub struct GeneratedCode {
     finder: FileFinder,
@@ -25,7 +28,8 @@ pub struct GeneratedCode {
     of_process: FxHashMap<Pid, Vec<(DsoId, u64)>>,
     maps: FxHashMap<Pid, Option<PerfMap>>, // `None`: not there yet
     maps_taken: FxHashSet<Pid>,
-    now: u64, // the time of the last sample
+    files: FxHashSet<(Pid, Mapping)>, // executed, and perhaps no programs
+    now: u64,                         // the time of the last sample
 }
 
 impl GeneratedCode {
@@ -48,6 +52,7 @@ impl GeneratedCode {
             of_process: FxHashMap::default(),
             maps: FxHashMap::default(),
             maps_taken: FxHashSet::default(),
+            files: FxHashSet::default(),
             now: 0,
         }
     }
@@ -122,6 +127,19 @@ impl GeneratedCode {
         if self.origin == Origin::Live && !self.maps_taken.contains(&pid) {
             self.maps.entry(pid).or_insert_with(|| PerfMap::open(pid));
         }
+    }
+
+    /// Samples hit a file that may be generated code.
+    pub(crate) fn hit_file(&mut self, pid: Pid, mapping: &Mapping) {
+        if self.files.len() < MOST_FILES {
+            self.files.insert((pid, *mapping));
+        }
+        self.hit(pid);
+    }
+
+    /// Which processes executed files that may be generated code, and where these were mapped.
+    pub fn files(&self) -> impl Iterator<Item = (Pid, Mapping)> {
+        self.files.iter().copied()
     }
 
     /// Takes in what was told since the last call.

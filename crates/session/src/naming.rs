@@ -202,7 +202,7 @@ impl Namer {
             let found = found.next().unwrap_or_default();
             let is_program = dso.kind == DsoKind::File && dso.jitdump().is_none();
             let is_certain = dso.build_id.is_some() || self.symbolizer.is_from_process(*id);
-            if is_program && !is_certain && found.iter().any(is_named) {
+            if is_program && !is_certain && found.iter().any(is_from_file) {
                 self.unverified.insert(dso.long_name().into_owned());
             }
             answers.push(found);
@@ -246,6 +246,11 @@ fn looks_for_inlined(recording: &Recording, options: &ReadOptions) -> bool {
 /// Whether it has a name that is more than the name of its module.
 fn is_named(answer: &Resolution) -> bool {
     matches!(answer, Resolution::Named { .. })
+}
+
+/// Whether a file gave the name, rather than what a process says about the code that it generated.
+fn is_from_file(answer: &Resolution) -> bool {
+    matches!(answer, Resolution::Named { symbol, .. } if symbol.source != SymbolSource::PerfMap)
 }
 
 fn use_raw_name(answer: &mut Resolution) {

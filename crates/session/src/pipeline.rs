@@ -330,6 +330,9 @@ impl Pipeline {
         for (id, dump) in self.generated.dumps() {
             symbolizer.keep(id, dump);
         }
+        for (pid, mapping) in self.generated.files() {
+            symbolizer.may_be_generated(pid, mapping);
+        }
     }
 
     /// How soon the rings should be looked at again, if at once, see [`Pipeline::longest_wait`].

@@ -110,6 +110,7 @@ impl Placing {
             pid: sample.pid,
             time: sample.time,
             last: None,
+            last_is_generated: false,
         };
         let mut last_mode = None;
         for (mode, addr) in prof_event::with_modes(rest.iter().copied(), CpuMode::User) {
@@ -155,6 +156,7 @@ struct Places<'a> {
     pid: Pid,
     time: Option<u64>,
     last: Option<(CpuMode, &'a Mapping)>, // a caller often lies in the same file
+    last_is_generated: bool,              // perhaps, as `Dso::may_be_generated` tells
 }
 
 impl Places<'_> {
@@ -172,12 +174,21 @@ impl Places<'_> {
             (CpuMode::User | CpuMode::Unknown, _) => self.space.find(VirtAddr(lookup)),
             _ => None,
         };
-        self.last = mapping.map(|mapping| (mode, mapping)).or(self.last);
-        // Code of a jitdump lies where no other file is mapped.
         let dsos = &self.tracker.processes.dsos;
+        if let Some(mapping) = mapping
+            && !matches!(self.last, Some((_, last)) if std::ptr::eq(last, mapping))
+        {
+            self.last = Some((mode, mapping));
+            self.last_is_generated = dsos.get(mapping.dso).may_be_generated();
+            if self.last_is_generated {
+                self.generated.hit_file(self.pid, mapping);
+            }
+        }
+        // Code of a jitdump lies where no program is mapped.
         let kind = mapping.map(|mapping| dsos.get(mapping.dso).kind);
+        let is_free = matches!(kind, None | Some(DsoKind::Jit(_) | DsoKind::Memory));
         if mode == CpuMode::User
-            && matches!(kind, None | Some(DsoKind::Jit(_) | DsoKind::Memory))
+            && (is_free || self.last_is_generated)
             && let Some((dso, place)) = self.generated.find(self.pid, lookup, self.time)
         {
             return FrameKey {

@@ -2,9 +2,10 @@
 
 mod common;
 
+use std::fs;
 use std::time::Duration;
 
-use common::{CODE, Process, Records, Sampled, attr, live, one_event, take_all};
+use common::{CODE, Elf, Process, Records, Sampled, attr, live, one_event, take_all};
 use prof_event::abi::callchain;
 use prof_model::{Pid, Reason, Resolution};
 use prof_perfdata::Features;
@@ -13,8 +14,13 @@ use prof_session::{GeneratedCode, ReadOptions, Wanted};
 
 /// A sample of a process in its generated code.
 fn records_of(process: &Process) -> Records {
+    records_in(process, "//anon", 0)
+}
+
+/// A sample in its generated code, which lies in a file from `offset` on.
+fn records_in(process: &Process, file: &str, offset: u64) -> Records {
     let mut records = Records::of(one_event(attr(0)));
-    records.map(1, process.0, CODE..CODE + 0x1000, 0, "//anon");
+    records.map(1, process.0, CODE..CODE + 0x1000, offset, file);
     records.sample(&Sampled {
         pid: process.0,
         tid: process.0,
@@ -106,4 +112,39 @@ fn a_recordings_code_has_the_names_of_a_map_that_is_no_younger_than_it() {
     pause();
     records_of(&process).save(&path, Features::default(), None);
     assert_eq!(name(), Ok("generated".to_owned()));
+}
+
+/// What a perf map says about memory that a process executed of a file.
+#[test]
+fn code_in_a_file_that_is_no_program_has_the_names_of_the_perf_map_and_a_program_has_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = dir.path().join("perf.data");
+    let (text, program) = (dir.path().join("code"), dir.path().join("program"));
+    fs::write(&text, [0x90; 64]).unwrap();
+    Elf::default().save(&program);
+    let (text, program) = (text.to_str().unwrap(), program.to_str().unwrap());
+    let generated = Ok(("generated".to_owned(), 0x3000));
+    for (file, expected) in [
+        ("/memfd:doublemapper (deleted)", generated.clone()),
+        ("/opt/jit/ffiXXXX (deleted)", generated.clone()),
+        (text, generated),
+        (program, Err(Reason::NoSymbolTable)),
+    ] {
+        let process = Process::new();
+        process.write_map();
+        std::thread::sleep(Duration::from_millis(20)); // the clock of files is coarse
+        let records = records_in(&process, file, 0x3000);
+        records.save(&recording, Features::default(), None);
+        let loaded = load(&ReadOptions::new(&recording), Wanted::default()).unwrap();
+        let (frame, _) = loaded.profile.frames().next().unwrap();
+        let found = match loaded.names.get(frame) {
+            Resolution::Named { symbol, .. } => Ok((symbol.name.to_string(), symbol.start)),
+            Resolution::Unresolved(reason) => Err(*reason),
+        };
+        assert_eq!(found, expected, "{file}");
+
+        let mut pipeline = live(&records.events);
+        take_all(&mut pipeline, &records);
+        assert_eq!(taken(&mut pipeline.generated), [process.pid()], "{file}");
+    }
 }

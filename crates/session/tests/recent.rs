@@ -33,6 +33,7 @@ fn piece(span: Range<u64>, records: Records, ends: &[ChainEnd]) -> Piece {
         processes: Default::default(),
         files: Vec::new(),
         perf_maps: Vec::new(),
+        generated: Vec::new(),
         closed: Vec::new(),
     }
 }

@@ -52,6 +52,32 @@ fn cpp(mangled: &str) -> Option<String> {
 }
 
 fn cpp_function(mangled: &str) -> Option<String> {
+    whole_cpp_name(mangled).or_else(|| cpp_name_alone(mangled))
+}
+
+/// The library refuses some types that only functions are declared with: `std::sin<int>` returns
+/// `enable_if<is_integer<T>::value>::type`. Neither return type nor parameters are printed, so the name
+/// is told from as much of them as the library reads.
+fn cpp_name_alone(mangled: &str) -> Option<String> {
+    const LONGEST: usize = 2000; // each byte costs an attempt
+    if mangled.len() > LONGEST || !mangled.is_ascii() || !mangled.contains("sr") {
+        return None; // `sr` begins the names that it refuses
+    }
+    let ends = (3..mangled.len()).rev();
+    let mut names = ends.filter_map(|end| {
+        let (start, rest) = mangled.split_at(end);
+        // What follows is an argument of a template, whose name this is not.
+        if rest.starts_with('I') {
+            return None;
+        }
+        let name = whole_cpp_name(&format!("{start}v"))?;
+        // In the middle of an identifier the type would belong to that.
+        (whole_cpp_name(&format!("{start}i"))? == name).then_some(name)
+    });
+    names.next()
+}
+
+fn whole_cpp_name(mangled: &str) -> Option<String> {
     let symbol = cpp_demangle::Symbol::new(mangled.as_bytes()).ok()?;
     let options = cpp_demangle::DemangleOptions::new()
         .no_params()
@@ -76,6 +102,12 @@ fn as_binutils_prints(mut name: String) -> String {
         if name.contains(cast) {
             name = numbers_with_suffix(&name, cast, suffix);
         }
+    }
+    if let Some(table) = name
+        .strip_prefix("{vtable(")
+        .and_then(|it| it.strip_suffix(")}"))
+    {
+        return format!("vtable for {table}");
     }
     if name.contains(", >") {
         name = name.replace(", >", ">");
@@ -162,9 +194,26 @@ mod tests {
         );
         assert_eq!(demangle("_ZN1AILj8ELln3EJEE1fEv"), "A<8u, -3l>::f");
         assert_eq!(demangle("_ZNKR1A1fEv"), "A::f");
+        assert_eq!(demangle("_ZTVN5space1AE"), "vtable for space::A");
         assert_eq!(demangle("_ZNK1AcvKiEv"), "A::operator int const");
         assert_eq!(demangle("_ZThn16_N1A1fEi"), "non-virtual thunk to A::f");
         assert_eq!(demangle("_ZTv0_n24_N1A1fEv"), "virtual thunk to A::f");
+    }
+
+    #[test]
+    fn a_return_type_that_cannot_be_read_does_not_hide_the_name() {
+        let by_trait = "N9__gnu_cxx11__enable_ifIXsrSt12__is_integerIT_E7__valueEdE6__typeES3_";
+        assert_eq!(demangle(&format!("_ZSt3sinIiE{by_trait}")), "std::sin<int>");
+        assert_eq!(
+            demangle(&format!("_ZSt3sinIiE{by_trait}.cold")),
+            "std::sin<int>"
+        );
+        let of_class =
+            "_ZN2wi3absI1AEENS_13binary_traitsIT_S2_XsrNS_10int_traitsIS2_EE1pEE1rERKS2_";
+        assert_eq!(demangle(of_class), "wi::abs<A>");
+        // Here the name itself cannot be read.
+        let unreadable = "_Z3sumIXsrSt12__is_integerIiE7__valueEEvv";
+        assert_eq!(demangle(unreadable), unreadable);
     }
 
     #[test]

@@ -152,6 +152,15 @@ impl AddressMap {
         })
     }
 
+    /// Where the part ends that `offset` of the file lies in, as [`AddressMap::offset_in_memory`] counts.
+    pub(crate) fn end(&self, offset: u64) -> Option<u64> {
+        self.parts.iter().find_map(|part| {
+            let distance = offset.checked_sub(part.offset)?;
+            let size = part.size.max(part.in_memory);
+            (distance < size).then(|| part.offset.checked_add(size))?
+        })
+    }
+
     /// The address that the byte at `offset` of the file is loaded at.
     pub(crate) fn address(&self, offset: u64) -> Option<u64> {
         self.parts.iter().find_map(|part| {

@@ -8,6 +8,7 @@ use object::read::elf::{self as read_elf, ElfFile, FileHeader, Sym};
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SymbolIndex, elf};
 use prof_model::SymbolSource;
 
+use crate::code_bounds::CodeBounds;
 use crate::elf::AddressMap;
 use crate::mapped_file::MappedFile;
 use crate::plt;
@@ -28,7 +29,8 @@ pub(crate) fn load(
     let sources = Sources::new(&images, map, &mut table);
     sources.add_symbols(&mut table, |_, _| true);
     sources.add_stubs(&mut table, |_, _| true);
-    table.finish(None);
+    let bounds = CodeBounds::new(image, map);
+    table.finish(|start, next| bounds.end(start).into_iter().chain(next).min());
     table
 }
 
@@ -46,13 +48,18 @@ pub(crate) fn load_around(
     let mut neighbours = Neighbours::new(offsets);
     sources.add_symbols(&mut table, |start, size| neighbours.see(start, size));
     // An offset that no size covers may belong to a symbol without one: to the last before it, if
-    // that one is not just a label in another, and as far as the next symbol, a stub perhaps.
+    // that one is not just a label in another, and as far as the next symbol, a stub perhaps, or the
+    // next place that something else knows.
     let mut labels = neighbours.labels();
     if !labels.is_empty() || sources.have_stubs_at(offsets) {
         sources.add_stubs(&mut table, |start, size| neighbours.see(start, size));
         labels = neighbours.labels();
     }
     if !labels.is_empty() {
+        let bounds = CodeBounds::new(image, map);
+        for (&start, end) in &mut labels {
+            *end = bounds.end(start).into_iter().chain(*end).min();
+        }
         let starts: Vec<u64> = labels.keys().copied().collect();
         let covers_label = |start, size| {
             let first = starts.partition_point(|&label| label < start);
@@ -62,7 +69,7 @@ pub(crate) fn load_around(
         sources.add_symbols(&mut table, covers_label);
         sources.add_stubs(&mut table, covers_label);
     }
-    table.finish(Some(&labels));
+    table.finish(|start, next| labels.get(&start).copied().unwrap_or(next));
     table
 }
 

@@ -147,6 +147,14 @@ impl GoTable {
         })
     }
 
+    /// Where the function around `address` ends; before the first one, where that starts.
+    pub(crate) fn end(&self, address: u64) -> Option<u64> {
+        match self.find(address) {
+            Some(function) => Some(function.end),
+            None => self.entry(0).filter(|&first| first > address),
+        }
+    }
+
     /// The functions around `address`, innermost first; the last one is the physical function.
     pub(crate) fn frames(&self, address: u64, names: &mut Names) -> Vec<PlaceFrame> {
         self.try_frames(address, names).unwrap_or_default()

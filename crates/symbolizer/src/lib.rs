@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 mod caches; // where perf and debuginfod keep files by build-id
+mod code_bounds; // where code without a size ends
 mod code_map; // generated code by address
 mod code_place; // functions around an address, as DWARF and Go's table tell them
 mod debug_file; // separate debug files

@@ -1,5 +1,4 @@
 use std::cmp::{Ordering, Reverse};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prof_model::SymbolSource;
@@ -65,20 +64,16 @@ impl SymbolTable {
 
     /// Decides which of the added symbols stands for which address.
     ///
-    /// `behind` is for tables that lack symbols: for each start of a symbol without a size, where the
-    /// next symbol starts.
-    pub(crate) fn finish(&mut self, behind: Option<&BTreeMap<u64, Option<u64>>>) {
+    /// `end` tells where a symbol without a size ends that starts at its first argument; the second one
+    /// is where the next of the added symbols starts.
+    pub(crate) fn finish(&mut self, end: impl Fn(u64, Option<u64>) -> Option<u64>) {
         let mut entries = std::mem::take(&mut self.entries);
         // Stable: of equals the one that was added first stays.
         entries.sort_by(|a, b| a.start.cmp(&b.start).then_with(|| self.preference(a, b)));
         // Of several at one start the less preferred stand for what only they reach, around the others.
         entries.dedup_by(|other, kept| other.start == kept.start && other.size <= kept.size);
         entries.sort_by_key(|entry| (entry.start, Reverse(entry.size)));
-        let next = |start, next| match behind.and_then(|behind| behind.get(&start)) {
-            Some(&behind) => behind,
-            None => next,
-        };
-        self.stretches = stretches(&mut entries, next);
+        self.stretches = stretches(&mut entries, end);
         self.entries = entries;
     }
 
@@ -121,14 +116,9 @@ impl SymbolTable {
 
 /// Lays the symbols, which are sorted by start, end to end.
 ///
-/// A symbol without a size reaches to the next one, the last to the end of the next page and a page
-/// on. It says nothing about the inside of a symbol with a size, where it is just a label.
-///
-/// `next` corrects where the symbol behind a start begins.
-fn stretches(
-    entries: &mut [Entry],
-    next: impl Fn(u64, Option<u64>) -> Option<u64>,
-) -> Vec<Stretch> {
+/// A symbol without a size reaches to what `end` says, or to the end of the next page and a page on. It
+/// says nothing about the inside of a symbol with a size, where it is just a label.
+fn stretches(entries: &mut [Entry], end: impl Fn(u64, Option<u64>) -> Option<u64>) -> Vec<Stretch> {
     let mut stretches: Vec<Stretch> = Vec::with_capacity(entries.len() * 2);
     let mut open: Vec<(u64, u32)> = Vec::new(); // (end, entry), innermost last
     for index in 0..entries.len() {
@@ -140,7 +130,8 @@ fn stretches(
                 continue;
             }
             let page_on = (entry.start | 0xfff).saturating_add(1 + 0x1000);
-            entry.size = next(entry.start, following).unwrap_or(page_on) - entry.start;
+            let end = end(entry.start, following).unwrap_or(page_on);
+            entry.size = end.saturating_sub(entry.start);
         }
         let number = index as u32;
         push(&mut stretches, entry.start, Some(number));
@@ -192,7 +183,7 @@ mod tests {
             });
             offset += u64::from(len);
         }
-        table.finish(None);
+        table.finish(|_, next| next);
         table
     }
 

@@ -5,10 +5,10 @@ use std::thread::Builder;
 use std::time::{Duration, SystemTime};
 
 use prof_model::{
-    BuildId, Dso, DsoAddr, DsoId, DsoKind, FunctionCode, KernelText, Pid, Reason, Resolution,
-    Symbol, SymbolSource,
+    BuildId, Dso, DsoAddr, DsoId, DsoKind, FunctionCode, KernelText, Mapping, Pid, Reason,
+    Resolution, Symbol, SymbolSource,
 };
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::AsmSyntax;
 use crate::caches;
@@ -91,6 +91,7 @@ pub struct Symbolizer {
     names: Names,
     files: FxHashMap<DsoId, Result<Code, Reason>>,
     perf_maps: FxHashMap<Pid, PerfMap>,
+    generated: FxHashMap<DsoId, FxHashSet<(Pid, Mapping)>>, // where processes had files that may be no programs
     running_kernel: RunningKernel,
     kernel: Option<Result<Kernel, Reason>>,
     kernel_code: KernelCode,
@@ -112,6 +113,7 @@ impl Symbolizer {
             }),
             files: FxHashMap::default(),
             perf_maps: FxHashMap::default(),
+            generated: FxHashMap::default(),
             running_kernel: RunningKernel::default(),
             kernel: None,
             kernel_code: KernelCode::default(),
@@ -140,6 +142,18 @@ impl Symbolizer {
     pub fn runs_on(&mut self, id: DsoId, pid: Pid, start: u64, end: u64) {
         let mapped = &mut Arc::make_mut(&mut self.source).mapped;
         mapped.entry(id).or_default().push((pid, start, end));
+    }
+
+    /// A process executed what `mapping` has of a file. If that turns out to be no program, it is code
+    /// that the process generated, and the perf map of the process is asked.
+    pub fn may_be_generated(&mut self, pid: Pid, mapping: Mapping) {
+        let places = self.generated.entry(mapping.dso).or_default();
+        places.insert((pid, mapping));
+    }
+
+    /// Whether a file's names may come from a perf map, which grows.
+    pub fn has_generated(&self, id: DsoId) -> bool {
+        self.generated.contains_key(&id) && !matches!(self.files.get(&id), Some(Ok(_)))
     }
 
     /// Whether names came from a file that was found through a process which had it mapped.
@@ -190,7 +204,9 @@ impl Symbolizer {
             let mut job = self.file_job(0, Request { id, dso, addrs });
             job.run(&self.source, &mut self.names);
             self.files.extend(job.code.map(|code| (id, code)));
-            return job.answers;
+            let mut answers = job.answers;
+            self.name_generated(id, addrs, &mut answers);
+            return answers;
         }
         self.resolve_other(id, dso, addrs)
     }
@@ -288,7 +304,45 @@ impl Symbolizer {
                 .extend(job.code.map(|code| (job.request.id, code)));
             answers[job.index] = job.answers;
         }
+        for (request, answers) in requests.iter().zip(&mut answers) {
+            self.name_generated(request.id, request.addrs, answers);
+        }
         answers
+    }
+
+    /// Names the code of a file that is no program, or is not to be had, from the perf maps of the
+    /// processes that executed it.
+    fn name_generated(&mut self, id: DsoId, addrs: &[DsoAddr], answers: &mut [Resolution]) {
+        if !self.has_generated(id) {
+            return;
+        }
+        let places = self.generated.get(&id).cloned().unwrap_or_default();
+        for (addr, answer) in addrs.iter().zip(answers) {
+            let unnamed = matches!(answer, Resolution::Unresolved(_));
+            for (pid, mapping) in places.iter().filter(|_| unnamed) {
+                let Some(inside) = addr.0.checked_sub(mapping.dso_start) else {
+                    continue;
+                };
+                if inside >= mapping.end - mapping.start {
+                    continue;
+                }
+                let at = DsoAddr(mapping.start + inside);
+                if let Some(Resolution::Named {
+                    mut symbol,
+                    inlined,
+                    location,
+                }) = self.resolve_jit(*pid, &[at]).pop()
+                {
+                    symbol.start = symbol.start.wrapping_sub(at.0).wrapping_add(addr.0);
+                    *answer = Resolution::Named {
+                        symbol,
+                        inlined,
+                        location,
+                    };
+                    break;
+                }
+            }
+        }
     }
 
     fn file_job<'a>(&mut self, index: usize, request: Request<'a>) -> FileJob<'a> {
@@ -424,11 +478,18 @@ enum Code {
 }
 
 impl Code {
-    fn load(file: FoundFile, dso: &Dso, symfs: Option<&Path>) -> Self {
+    /// # Errors
+    /// [`Reason::NoPerfMap`] of a file that is neither a program nor a jitdump: what is executed of it
+    /// was generated.
+    fn load(file: FoundFile, dso: &Dso, symfs: Option<&Path>) -> Result<Self, Reason> {
         if JitCode::is_dump(&file.image) {
-            return Self::Jit(JitCode::load(&file.image));
+            return Ok(Self::Jit(JitCode::load(&file.image)));
         }
-        Self::Elf(Box::new(ElfCode::load(file, dso, symfs)))
+        let bytes: &[u8] = (*file.image).as_ref();
+        match bytes.starts_with(&object::elf::ELFMAG) {
+            true => Ok(Self::Elf(Box::new(ElfCode::load(file, dso, symfs)))),
+            false => Err(Reason::NoPerfMap),
+        }
     }
 }
 
@@ -454,7 +515,7 @@ impl FileSource {
                 found.ok_or(reason)
             }),
         };
-        found.map(|file| Code::load(file, dso, self.options.symfs.as_deref()))
+        Code::load(found?, dso, self.options.symfs.as_deref())
     }
 }
 

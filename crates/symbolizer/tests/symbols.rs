@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{build, dso, has, nm, offset_of, offset_of_symbol, resolve, run, symbol};
-use prof_model::{DsoAddr, DsoId, Resolution, SourceLine, SymbolSource};
+use prof_model::{DsoAddr, DsoId, Reason, Resolution, SourceLine, SymbolSource};
 use prof_symbolizer::{Options, Request, Symbolizer};
 
 fn raw_names() -> Options {
@@ -436,6 +436,58 @@ fn an_alias_has_one_name_and_it_is_the_one_that_perf_prints() {
     let offset = offset_of_symbol(&program, "outer");
     let resolved = resolve(Options::default(), &dso(&program), &[offset + 3]);
     assert_eq!(&*symbol(&resolved[0]).name, "alias_of_outer"); // the longer of two equals
+}
+
+/// What only a full symbol table names is unnamed in a stripped file, whatever symbol without a size
+/// lies before it.
+#[test]
+fn a_symbol_without_size_covers_nothing_that_something_else_knows_to_be_another_function() {
+    if !(has("gcc") && has("nm") && has("strip")) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for flags in [&[][..], &["-Wl,--no-eh-frame-hdr"]] {
+        let flags = [&["-O1", "-rdynamic", "-fno-toplevel-reorder"][..], flags].concat();
+        let program = build(dir.path(), "sizeless.c", &flags);
+        let listing = run(Command::new("nm").arg(&program));
+        let address = |name: &str| {
+            let mut lines = listing.lines();
+            let line = lines
+                .find(|line| line.ends_with(&format!(" {name}")))
+                .unwrap();
+            u64::from_str_radix(line.split(' ').next().unwrap(), 16).unwrap()
+        };
+        let to_offset = offset_of(&program);
+        let offset = |name: &str| to_offset(address(name));
+        let expected = [
+            (offset("bare"), Some("bare")),
+            (offset("bare") + 1, Some("bare")),
+            (offset("behind_bare"), None),
+            (offset("described"), Some("described")),
+            (offset("label_inside"), Some("label_inside")),
+            (offset("label_inside") + 2, Some("label_inside")),
+            (offset("undescribed"), None),
+            (offset("behind_described"), None),
+            (offset("last"), Some("last")),
+            (offset("last") + 1, None),
+        ];
+        run(Command::new("strip").arg(&program));
+        let offsets = expected.map(|(offset, _)| offset);
+        let mut asked_often = Symbolizer::new(raw_names());
+        for _ in 0..4 {
+            let addrs = offsets.map(DsoAddr);
+            let found = asked_often.resolve(DsoId(0), &dso(&program), &addrs);
+            for ((offset, name), found) in expected.iter().zip(&found) {
+                match name {
+                    Some(name) => assert_eq!(&*symbol(found).name, *name, "{offset:#x}"),
+                    None => {
+                        let stripped = Resolution::Unresolved(Reason::NoSymbolTable);
+                        assert_eq!(*found, stripped, "{offset:#x}");
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// A table of the symbols around a few addresses names these as a table of all symbols does: sized,

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use prof_model::{Dso, DsoKind, Pid, ProcessTable, Reason};
+use prof_model::{AddressSpace, Dso, DsoKind, Pid, ProcessTable, Reason};
 use prof_report::Summary;
 use prof_symbolizer::{FileFinder, debug_file_path};
 
@@ -136,7 +136,14 @@ fn debian_package(info: &Path, path: &str) -> Option<String> {
 fn generated_code(dso: &Dso, processes: &ProcessTable) -> String {
     let pid = match dso.kind {
         DsoKind::Jit(pid) => Some(pid),
-        _ => dso.jitdump(),
+        _ => dso.jitdump().or_else(|| {
+            let maps_it = |space: &AddressSpace| {
+                let mut mapped = space.iter();
+                mapped.any(|mapping| processes.dsos.get(mapping.dso) == dso)
+            };
+            let mut spaces = processes.spaces();
+            spaces.find_map(|(pid, space)| maps_it(space).then_some(pid))
+        }),
     };
     let known = pid.and_then(|pid| runtime(pid, processes));
     match (known, pid) {

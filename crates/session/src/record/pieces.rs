@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use prof_event::{RawRecord, Record};
-use prof_model::{ChainEnd, CommTable, DsoId, DsoTable, Pid, Tid};
+use prof_model::{ChainEnd, CommTable, DsoId, DsoTable, Mapping, Pid, Tid};
 use prof_profile::Profile;
 use prof_symbolizer::{FoundFile, PerfMap};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -44,6 +44,8 @@ pub struct Piece {
     pub files: Vec<(DsoId, FoundFile)>,
     /// Perf maps that were opened since the last piece.
     pub perf_maps: Vec<(Pid, PerfMap)>,
+    /// Where processes executed files that may be code which they generated.
+    pub generated: Vec<(Pid, Mapping)>,
     /// Files that were closed before these were opened.
     pub closed: Vec<DsoId>,
 }
@@ -145,6 +147,7 @@ impl Recorder<Pieces> {
             processes: names.collect(),
             files,
             perf_maps: pipeline.generated.take_maps(),
+            generated: pipeline.generated.files().collect(),
             closed: std::mem::take(&mut pieces.closed),
         }
     }

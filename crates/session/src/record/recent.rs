@@ -189,6 +189,7 @@ mod tests {
             processes: Default::default(),
             files: Vec::new(),
             perf_maps: Vec::new(),
+            generated: Vec::new(),
             closed: Vec::new(),
         }
     }

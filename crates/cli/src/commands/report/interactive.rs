@@ -116,7 +116,7 @@ pub fn run(args: &ReportArgs, input: LoadedRecording, filter: &Filter) -> Outcom
     signals::block().map_err(&not_listening)?;
     let stops = tui_source::listen_to_stops().map_err(not_listening)?;
     let requests = EndRequests::listen()?;
-    if !screens::wait_for_foreground(&requests) {
+    if !tui_source::wait_for_foreground(&requests) {
         return Ok(0);
     }
     let mut browsed = Browsed {

@@ -146,6 +146,9 @@ impl Namer {
         for (pid, map) in piece.perf_maps.drain(..) {
             self.symbolizer.use_perf_map(pid, map);
         }
+        for (pid, mapping) in piece.generated.drain(..) {
+            self.symbolizer.may_be_generated(pid, mapping);
+        }
         if let Some(recent) = &mut self.recent
             && let Err(error) = recent.push(&mut piece)
         {
@@ -196,7 +199,7 @@ impl Namer {
         Names::build(profile, |id, addrs| {
             let dso = piece.dsos.get(id);
             // A runtime may have put other code where something else was a second ago.
-            if matches!(dso.kind, DsoKind::Jit(_)) {
+            if matches!(dso.kind, DsoKind::Jit(_)) || symbolizer.has_generated(id) {
                 return symbolizer.resolve(id, dso, addrs);
             }
             let new: Vec<DsoAddr> = addrs
