@@ -18,6 +18,7 @@ use crate::functions::{Around, Functions};
 use crate::image::{Bytes, Image};
 use crate::tables::cfi::FrameTable;
 use crate::tables::compile::Function;
+use crate::tables::go_functions::GoFunctions;
 use crate::tables::rule::{RuleId, RuleStore};
 
 /// A mapped ELF file with its unwind tables.
@@ -25,6 +26,8 @@ pub(crate) struct Module {
     pub(crate) image: Image,
     /// In the order in which they are asked: what the program itself uses first.
     tables: Vec<FrameTable>,
+    /// What Go's own table says as well, of programs without the others.
+    go_functions: Option<GoFunctions>,
     /// Those of the separate debug file, once they were needed.
     debug_tables: Option<Vec<FrameTable>>,
     /// The functions that samples hit so far, by first address.
@@ -70,6 +73,7 @@ impl Module {
         ];
         Self {
             tables: tables.into_iter().flatten().collect(),
+            go_functions: GoFunctions::find(&image),
             debug_tables: None,
             image,
             functions: BTreeMap::new(),
@@ -97,6 +101,10 @@ impl Module {
         let mut function = own
             .into_iter()
             .find_map(|it| it.function::<C>(image, vaddr, rules));
+        if function.is_none() {
+            let go = self.go_functions.as_ref();
+            function = go.and_then(|it| it.function::<C>(image, vaddr, rules));
+        }
         if function.is_none() && image.is_code(vaddr) {
             let tables = self.debug_tables.get_or_insert_with(|| {
                 let debug = debug_file().and_then(Image::parse).into_iter();
@@ -186,7 +194,7 @@ impl Modules {
                 let module = images.image(dso).and_then(Image::parse).map(Module::new);
                 if module
                     .as_ref()
-                    .is_none_or(|module| module.tables.is_empty())
+                    .is_none_or(|module| module.tables.is_empty() && module.go_functions.is_none())
                 {
                     stats.images_without_tables += 1;
                 }

@@ -72,6 +72,11 @@ impl Arch {
         with_cpu!(self, C => C::register(dwarf))
     }
 
+    /// See [`Cpu::RELATIVE_RELOCATION`].
+    pub(crate) fn relative_relocation(self) -> u64 {
+        with_cpu!(self, C => C::RELATIVE_RELOCATION)
+    }
+
     /// See [`Cpu::perf_register`].
     pub(crate) fn perf_register(self, bit: usize) -> Option<u8> {
         with_cpu!(self, C => C::perf_register(bit))
@@ -113,6 +118,10 @@ pub(crate) trait Cpu: Sized {
     /// Its name.
     const ARCH: Arch;
 
+    /// The number of the relocation that adds to a value by how much a file is loaded elsewhere than its
+    /// addresses say.
+    const RELATIVE_RELOCATION: u64;
+
     // Registers and addresses: `registers.rs`.
 
     /// Under which number the register with this DWARF number is kept, if it is.
@@ -146,6 +155,10 @@ pub(crate) trait Cpu: Sized {
 
     /// Mends the rows of a function, by their offsets in it, where a known one's are wrong.
     fn mend_rows(rows: &mut [(u32, Option<Rule>)]);
+
+    /// How many bytes above the stack pointer the canonical frame address of a Go function is, when it has
+    /// moved the stack pointer down by so many, and where from there its return address is.
+    fn go_frame(depth: i32) -> Option<(i32, Saved)>;
 
     /// Where Go keeps its caller's frame pointer, which its tables do not mention, in a frame with this
     /// canonical frame address and these registers. `None` if a register is missing.

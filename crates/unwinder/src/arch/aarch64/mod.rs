@@ -28,6 +28,7 @@ pub(crate) struct Aarch64;
 
 impl Cpu for Aarch64 {
     const ARCH: Arch = Arch::Aarch64;
+    const RELATIVE_RELOCATION: u64 = 1027; // R_AARCH64_RELATIVE
     const SIGNS_RETURN_ADDRESSES: bool = true;
     const RETURN_SLOT: Option<u64> = None;
     const VENDOR: gimli::Vendor = gimli::Vendor::AArch64;
@@ -54,6 +55,15 @@ impl Cpu for Aarch64 {
 
     fn mend_rows(rows: &mut [(u32, Option<Rule>)]) {
         linkage_table::count_pushed_words(rows);
+    }
+
+    /// A frame begins with the return address.
+    fn go_frame(depth: i32) -> Option<(i32, Saved)> {
+        match depth {
+            0 => Some((0, Self::RETURN_ADDRESS)),
+            1.. if depth % 16 == 0 => Some((depth, Saved::At(-depth))),
+            _ => None,
+        }
     }
 
     fn go_frame_pointer_slot(_: u64, regs: &Regs) -> Option<u64> {

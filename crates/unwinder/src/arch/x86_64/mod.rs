@@ -27,6 +27,7 @@ pub(crate) struct X86_64;
 
 impl Cpu for X86_64 {
     const ARCH: Arch = Arch::X86_64;
+    const RELATIVE_RELOCATION: u64 = 8; // R_X86_64_RELATIVE
     const SIGNS_RETURN_ADDRESSES: bool = false;
     const RETURN_SLOT: Option<u64> = Some(8);
     const VENDOR: gimli::Vendor = gimli::Vendor::Default;
@@ -51,6 +52,11 @@ impl Cpu for X86_64 {
     }
 
     fn mend_rows(_: &mut [(u32, Option<Rule>)]) {}
+
+    fn go_frame(depth: i32) -> Option<(i32, Saved)> {
+        let is_possible = depth >= 0 && depth % 8 == 0;
+        Some((depth.checked_add(8)?, Saved::At(-8))).filter(|_| is_possible)
+    }
 
     fn go_frame_pointer_slot(cfa: u64, _: &Regs) -> Option<u64> {
         Some(cfa.wrapping_sub(16))
