@@ -13,9 +13,11 @@ use rustc_hash::FxHashMap;
 use crate::Arch;
 use crate::Images;
 use crate::Stats;
+use crate::allowance::Allowance;
 use crate::arch::Cpu;
 use crate::functions::{Around, Functions};
 use crate::image::{Bytes, Image};
+use crate::inference::{Inference, Inferred, Search};
 use crate::tables::cfi::FrameTable;
 use crate::tables::compile::Function;
 use crate::tables::go_functions::GoFunctions;
@@ -32,37 +34,9 @@ pub(crate) struct Module {
     debug_tables: Option<Vec<FrameTable>>,
     /// The functions that samples hit so far, by first address.
     functions: BTreeMap<u64, Function>,
-    /// Functions without tables, by first address, with what their instructions say.
-    inferred: BTreeMap<u64, InferredFunction>,
+    /// What was found out about code without tables.
+    inference: Inference,
     symbols: OnceCell<Functions>,
-}
-
-/// What the instructions of a function say about an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Inferred {
-    /// How to leave the frame there.
-    Rule(RuleId),
-    /// That the frame pointer does not lead to the caller; and more is not known.
-    NoRule,
-    /// That nothing called the function.
-    Outermost,
-    /// Nothing.
-    NotReached,
-}
-
-/// What the instructions of a function say.
-pub(crate) struct InferredFunction {
-    pub(crate) extent: Range<u64>,
-    /// By address; each holds up to the next one.
-    pub(crate) rows: Box<[(u64, Inferred)]>,
-}
-
-impl InferredFunction {
-    fn at(&self, vaddr: u64) -> Inferred {
-        let after = self.rows.partition_point(|row| row.0 <= vaddr);
-        let row = after.checked_sub(1).and_then(|last| self.rows.get(last));
-        row.map_or(Inferred::NotReached, |row| row.1)
-    }
 }
 
 impl Module {
@@ -77,7 +51,7 @@ impl Module {
             debug_tables: None,
             image,
             functions: BTreeMap::new(),
-            inferred: BTreeMap::new(),
+            inference: Inference::default(),
             symbols: OnceCell::new(),
         }
     }
@@ -127,21 +101,23 @@ impl Module {
         &mut self,
         vaddr: u64,
         rules: &mut RuleStore,
+        allowance: &mut Allowance,
         stats: &mut Stats,
     ) -> Inferred {
-        let known = self.inferred.range(..=vaddr).next_back();
-        let known = known.filter(|(_, function)| vaddr < function.extent.end);
-        if let Some((_, function)) = known {
-            return function.at(vaddr);
-        }
-        let Some(function) = C::infer(self, vaddr, rules) else {
-            return Inferred::NotReached;
+        let Self {
+            image,
+            symbols,
+            inference,
+            ..
+        } = self;
+        let mut search = Search {
+            image,
+            symbols: symbols.get_or_init(|| Functions::read(image)),
+            rules,
+            allowance,
+            stats,
         };
-        stats.functions_inferred += 1;
-        stats.rules = rules.len() as u64;
-        let inferred = function.at(vaddr);
-        self.inferred.insert(function.extent.start, function);
-        inferred
+        inference.at::<C>(vaddr, &mut search)
     }
 
     /// Where functions are, as far as symbols tell.

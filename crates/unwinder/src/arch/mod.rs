@@ -11,12 +11,15 @@
 mod aarch64;
 mod x86_64;
 
+use std::ops::Range;
+
 use object::elf::{EM_AARCH64, EM_X86_64, Machine};
 use prof_model::AddressSpace;
 
 use crate::cache::AtSp;
 use crate::image::Image;
-use crate::module::{InferredFunction, Module};
+use crate::inference::InferredFunction;
+use crate::module::Module;
 use crate::tables::rule::{Rule, RuleId, RuleStore, Saved};
 use crate::walk::Walk;
 use crate::walk::cgo::WayBack;
@@ -222,8 +225,15 @@ pub(crate) trait Cpu: Sized {
     /// Where the return address is, if the bytes of code without tables show that there is no frame.
     fn frame_at_sp(is_return: bool, before: &[u8], from: &[u8]) -> Option<AtSp>;
 
-    /// What the instructions of the function around a virtual address say, which no table covers.
-    fn infer(module: &Module, vaddr: u64, rules: &mut RuleStore) -> Option<InferredFunction>;
+    /// Follows the instructions of a function which no table covers, and which begins where `extent` does or
+    /// behind padding there. With `is_whole` it is all of that, else its end is found as well. `None` if there
+    /// is nothing to follow.
+    fn follow(
+        image: &Image,
+        extent: Range<u64>,
+        is_whole: bool,
+        rules: &mut RuleStore,
+    ) -> Option<InferredFunction>;
 
     // Frames without a rule: `without_rule.rs`.
 

@@ -10,12 +10,15 @@ mod signal_frame; // what the kernel puts on the stack for a handler
 mod stack_start; // where a stack starts
 mod without_rule; // leaves a frame that no rule describes
 
+use std::ops::Range;
+
 use prof_model::AddressSpace;
 
 use super::{Arch, Call, Cpu, SignalFrame};
 use crate::cache::AtSp;
 use crate::image::Image;
-use crate::module::{InferredFunction, Module};
+use crate::inference::InferredFunction;
+use crate::module::Module;
 use crate::regs::REGISTERS;
 use crate::tables::rule::{Rule, RuleId, RuleStore, Saved};
 use crate::walk::Walk;
@@ -128,7 +131,7 @@ impl Cpu for Aarch64 {
     }
 
     /// Whole functions are not followed: nearly all of them have tables, or a frame record.
-    fn infer(_: &Module, _: u64, _: &mut RuleStore) -> Option<InferredFunction> {
+    fn follow(_: &Image, _: Range<u64>, _: bool, _: &mut RuleStore) -> Option<InferredFunction> {
         None
     }
 

@@ -10,12 +10,15 @@ mod signal_frame; // what the kernel puts on the stack for a handler
 mod stack_start; // where a stack starts
 mod without_rule; // leaves a frame that no rule describes
 
+use std::ops::Range;
+
 use prof_model::AddressSpace;
 
 use super::{Arch, Call, Cpu, SignalFrame};
 use crate::cache::AtSp;
 use crate::image::Image;
-use crate::module::{InferredFunction, Module};
+use crate::inference::InferredFunction;
+use crate::module::Module;
 use crate::tables::rule::{Rule, RuleId, RuleStore, Saved};
 use crate::walk::Walk;
 use crate::walk::cgo::WayBack;
@@ -122,8 +125,13 @@ impl Cpu for X86_64 {
         }
     }
 
-    fn infer(module: &Module, vaddr: u64, rules: &mut RuleStore) -> Option<InferredFunction> {
-        dataflow::infer(module, vaddr, rules)
+    fn follow(
+        image: &Image,
+        extent: Range<u64>,
+        is_whole: bool,
+        rules: &mut RuleStore,
+    ) -> Option<InferredFunction> {
+        dataflow::follow(image, extent, is_whole, rules)
     }
 
     fn leave_without_rule<S: StackMemory + ?Sized>(
