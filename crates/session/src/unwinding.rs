@@ -51,7 +51,10 @@ impl Unwinding {
         max_stack: usize,
     ) -> Self {
         Self {
-            unwinder: Unwinder::new(),
+            unwinder: match origin {
+                Origin::Live => Unwinder::live(),
+                _ => Unwinder::new(),
+            },
             machine,
             max_stack,
             polled: (origin == Origin::Live).then(|| PolledMemory::new(events)),

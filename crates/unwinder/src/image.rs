@@ -3,11 +3,15 @@
 //! In: the bytes of the file, from whoever opened it. Out: sections and pieces of code by virtual address
 //! or file offset. What they say is for `tables` and `arch`.
 
+mod contents; // what nothing but its own bytes lead to
+#[cfg(test)]
+pub(crate) mod made_up;
+
 use std::ops::Range;
 use std::sync::Arc;
 
 use object::LittleEndian;
-use object::elf::{FileHeader64, PF_W, PF_X, PT_GNU_EH_FRAME, PT_LOAD};
+use object::elf::{FileHeader64, PF_W, PF_X, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_LOAD};
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 use prof_model::DsoId;
 
@@ -37,6 +41,10 @@ pub(crate) struct Image {
     pub(crate) eh_frame_hdr: Option<Section>,
     pub(crate) eh_frame: Option<Section>,
     pub(crate) debug_frame: Option<Section>,
+    /// Go's own table of functions, `.gopclntab`.
+    pub(crate) go_functions: Option<Section>,
+    /// What the dynamic linker is told, by the program headers.
+    dynamic: Option<Range<usize>>,
     /// Address of `.text`, for pointers relative to it.
     pub(crate) text: Option<u64>,
     /// Address of `.got`, likewise.
@@ -86,12 +94,21 @@ impl Image {
             eh_frame_hdr: None,
             eh_frame: None,
             debug_frame: None,
+            go_functions: None,
+            dynamic: None,
             text: None,
             got: None,
             is_go: false,
         };
         image.read_segments(header, data);
         image.read_sections(header, data);
+        if !header
+            .sections(LittleEndian, data)
+            .is_ok_and(|it| it.len() > 1)
+        {
+            image.go_functions = image.find_go_functions();
+        }
+        image.is_go |= image.go_functions.is_some();
         Some(image)
     }
 
@@ -117,6 +134,7 @@ impl Image {
                         bytes: SectionBytes::InFile(range),
                     });
                 }
+                PT_DYNAMIC => self.dynamic = file_range(data, offset, size),
                 _ => {}
             }
         }
@@ -131,7 +149,10 @@ impl Image {
             match sections.section_name(LittleEndian, section) {
                 Ok(b".text") => self.text = Some(vaddr),
                 Ok(b".got") => self.got = Some(vaddr),
-                Ok(b".gopclntab" | b".note.go.buildid") => self.is_go = true,
+                Ok(b".gopclntab" | b".data.rel.ro.gopclntab") => {
+                    self.go_functions = plain_section(section, data);
+                }
+                Ok(b".note.go.buildid") => self.is_go = true,
                 Ok(b".eh_frame") => self.eh_frame = plain_section(section, data),
                 Ok(b".debug_frame") => {
                     self.debug_frame =

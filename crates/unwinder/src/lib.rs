@@ -11,10 +11,12 @@
 //! proves the caller, the callchain ends and says so.
 #![forbid(unsafe_code)]
 
+mod allowance; // how much code may be looked at for a sample
 mod arch; // what differs by CPU
 mod cache; // address -> how to leave the frame there
 mod functions; // where functions start, for code without tables
 mod image; // a module's file: which bytes are code, tables, read-only data
+mod inference; // what was found out about code without tables
 mod live_memory; // what is asked of the target's memory
 mod module; // everything known about one mapped file
 mod regs; // user registers of a sample

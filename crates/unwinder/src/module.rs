@@ -13,11 +13,14 @@ use rustc_hash::FxHashMap;
 use crate::Arch;
 use crate::Images;
 use crate::Stats;
+use crate::allowance::Allowance;
 use crate::arch::Cpu;
 use crate::functions::{Around, Functions};
 use crate::image::{Bytes, Image};
+use crate::inference::{Inference, Inferred, Search};
 use crate::tables::cfi::FrameTable;
 use crate::tables::compile::Function;
+use crate::tables::go_functions::GoFunctions;
 use crate::tables::rule::{RuleId, RuleStore};
 
 /// A mapped ELF file with its unwind tables.
@@ -25,41 +28,15 @@ pub(crate) struct Module {
     pub(crate) image: Image,
     /// In the order in which they are asked: what the program itself uses first.
     tables: Vec<FrameTable>,
+    /// What Go's own table says as well, of programs without the others.
+    go_functions: Option<GoFunctions>,
     /// Those of the separate debug file, once they were needed.
     debug_tables: Option<Vec<FrameTable>>,
     /// The functions that samples hit so far, by first address.
     functions: BTreeMap<u64, Function>,
-    /// Functions without tables, by first address, with what their instructions say.
-    inferred: BTreeMap<u64, InferredFunction>,
+    /// What was found out about code without tables.
+    inference: Inference,
     symbols: OnceCell<Functions>,
-}
-
-/// What the instructions of a function say about an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Inferred {
-    /// How to leave the frame there.
-    Rule(RuleId),
-    /// That the frame pointer does not lead to the caller; and more is not known.
-    NoRule,
-    /// That nothing called the function.
-    Outermost,
-    /// Nothing.
-    NotReached,
-}
-
-/// What the instructions of a function say.
-pub(crate) struct InferredFunction {
-    pub(crate) extent: Range<u64>,
-    /// By address; each holds up to the next one.
-    pub(crate) rows: Box<[(u64, Inferred)]>,
-}
-
-impl InferredFunction {
-    fn at(&self, vaddr: u64) -> Inferred {
-        let after = self.rows.partition_point(|row| row.0 <= vaddr);
-        let row = after.checked_sub(1).and_then(|last| self.rows.get(last));
-        row.map_or(Inferred::NotReached, |row| row.1)
-    }
 }
 
 impl Module {
@@ -70,10 +47,11 @@ impl Module {
         ];
         Self {
             tables: tables.into_iter().flatten().collect(),
+            go_functions: GoFunctions::find(&image),
             debug_tables: None,
             image,
             functions: BTreeMap::new(),
-            inferred: BTreeMap::new(),
+            inference: Inference::default(),
             symbols: OnceCell::new(),
         }
     }
@@ -97,6 +75,10 @@ impl Module {
         let mut function = own
             .into_iter()
             .find_map(|it| it.function::<C>(image, vaddr, rules));
+        if function.is_none() {
+            let go = self.go_functions.as_ref();
+            function = go.and_then(|it| it.function::<C>(image, vaddr, rules));
+        }
         if function.is_none() && image.is_code(vaddr) {
             let tables = self.debug_tables.get_or_insert_with(|| {
                 let debug = debug_file().and_then(Image::parse).into_iter();
@@ -119,21 +101,23 @@ impl Module {
         &mut self,
         vaddr: u64,
         rules: &mut RuleStore,
+        allowance: &mut Allowance,
         stats: &mut Stats,
     ) -> Inferred {
-        let known = self.inferred.range(..=vaddr).next_back();
-        let known = known.filter(|(_, function)| vaddr < function.extent.end);
-        if let Some((_, function)) = known {
-            return function.at(vaddr);
-        }
-        let Some(function) = C::infer(self, vaddr, rules) else {
-            return Inferred::NotReached;
+        let Self {
+            image,
+            symbols,
+            inference,
+            ..
+        } = self;
+        let mut search = Search {
+            image,
+            symbols: symbols.get_or_init(|| Functions::read(image)),
+            rules,
+            allowance,
+            stats,
         };
-        stats.functions_inferred += 1;
-        stats.rules = rules.len() as u64;
-        let inferred = function.at(vaddr);
-        self.inferred.insert(function.extent.start, function);
-        inferred
+        inference.at::<C>(vaddr, &mut search)
     }
 
     /// Where functions are, as far as symbols tell.
@@ -186,7 +170,7 @@ impl Modules {
                 let module = images.image(dso).and_then(Image::parse).map(Module::new);
                 if module
                     .as_ref()
-                    .is_none_or(|module| module.tables.is_empty())
+                    .is_none_or(|module| module.tables.is_empty() && module.go_functions.is_none())
                 {
                     stats.images_without_tables += 1;
                 }

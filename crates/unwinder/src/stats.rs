@@ -19,6 +19,10 @@ pub struct Stats {
     pub functions_compiled: u64,
     /// Functions without tables whose instructions were followed.
     pub functions_inferred: u64,
+    /// Their instructions, each as often as it was looked at.
+    pub instructions_followed: u64,
+    /// Places whose instructions were to be followed with later samples.
+    pub postponed: u64,
     /// Distinct rules in all of them.
     pub rules: u64,
     /// Files whose bytes were asked for.

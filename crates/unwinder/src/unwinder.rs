@@ -4,6 +4,7 @@
 use prof_model::{AddressSpace, ChainEnd, DsoId, VirtAddr};
 use rustc_hash::FxHashMap;
 
+use crate::allowance::Allowance;
 use crate::arch::with_cpu;
 use crate::cache::{AtSp, Cache, Place};
 use crate::module::Modules;
@@ -47,6 +48,7 @@ pub struct Unwinder {
     pub(crate) rules: RuleStore,
     pub(crate) cache: Cache,
     pub(crate) stats: Stats,
+    pub(crate) allowance: Allowance,
     /// Where the return address is, by places in generated code where its bytes have told it.
     pub(crate) generated: FxHashMap<Place, AtSp>,
     /// Who made them, by the number of what was watched then.
@@ -62,9 +64,21 @@ impl Default for Unwinder {
 }
 
 impl Unwinder {
-    /// Without any knowledge yet.
+    /// Without any knowledge yet, for samples that wait until it is their turn, as those of a file.
     pub fn new() -> Self {
+        Self::with_allowance(Allowance::unlimited())
+    }
+
+    /// Without any knowledge yet, for samples that come whether they are waited for or not. How much code
+    /// without tables is looked at for one of them is limited, and goes on with the next ones. Until then
+    /// callchains end there ([`ChainEnd::NoRule`]).
+    pub fn live() -> Self {
+        Self::with_allowance(Allowance::limited())
+    }
+
+    fn with_allowance(allowance: Allowance) -> Self {
         Self {
+            allowance,
             modules: Modules::default(),
             rules: RuleStore::default(),
             cache: Cache::default(),
@@ -108,6 +122,7 @@ impl Unwinder {
     ) -> ChainEnd {
         out.clear();
         self.stats.chains += 1;
+        self.allowance.add_sample();
         let mut buffers = std::mem::take(&mut self.buffers);
         let start = state.regs.sp();
         let mut chain = Chain::new(out, max_frames);

@@ -104,7 +104,12 @@ const COPY: usize = 8192;
 
 /// A recursion, the sample of it with a copy that is cut, the whole callchain, and its memory.
 fn deep() -> Option<(Recorded, Sample, Vec<u64>, Array)> {
-    let mut recorded = record(NO_FRAME_POINTER, "deep", WHOLE)?;
+    cut("deep", WHOLE)
+}
+
+/// The same of another mode of the workload, with so large a stack.
+fn cut(mode: &str, size: usize) -> Option<(Recorded, Sample, Vec<u64>, Array)> {
+    let mut recorded = record(NO_FRAME_POINTER, mode, size)?;
     let (whole, end) = recorded.unwind(&mut Unwinder::new(), 0);
     assert_eq!((end, whole.len() > 100), (ChainEnd::Root, true));
     let memory = Array::of(&recorded.samples);
@@ -134,6 +139,17 @@ fn a_cut_copy_is_finished_from_memory_as_a_whole_copy_is() {
     assert_eq!(unwinder.stats().continued_live, 2);
     // Before the rest is read, and after it, the proof: more than there is, then what there is.
     assert_eq!(memory.reads, 5);
+}
+
+#[test]
+fn a_frame_that_is_larger_than_what_is_read_at_once_does_not_make_earlier_ones_forgotten() {
+    let Some((mut recorded, sample, whole, mut memory)) = cut("large", 300_000) else {
+        return;
+    };
+    let mut unwinder = experienced(&mut recorded, &sample, &mut memory);
+    let result = next(&mut recorded, &mut unwinder, &sample, &mut memory);
+    assert_eq!(result, (whole, ChainEnd::Root));
+    assert!(memory.reads > 5);
 }
 
 #[test]

@@ -11,12 +11,15 @@
 mod aarch64;
 mod x86_64;
 
+use std::ops::Range;
+
 use object::elf::{EM_AARCH64, EM_X86_64, Machine};
 use prof_model::AddressSpace;
 
 use crate::cache::AtSp;
 use crate::image::Image;
-use crate::module::{InferredFunction, Module};
+use crate::inference::InferredFunction;
+use crate::module::Module;
 use crate::tables::rule::{Rule, RuleId, RuleStore, Saved};
 use crate::walk::Walk;
 use crate::walk::cgo::WayBack;
@@ -72,6 +75,11 @@ impl Arch {
         with_cpu!(self, C => C::register(dwarf))
     }
 
+    /// See [`Cpu::RELATIVE_RELOCATION`].
+    pub(crate) fn relative_relocation(self) -> u64 {
+        with_cpu!(self, C => C::RELATIVE_RELOCATION)
+    }
+
     /// See [`Cpu::perf_register`].
     pub(crate) fn perf_register(self, bit: usize) -> Option<u8> {
         with_cpu!(self, C => C::perf_register(bit))
@@ -113,6 +121,10 @@ pub(crate) trait Cpu: Sized {
     /// Its name.
     const ARCH: Arch;
 
+    /// The number of the relocation that adds to a value by how much a file is loaded elsewhere than its
+    /// addresses say.
+    const RELATIVE_RELOCATION: u64;
+
     // Registers and addresses: `registers.rs`.
 
     /// Under which number the register with this DWARF number is kept, if it is.
@@ -146,6 +158,10 @@ pub(crate) trait Cpu: Sized {
 
     /// Mends the rows of a function, by their offsets in it, where a known one's are wrong.
     fn mend_rows(rows: &mut [(u32, Option<Rule>)]);
+
+    /// How many bytes above the stack pointer the canonical frame address of a Go function is, when it has
+    /// moved the stack pointer down by so many, and where from there its return address is.
+    fn go_frame(depth: i32) -> Option<(i32, Saved)>;
 
     /// Where Go keeps its caller's frame pointer, which its tables do not mention, in a frame with this
     /// canonical frame address and these registers. `None` if a register is missing.
@@ -209,8 +225,15 @@ pub(crate) trait Cpu: Sized {
     /// Where the return address is, if the bytes of code without tables show that there is no frame.
     fn frame_at_sp(is_return: bool, before: &[u8], from: &[u8]) -> Option<AtSp>;
 
-    /// What the instructions of the function around a virtual address say, which no table covers.
-    fn infer(module: &Module, vaddr: u64, rules: &mut RuleStore) -> Option<InferredFunction>;
+    /// Follows the instructions of a function which no table covers, and which begins where `extent` does or
+    /// behind padding there. With `is_whole` it is all of that, else its end is found as well. `None` if there
+    /// is nothing to follow.
+    fn follow(
+        image: &Image,
+        extent: Range<u64>,
+        is_whole: bool,
+        rules: &mut RuleStore,
+    ) -> Option<InferredFunction>;
 
     // Frames without a rule: `without_rule.rs`.
 

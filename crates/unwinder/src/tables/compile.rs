@@ -3,6 +3,8 @@
 //! In: an entry (FDE) with its rows. Out: the same rows, each with the number of its rule. Finding the
 //! entry is for `cfi`, applying a rule for `step`.
 
+use std::ops::Range;
+
 use gimli::{
     BaseAddresses, CfaRule, FrameDescriptionEntry, Register, RegisterRule, UnwindContext,
     UnwindContextStorage, UnwindExpression, UnwindSection, UnwindTableRow,
@@ -27,6 +29,25 @@ struct Row {
 }
 
 impl Function {
+    /// A function at `extent` with the rules from these offsets in it on, which ascend.
+    pub(super) fn new(
+        extent: Range<u64>,
+        rows: Vec<(u32, Option<Rule>)>,
+        rules: &mut RuleStore,
+    ) -> Self {
+        let rows = rows.into_iter().map(|(start, rule)| Row {
+            start,
+            rule: rule.and_then(|rule| rules.intern(rule)),
+        });
+        let mut rows: Vec<Row> = rows.collect();
+        rows.dedup_by_key(|row| row.rule);
+        Self {
+            start: extent.start,
+            end: extent.end,
+            rows: rows.into(),
+        }
+    }
+
     /// The rule at an address of this function.
     pub(crate) fn rule(&self, vaddr: u64) -> Option<RuleId> {
         if vaddr >= self.end {
@@ -80,17 +101,8 @@ impl<'r, S: UnwindSection<Reader<'r>>> Compiler<'_, S> {
             end = row.end_address();
         }
         C::mend_rows(&mut rows);
-        let rows = rows.into_iter().map(|(start, rule)| Row {
-            start,
-            rule: rule.and_then(|rule| rules.intern(rule)),
-        });
-        let mut rows: Vec<Row> = rows.collect();
-        rows.dedup_by_key(|row| row.rule);
-        Some(Function {
-            start: fde.initial_address(),
-            end: end.min(fde.end_address()),
-            rows: rows.into(),
-        })
+        let extent = fde.initial_address()..end.min(fde.end_address());
+        Some(Function::new(extent, rows, rules))
     }
 
     fn rule<C: Cpu>(

@@ -1,4 +1,4 @@
-//! Unwind tables, as compilers write them for each function.
+//! Unwind tables, as compilers write them for each function, and what tells as much.
 //!
 //! In: the sections of a file. Out: for an address, the rule that leads from a frame to its caller.
 //! Elsewhere: applying it (`walk`), code that no table describes (`arch`).
@@ -6,4 +6,6 @@
 pub(crate) mod cfi; // finds the entry of an address
 pub(crate) mod compile; // a function's entry -> rules, once
 pub(crate) mod expression; // the few rules that are little programs
+pub(crate) mod go_functions; // Go's own table of functions and their depths
+mod go_text_start; // where the code begins from which that table counts
 pub(crate) mod rule; // how to get from a frame to its caller

@@ -69,12 +69,51 @@ impl Piece {
     }
 }
 
+/// What was read of one stack: several pieces where frames are so large that what lies in them was left
+/// out. Their room is used again.
+#[derive(Default)]
+struct Pieces {
+    pieces: Vec<Piece>,
+    used: usize,
+}
+
+impl Pieces {
+    fn clear(&mut self) {
+        self.used = 0;
+    }
+
+    /// Another piece, still empty.
+    fn begin(&mut self, start: u64) -> &mut Piece {
+        if self.used == self.pieces.len() {
+            self.pieces.push(Piece::default());
+        }
+        let piece = &mut self.pieces[self.used];
+        self.used += 1;
+        piece.start = start;
+        piece.bytes.clear();
+        piece
+    }
+
+    fn last(&mut self) -> Option<&mut Piece> {
+        self.pieces[..self.used].last_mut()
+    }
+
+    fn word(&self, addr: u64) -> Option<u64> {
+        let pieces = self.pieces[..self.used].iter().rev(); // the walk goes upwards
+        pieces.into_iter().find_map(|piece| piece.word(addr))
+    }
+
+    fn room(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.bytes.capacity()).sum()
+    }
+}
+
 /// Live memory as it was read for a thread's last sample that needed it.
 #[derive(Default)]
 struct Seen {
     /// What proves that the thread was there, and something below.
     proof: Piece,
-    rest: Piece,
+    rest: Pieces,
     /// When the first of the reads that agree was over.
     since: u64,
     /// How many samples lie between two reads of these, and when the last such read was over.
@@ -92,7 +131,7 @@ impl Seen {
     }
 
     fn room(&self) -> usize {
-        self.proof.bytes.capacity() + self.rest.bytes.capacity()
+        self.proof.bytes.capacity() + self.rest.room()
     }
 }
 
@@ -167,11 +206,12 @@ impl<'a, S: StackMemory + ?Sized> Memory<'a, S> {
             return false;
         };
         let len = stack.end.saturating_sub(stack.start).min(MOST) as usize;
-        let piece = &mut rest.buffers.now.rest;
+        let pieces = &mut rest.buffers.now.rest;
+        pieces.clear();
+        let piece = pieces.begin(stack.start);
         piece.bytes.resize(len, 0);
         let count = rest.live.read(VirtAddr(stack.start), &mut piece.bytes);
         piece.bytes.truncate(count);
-        piece.start = stack.start;
         rest.state = State::Whole;
         count > 0
     }
@@ -203,9 +243,8 @@ impl<'a, S: StackMemory + ?Sized> Memory<'a, S> {
                 rest.state = State::Unproven;
                 return false;
             }
-            let piece = &mut rest.buffers.now.rest;
-            piece.bytes.clear();
-            (piece.start, rest.proof, rest.needed) = match beyond {
+            let start;
+            (start, rest.proof, rest.needed) = match beyond {
                 Beyond::CopyEnd {
                     return_slot,
                     unchanged_from,
@@ -223,6 +262,8 @@ impl<'a, S: StackMemory + ?Sized> Memory<'a, S> {
                     (sp, signal_frame, AGREED_ON_OTHER_STACK)
                 }
             };
+            rest.buffers.now.rest.clear();
+            rest.buffers.now.rest.begin(start);
             rest.state = State::Reading;
             if !self.is_unmoved() {
                 return false;
@@ -358,8 +399,8 @@ fn is_as_copied<S: StackMemory + ?Sized>(
 
 impl Rest<'_> {
     fn read_until(&mut self, addr: u64) -> bool {
-        let piece = &mut self.buffers.now.rest;
-        let Some(needed) = addr.checked_add(8) else {
+        let pieces = &mut self.buffers.now.rest;
+        let (Some(needed), Some(mut piece)) = (addr.checked_add(8), pieces.last()) else {
             return false;
         };
         if addr < piece.start || addr - piece.start > FURTHEST {
@@ -370,10 +411,9 @@ impl Rest<'_> {
             return true;
         }
         if needed - end > PIECE {
-            // a very large frame: nothing in between is needed
-            piece.bytes.clear();
-            piece.start = addr - BELOW;
-            end = piece.start;
+            // a very large frame: nothing in between is needed, but what was read so far
+            end = addr - BELOW;
+            piece = pieces.begin(end);
         }
         let kept = piece.bytes.len();
         let wanted = (kept as u64).max(PIECE).min(MOST - self.read);

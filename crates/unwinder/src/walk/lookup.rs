@@ -7,9 +7,11 @@ use std::marker::PhantomData;
 
 use prof_model::{ChainEnd, DsoId, VirtAddr};
 
+use crate::allowance::Allowance;
 use crate::arch::{BYTES_BEFORE, BYTES_FROM, Call, Cpu};
 use crate::cache::{Action, AtSp, Known, Place};
-use crate::module::{Inferred, Module};
+use crate::inference::Inferred;
+use crate::module::Module;
 use crate::tables::rule::{RuleId, RuleStore};
 use crate::unwinder::Unwinder;
 use crate::walk::Walk;
@@ -66,11 +68,14 @@ impl<C: Cpu, S: StackMemory + ?Sized> Walk<'_, C, S> {
             return Ok(known);
         }
         self.unwinder.stats.cache_misses += 1;
-        let Some(known) = self.look_up(place) else {
-            return Ok(self.without_file(pc, place)); // it may be other code the next time
-        };
-        self.unwinder.cache.insert(place, known);
-        Ok(known)
+        match self.look_up(place) {
+            None => Ok(self.without_file(pc, place)), // it may be other code the next time
+            Some(Looked::Final(known)) => {
+                self.unwinder.cache.insert(place, known);
+                Ok(known)
+            }
+            Some(Looked::NotYet(known)) => Ok(known),
+        }
     }
 
     /// What is known about code of which there is no file, as a compiler generates it while it runs:
@@ -125,11 +130,12 @@ impl<C: Cpu, S: StackMemory + ?Sized> Walk<'_, C, S> {
 
     /// `None` if there is no file.
     #[cold]
-    fn look_up(&mut self, place: Place) -> Option<Known> {
+    fn look_up(&mut self, place: Place) -> Option<Looked> {
         let Unwinder {
             modules,
             rules,
             stats,
+            allowance,
             ..
         } = self.unwinder;
         let module = modules.load(place.dso, C::ARCH, self.images, stats)?;
@@ -139,7 +145,9 @@ impl<C: Cpu, S: StackMemory + ?Sized> Walk<'_, C, S> {
             module,
             rules,
             stats,
+            allowance,
             images: self.images,
+            is_final: true,
         };
         Some(search.run())
     }
@@ -152,7 +160,18 @@ struct Search<'s, C> {
     module: &'s mut Module,
     rules: &'s mut RuleStore,
     stats: &'s mut Stats,
+    allowance: &'s mut Allowance,
     images: &'s mut dyn Images,
+    /// All that can be known about the place is known.
+    is_final: bool,
+}
+
+/// What a search found.
+enum Looked {
+    /// What holds from now on.
+    Final(Known),
+    /// What holds as long as the code was not looked at.
+    NotYet(Known),
 }
 
 /// What tables say about a place, and the code before it.
@@ -163,19 +182,23 @@ struct Entry {
 }
 
 impl<C: Cpu> Search<'_, C> {
-    fn run(mut self) -> Known {
+    fn run(mut self) -> Looked {
         if let Some(action) = self.special_action() {
-            return Known {
+            return Looked::Final(Known {
                 action,
                 is_returned_to: true,
                 is_trampoline: action == Action::SignalReturn,
-            };
+            });
         }
         let entry = self.entry();
-        Known {
-            action: self.action(entry.rule),
+        let known = Known {
+            action: self.action(&entry),
             is_returned_to: entry.is_returned_to,
             is_trampoline: entry.is_trampoline,
+        };
+        match self.is_final {
+            true => Looked::Final(known),
+            false => Looked::NotYet(known),
         }
     }
 
@@ -260,7 +283,8 @@ impl<C: Cpu> Search<'_, C> {
     }
 
     /// How to leave a frame of which the tables say this.
-    fn action(&mut self, table: Option<RuleId>) -> Action {
+    fn action(&mut self, entry: &Entry) -> Action {
+        let table = entry.rule;
         let vaddr = self.module.image.vaddr(self.running());
         let by_code = match self.place.is_return {
             true => None,
@@ -276,14 +300,29 @@ impl<C: Cpu> Search<'_, C> {
             true => None,
             false => C::frame_at_sp(false, before, from),
         };
-        let inferred = vaddr.map(|vaddr| self.module.inferred::<C>(vaddr, self.rules, self.stats));
+        let code = vaddr.filter(|_| entry.is_returned_to); // else no frame is left by it
+        let inferred = code.map(|vaddr| self.inferred(vaddr));
         match (inferred, at_sp) {
             (Some(Inferred::Rule(id)), _) => Action::Inferred(id),
             (Some(Inferred::Outermost), _) => Action::ProgramStart,
             (_, Some(at_sp)) => Action::AtSp(at_sp),
-            (Some(Inferred::NoRule), None) => Action::NoRule,
+            (Some(Inferred::NoRule | Inferred::NotYet), None) => Action::NoRule,
             (Some(Inferred::NotReached) | None, None) => Action::FramePointer,
         }
+    }
+
+    /// What the instructions of the function around a virtual address say.
+    fn inferred(&mut self, vaddr: u64) -> Inferred {
+        let Self {
+            module,
+            rules,
+            allowance,
+            stats,
+            ..
+        } = self;
+        let inferred = module.inferred::<C>(vaddr, rules, allowance, stats);
+        self.is_final = inferred != Inferred::NotYet;
+        inferred
     }
 
     /// The rule that the code around an interrupted instruction gives.

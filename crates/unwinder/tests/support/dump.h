@@ -13,7 +13,7 @@ enum tag { INTERRUPTED, INSIDE };
 
 static int samples, mem;
 static size_t copy_size;
-static unsigned char bytes[65536];
+static unsigned char bytes[1 << 19];
 
 static void put(int fd, const void *data, size_t size) {
     if (write(fd, data, size) != (ssize_t)size)

@@ -106,6 +106,15 @@ NOINLINE static int deep(int n) {
     return room[0];
 }
 
+/* a frame larger than what is read of a stack at once, below it many small ones */
+NOINLINE static int large(void) {
+    volatile char room[200000];
+    room[0] = room[sizeof room - 1] = 1;
+    int sum = deep(99);
+    KEEP;
+    return sum + room[0];
+}
+
 NOINLINE static void *in_thread(void *unused) {
     dump_here();
     KEEP;
@@ -144,6 +153,8 @@ int main(int argc, char **argv) {
         trapped();
     } else if (!strcmp(mode, "deep")) {
         deep(99);
+    } else if (!strcmp(mode, "large")) {
+        large();
     } else if (!strcmp(mode, "context")) {
         static char other[65536];
         ucontext_t context;

@@ -10,12 +10,15 @@ mod signal_frame; // what the kernel puts on the stack for a handler
 mod stack_start; // where a stack starts
 mod without_rule; // leaves a frame that no rule describes
 
+use std::ops::Range;
+
 use prof_model::AddressSpace;
 
 use super::{Arch, Call, Cpu, SignalFrame};
 use crate::cache::AtSp;
 use crate::image::Image;
-use crate::module::{InferredFunction, Module};
+use crate::inference::InferredFunction;
+use crate::module::Module;
 use crate::regs::REGISTERS;
 use crate::tables::rule::{Rule, RuleId, RuleStore, Saved};
 use crate::walk::Walk;
@@ -28,6 +31,7 @@ pub(crate) struct Aarch64;
 
 impl Cpu for Aarch64 {
     const ARCH: Arch = Arch::Aarch64;
+    const RELATIVE_RELOCATION: u64 = 1027; // R_AARCH64_RELATIVE
     const SIGNS_RETURN_ADDRESSES: bool = true;
     const RETURN_SLOT: Option<u64> = None;
     const VENDOR: gimli::Vendor = gimli::Vendor::AArch64;
@@ -54,6 +58,15 @@ impl Cpu for Aarch64 {
 
     fn mend_rows(rows: &mut [(u32, Option<Rule>)]) {
         linkage_table::count_pushed_words(rows);
+    }
+
+    /// A frame begins with the return address.
+    fn go_frame(depth: i32) -> Option<(i32, Saved)> {
+        match depth {
+            0 => Some((0, Self::RETURN_ADDRESS)),
+            1.. if depth % 16 == 0 => Some((depth, Saved::At(-depth))),
+            _ => None,
+        }
     }
 
     fn go_frame_pointer_slot(_: u64, regs: &Regs) -> Option<u64> {
@@ -118,7 +131,7 @@ impl Cpu for Aarch64 {
     }
 
     /// Whole functions are not followed: nearly all of them have tables, or a frame record.
-    fn infer(_: &Module, _: u64, _: &mut RuleStore) -> Option<InferredFunction> {
+    fn follow(_: &Image, _: Range<u64>, _: bool, _: &mut RuleStore) -> Option<InferredFunction> {
         None
     }
 

@@ -10,12 +10,15 @@ mod signal_frame; // what the kernel puts on the stack for a handler
 mod stack_start; // where a stack starts
 mod without_rule; // leaves a frame that no rule describes
 
+use std::ops::Range;
+
 use prof_model::AddressSpace;
 
 use super::{Arch, Call, Cpu, SignalFrame};
 use crate::cache::AtSp;
 use crate::image::Image;
-use crate::module::{InferredFunction, Module};
+use crate::inference::InferredFunction;
+use crate::module::Module;
 use crate::tables::rule::{Rule, RuleId, RuleStore, Saved};
 use crate::walk::Walk;
 use crate::walk::cgo::WayBack;
@@ -27,6 +30,7 @@ pub(crate) struct X86_64;
 
 impl Cpu for X86_64 {
     const ARCH: Arch = Arch::X86_64;
+    const RELATIVE_RELOCATION: u64 = 8; // R_X86_64_RELATIVE
     const SIGNS_RETURN_ADDRESSES: bool = false;
     const RETURN_SLOT: Option<u64> = Some(8);
     const VENDOR: gimli::Vendor = gimli::Vendor::Default;
@@ -51,6 +55,11 @@ impl Cpu for X86_64 {
     }
 
     fn mend_rows(_: &mut [(u32, Option<Rule>)]) {}
+
+    fn go_frame(depth: i32) -> Option<(i32, Saved)> {
+        let is_possible = depth >= 0 && depth % 8 == 0;
+        Some((depth.checked_add(8)?, Saved::At(-8))).filter(|_| is_possible)
+    }
 
     fn go_frame_pointer_slot(cfa: u64, _: &Regs) -> Option<u64> {
         Some(cfa.wrapping_sub(16))
@@ -116,8 +125,13 @@ impl Cpu for X86_64 {
         }
     }
 
-    fn infer(module: &Module, vaddr: u64, rules: &mut RuleStore) -> Option<InferredFunction> {
-        dataflow::infer(module, vaddr, rules)
+    fn follow(
+        image: &Image,
+        extent: Range<u64>,
+        is_whole: bool,
+        rules: &mut RuleStore,
+    ) -> Option<InferredFunction> {
+        dataflow::follow(image, extent, is_whole, rules)
     }
 
     fn leave_without_rule<S: StackMemory + ?Sized>(

@@ -10,7 +10,7 @@ use std::ops::Range;
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 
 use super::frame::{ENTRY, Frame, written};
-use crate::module::Inferred;
+use crate::inference::Inferred;
 use crate::tables::rule::RuleStore;
 
 /// The frames of one function, by instruction.
@@ -19,6 +19,8 @@ pub(super) struct Flow {
     places: BTreeMap<u64, Place>,
     table: Table,
     end: u64,
+    /// How many instructions were decoded, each as often as a way led to it with another frame.
+    steps: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -47,13 +49,16 @@ impl Flow {
                 places: BTreeMap::new(),
                 table: Table::None,
                 end: extent.start,
+                steps: 0,
             },
             open: vec![(extent.start, ENTRY)],
             is_whole,
         };
         ways.run();
         if is_whole && let Table::One(frame) = ways.flow.table {
-            while let Some(start) = ways.gap() {
+            let mut from = extent.start;
+            while let Some(start) = ways.gap(from) {
+                from = start;
                 ways.open.push((start, frame));
                 ways.run();
                 if !ways.flow.places.contains_key(&start) {
@@ -61,7 +66,7 @@ impl Flow {
                 }
             }
         }
-        ways.flow.end = ways.gap().unwrap_or(end);
+        ways.flow.end = ways.gap(extent.start).unwrap_or(end);
         ways.flow
     }
 
@@ -80,10 +85,14 @@ impl Flow {
         }
     }
 
-    /// Whether an address lies in an instruction that was reached.
-    pub(super) fn covers(&self, vaddr: u64) -> bool {
-        let last = self.places.range(..=vaddr).next_back();
-        last.is_some_and(|(_, place)| vaddr < place.next)
+    /// Whether the function has more instructions than are followed.
+    pub(super) fn is_cut(&self) -> bool {
+        self.places.len() >= MOST_INSTRUCTIONS
+    }
+
+    /// How many instructions were decoded.
+    pub(super) fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// What is known by address: each holds up to the next one's.
@@ -144,6 +153,7 @@ impl Ways<'_> {
                 return;
             };
             let instruction = decode(code, addr);
+            self.flow.steps += 1;
             let next = instruction.next_ip();
             if instruction.is_invalid() || next > self.extent.end {
                 return;
@@ -180,9 +190,8 @@ impl Ways<'_> {
         }
     }
 
-    /// The first address that was not reached and is no padding.
-    fn gap(&self) -> Option<u64> {
-        let mut from = self.extent.start;
+    /// The first address from one on that was not reached and is no padding.
+    fn gap(&self, mut from: u64) -> Option<u64> {
         while from < self.extent.end {
             from = match self.flow.places.get(&from) {
                 Some(place) => place.next,
