@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::thread::Builder;
 
 use addr2line::{Context, LookupContinuation, LookupResult};
+use gimli::UnitOffset;
 use object::Object as _;
 use prof_model::SourceLine;
+use rustc_hash::FxHashMap;
 
 use crate::code_place::{PlaceFrame, PlaceFunction};
 use crate::debug_file;
@@ -16,6 +18,7 @@ use crate::elf::{self, Reader};
 use crate::files::FoundFile;
 use crate::mapped_file::MappedFile;
 use crate::names::Names;
+use crate::scoped_names::Scopes;
 use crate::split_dwarf::SplitDwarf;
 use crate::unit_index::{self, UnitIndex};
 
@@ -27,7 +30,11 @@ pub(crate) struct Dwarf {
     parts: Vec<Part>,
     has_references: bool, // units take names from other ones
     split: SplitDwarf,
+    scopes: RefCell<ScopesOfUnits>,
 }
+
+/// By the start of the unit, and the id of the file that it was split off into.
+type ScopesOfUnits = FxHashMap<(usize, Option<u64>), Option<Scopes>>;
 
 type Sections = gimli::DwarfSections<Reader>;
 
@@ -80,6 +87,7 @@ impl Dwarf {
             parts: Vec::new(),
             has_references: false,
             split: SplitDwarf::new(program),
+            scopes: RefCell::default(),
         })
     }
 
@@ -150,11 +158,7 @@ impl Dwarf {
 
     /// Asks the part that has the units around an address. What it cannot tell because a name is in
     /// another unit is asked once more of a part that has that one, too.
-    fn ask<T>(
-        &mut self,
-        address: u64,
-        ask: impl Fn(&Context<Reader>, &SplitDwarf) -> gimli::Result<T>,
-    ) -> Option<T> {
+    fn ask<T>(&mut self, address: u64, ask: impl Fn(&Asked<'_>) -> gimli::Result<T>) -> Option<T> {
         let around: Vec<u32> = self.index.at(address).collect();
         if around.is_empty() && self.index.is_complete() {
             return None;
@@ -166,7 +170,13 @@ impl Dwarf {
             let mut parts = self.parts.iter();
             let at = parts.rposition(|part| part.units.have(&around))?;
             let part = &self.parts[at];
-            match (ask(&part.context, &self.split), &part.units) {
+            let asked = Asked {
+                context: &part.context,
+                split: &self.split,
+                scopes: &self.scopes,
+                address,
+            };
+            match (ask(&asked), &part.units) {
                 (Ok(answer), _) => return Some(answer),
                 (Err(gimli::Error::InvalidAbbreviationCode(_)), Units::These(units)) => {
                     let units = units.clone();
@@ -186,16 +196,18 @@ impl Dwarf {
     /// if the debug info does not cover the address, or is damaged there.
     pub(crate) fn frames(&mut self, address: u64, names: &mut Names) -> Vec<PlaceFrame> {
         let names = RefCell::new(names);
-        let places = self.ask(address, |context, split| {
-            let lookup = context.find_frames(address);
-            let mut frames = finish(split, lookup)?;
+        let places = self.ask(address, |asked| {
+            let lookup = asked.context.find_frames(address);
+            let mut frames = finish(asked.split, lookup)?;
             let mut places = Vec::new();
             while let Some(frame) = frames.next()? {
-                let name = frame
-                    .function
-                    .as_ref()
-                    .and_then(|name| name.raw_name().ok());
                 let mut names = names.borrow_mut();
+                let function = frame.function.as_ref();
+                let name = function.and_then(|name| name.raw_name().ok());
+                let name = name.map(|name| match names.keep_mangled() {
+                    true => name.into_owned(),
+                    false => asked.in_scopes(name.into_owned(), frame.dw_die_offset),
+                });
                 let location = frame.location.and_then(|location| {
                     Some(SourceLine {
                         file: names.plain(location.file?),
@@ -214,9 +226,8 @@ impl Dwarf {
 
     /// The physical function around `address`, for files without a symbol table.
     pub(crate) fn function(&mut self, address: u64, names: &mut Names) -> Option<PlaceFunction> {
-        let found = self.ask(address, |context, split| {
-            physical_function(context, split, address)
-        });
+        let keep_mangled = names.keep_mangled();
+        let found = self.ask(address, |asked| physical_function(asked, keep_mangled));
         let (name, range) = found??;
         Some(PlaceFunction {
             name: names.plain(&name),
@@ -226,11 +237,46 @@ impl Dwarf {
     }
 }
 
-fn physical_function(
-    context: &Context<Reader>,
-    split: &SplitDwarf,
+/// Units that are ready, and an address in them.
+struct Asked<'a> {
+    context: &'a Context<Reader>,
+    split: &'a SplitDwarf,
+    scopes: &'a RefCell<ScopesOfUnits>,
     address: u64,
+}
+
+impl Asked<'_> {
+    /// A function's name with the scopes around it, if `name` is not mangled, which would tell them.
+    fn in_scopes(&self, name: String, entry: Option<UnitOffset<usize>>) -> String {
+        let Some(entry) = entry.filter(|_| !name.starts_with("_Z") && !name.starts_with("_R"))
+        else {
+            return name;
+        };
+        let Some(unit) = finish(self.split, self.context.find_dwarf_and_unit(self.address)) else {
+            return name;
+        };
+        let start = unit.header.debug_info_offset();
+        let start = start.map_or(usize::MAX, |start| start.0);
+        let mut scopes = self.scopes.borrow_mut();
+        let scopes = scopes.entry((start, unit.dwo_id.map(|id| id.0)));
+        let scopes = scopes.or_insert_with(|| Scopes::new(unit).ok());
+        let whole = scopes
+            .as_mut()
+            .and_then(|scopes| scopes.function(unit, entry));
+        whole.unwrap_or(name)
+    }
+}
+
+fn physical_function(
+    asked: &Asked<'_>,
+    keep_mangled: bool,
 ) -> gimli::Result<Option<(String, Range<u64>)>> {
+    let &Asked {
+        context,
+        split,
+        address,
+        ..
+    } = asked;
     let mut frames = finish(split, context.find_frames(address))?;
     let mut outermost = None;
     while let Some(frame) = frames.next()? {
@@ -241,6 +287,10 @@ fn physical_function(
         return Ok(None);
     };
     let name = function.raw_name()?.into_owned();
+    let name = match keep_mangled {
+        true => name,
+        false => asked.in_scopes(name, Some(entry)),
+    };
     let Some(unit) = finish(split, context.find_dwarf_and_unit(address)) else {
         return Ok(None);
     };

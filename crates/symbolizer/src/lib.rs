@@ -32,6 +32,7 @@ mod mapped_file; // files as bytes: mmap, SIGBUS, the vDSO
 mod names; // interned names
 mod perf_map; // /tmp/perf-PID.map
 mod plt; // stubs for calls into shared libraries
+mod scoped_names; // C++ names without a mangled form
 mod source_text; // source files
 mod split_dwarf; // .dwo and .dwp
 mod symbol_table; // symbols by address

@@ -22,6 +22,11 @@ impl Names {
         }
     }
 
+    /// Whether [`Names::demangled`] gives names as they are.
+    pub(crate) fn keep_mangled(&self) -> bool {
+        self.keep_mangled
+    }
+
     /// The text itself.
     pub(crate) fn plain(&mut self, text: &str) -> Arc<str> {
         if let Some(known) = self.known.get(text) {

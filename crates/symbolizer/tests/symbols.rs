@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -436,6 +436,43 @@ fn an_alias_has_one_name_and_it_is_the_one_that_perf_prints() {
     let offset = offset_of_symbol(&program, "outer");
     let resolved = resolve(Options::default(), &dso(&program), &[offset + 3]);
     assert_eq!(&*symbol(&resolved[0]).name, "alias_of_outer"); // the longer of two equals
+}
+
+/// The names that debug info alone gives inlined functions are those that symbols give them elsewhere.
+#[test]
+fn an_inlined_cpp_function_has_the_name_that_it_has_where_it_is_not_inlined() {
+    if !(has("g++") && has("nm")) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let define = |how: &str| format!("-DINLINE=__attribute__(({how}))");
+    let whole = build(dir.path(), "scopes.cc", &["-O1", &define("noinline")]);
+    let addresses: Vec<_> = nm(&whole).iter().map(|it| it.address).collect();
+    let offsets: Vec<_> = addresses.into_iter().map(offset_of(&whole)).collect();
+    let named = resolve(Options::default(), &dso(&whole), &offsets);
+    let names = named.iter().map(|found| symbol(found).name.to_string());
+    let own = |name: &String| name.starts_with("app::") || name.starts_with("run(");
+    let expected: BTreeSet<String> = names.filter(own).collect();
+    assert!(expected.len() >= 13, "{expected:#?}");
+
+    let inlined = build(
+        dir.path(),
+        "scopes.cc",
+        &["-O1", "-g", &define("always_inline")],
+    );
+    let found = resolve(
+        Options::default(),
+        &dso(&inlined),
+        &offsets_of(&inlined, "_Z3runl"),
+    );
+    let mut names = BTreeSet::new();
+    for found in &found {
+        if let Resolution::Named { inlined, .. } = found {
+            names.extend(inlined.iter().map(|frame| frame.name.to_string()));
+        }
+    }
+    names.retain(|name| !name.starts_with("std::") && !name.starts_with("operator"));
+    assert_eq!(names, expected);
 }
 
 /// What only a full symbol table names is unnamed in a stripped file, whatever symbol without a size
