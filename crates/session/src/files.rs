@@ -73,16 +73,15 @@ impl Files {
         } = self;
         let open = || {
             let dso = dsos.get(id);
-            let mapping = || space.iter().find(|mapping| mapping.dso == id);
-            if *origin == Origin::Recorded {
-                let stored = finder.open_stored(dso).ok();
-                return stored.or_else(|| {
-                    let mapping = mapping()?;
-                    finder.open_running(pid, mapping.start, mapping.end, dso)
-                });
+            let mut mappings = space.iter().filter(|mapping| mapping.dso == id);
+            let mapping = mappings.next().map(|it| (pid, it.start, it.end));
+            match *origin {
+                Origin::Recorded => finder.open_recorded(dso, mapping).ok(),
+                Origin::Live => {
+                    let (pid, start, end) = mapping?;
+                    finder.open_live(pid, start, end, dso).ok()
+                }
             }
-            let mapping = mapping()?;
-            finder.open_live(pid, mapping.start, mapping.end, dso).ok()
         };
         let found = opened.entry(id).or_insert_with(|| Opened {
             file: open(),

@@ -124,12 +124,31 @@ impl FileFinder {
     /// Opens a file of a recording through a process that was recorded and still runs: in a container,
     /// or deleted since. Another process may have got its pid: the build-id must fit, or, where none is
     /// known, the same file must be mapped at the same addresses.
-    pub fn open_running(&self, pid: Pid, start: u64, end: u64, dso: &Dso) -> Option<FoundFile> {
+    fn open_running(&self, pid: Pid, start: u64, end: u64, dso: &Dso) -> Option<FoundFile> {
         if self.symfs.is_some() || dso.kind != DsoKind::File {
             return None;
         }
         let is_certain = dso.build_id.is_some() || is_mapped(pid, start, end, dso);
         is_certain.then(|| self.open_live(pid, start, end, dso).ok())?
+    }
+
+    /// Opens the file of a recording: where it is stored, else through a recorded process that still runs.
+    /// `mapped` tells which processes had it mapped and where, from start to end.
+    ///
+    /// # Errors
+    /// Those of [`FileFinder::open_stored`].
+    pub fn open_recorded(
+        &self,
+        dso: &Dso,
+        mapped: impl IntoIterator<Item = (Pid, u64, u64)>,
+    ) -> Result<FoundFile, Reason> {
+        self.open_stored(dso).or_else(|reason| {
+            let runs = |pid| Path::new(&format!("/proc/{pid}/maps")).exists();
+            let mut running = mapped.into_iter().filter(|&(pid, ..)| runs(pid));
+            let found =
+                running.find_map(|(pid, start, end)| self.open_running(pid, start, end, dso));
+            found.ok_or(reason)
+        })
     }
 
     /// Opens a file that a running process has mapped at `start..end` and may still be writing.

@@ -506,14 +506,10 @@ impl FileSource {
     fn load(&self, id: DsoId, dso: &Dso) -> Result<Code, Reason> {
         let found = match self.kept.get(&id) {
             Some(file) => Ok(file.clone()),
-            None => self.finder.open_stored(dso).or_else(|reason| {
-                let runs = |pid| Path::new(&format!("/proc/{pid}/maps")).exists();
+            None => {
                 let mapped = self.mapped.get(&id).into_iter().flatten();
-                let mut running = mapped.filter(|&&(pid, ..)| runs(pid));
-                let found = running
-                    .find_map(|&(pid, start, end)| self.finder.open_running(pid, start, end, dso));
-                found.ok_or(reason)
-            }),
+                self.finder.open_recorded(dso, mapped.copied())
+            }
         };
         Code::load(found?, dso, self.options.symfs.as_deref())
     }
