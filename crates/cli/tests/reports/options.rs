@@ -123,9 +123,19 @@ fn script_takes_times_functions_and_cpus_as_perf_does() {
         "-C 0-1",
         "--reltime -S cold_leaf",
     ] {
-        let theirs = place.perf(&format!("script -i f {options}")).ok();
-        let ours = place.prof(&format!("script -i f {options}")).ok();
-        assert_eq!(ours.out, theirs.out, "{options}");
+        let theirs = place.perf(&format!("script -i f {options}")).ok().out;
+        let ours = place.prof(&format!("script -i f {options}")).ok().out;
+        // perf calls the first instruction of a stub by the function in front of all stubs.
+        let as_perf = |(ours, theirs): (&str, &str)| match theirs.split_once(" _init+") {
+            Some((before, _)) if ours.contains("@plt+0x0 ") && ours.starts_with(before) => {
+                theirs.to_owned()
+            }
+            _ => ours.to_owned(),
+        };
+        assert_eq!(ours.lines().count(), theirs.lines().count(), "{options}");
+        let lines = ours.lines().zip(theirs.lines());
+        let ours: Vec<_> = lines.map(as_perf).collect();
+        assert_eq!(ours, theirs.lines().collect::<Vec<_>>(), "{options}");
     }
     let header = place.prof("script -i f --header-only").ok();
     assert!(header.out.starts_with("# ====") && header.out.contains("# cmdline"));
