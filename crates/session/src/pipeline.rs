@@ -10,7 +10,7 @@ use prof_event::abi::{event_type, flag, sample};
 use prof_event::{
     Decoded, Event, EventAttr, EventSet, Mmap, RawRecord, ReadValues, Record, Sample, Tracker,
 };
-use prof_model::{AddressSpace, ChainEnd, CpuMode, DsoId, DsoKind, Pid, VirtAddr};
+use prof_model::{AddressSpace, ChainEnd, CpuMode, DsoId, DsoKind, DsoTable, Pid, VirtAddr};
 use prof_profile::{EventInfo, FrameKey, Profile, Unit};
 use prof_symbolizer::Symbolizer;
 
@@ -23,7 +23,7 @@ use crate::machine::Machine;
 use crate::pace::Pace;
 use crate::placing::{PlacedChain, Placing};
 use crate::stack_copy_size::StackCopySize;
-use crate::unwinding::Unwinding;
+use crate::unwinding::{Around, Unwinding};
 
 /// The most frames that are kept of a stack, if not told otherwise.
 pub const DEFAULT_MAX_STACK: usize = 1024;
@@ -45,7 +45,6 @@ pub struct Pipeline {
     pace: Pace,
     build_ids: BuildIds,
     last_time: u64,
-    nowhere: AddressSpace,
 }
 
 /// What became of a sample that was taken in, valid until the next record is.
@@ -128,7 +127,6 @@ impl Pipeline {
             pace,
             build_ids: BuildIds::default(),
             last_time: 0,
-            nowhere: AddressSpace::default(),
         }
     }
 
@@ -181,10 +179,12 @@ impl Pipeline {
     ) -> TakenSample<'a> {
         self.pace.sampled();
         let event = &events.events()[event_index];
-        let processes = &self.tracker.processes;
-        let unwound =
-            self.unwinding
-                .unwind(event, sample, processes, &mut self.files, &mut self.pace);
+        let around = Around {
+            processes: &self.tracker.processes,
+            files: &mut self.files,
+            pace: &mut self.pace,
+        };
+        let unwound = self.unwinding.unwind(event, sample, around);
         let end = end.unwrap_or(unwound.end);
         let FinishedSamples { weights, counters } =
             self.finishing.take(events, event_index, sample);
@@ -218,7 +218,7 @@ impl Pipeline {
         }
         if self.files.origin() == Origin::Live {
             let space = self.tracker.processes.space(sample.pid);
-            let space = space.unwrap_or(&self.nowhere);
+            let space = space.unwrap_or(AddressSpace::nowhere());
             let dsos = &self.tracker.processes.dsos;
             open_hit_files(
                 &mut self.files,
@@ -399,15 +399,17 @@ fn open_hit_files(
     files: &mut Files,
     generated: &mut GeneratedCode,
     (pid, space): (Pid, &AddressSpace),
-    dsos: &prof_model::DsoTable,
+    dsos: &DsoTable,
     frames: &[FrameKey],
 ) {
     for dso in frames.iter().filter_map(|frame| frame.dso) {
         let kind = dsos.get(dso).kind;
         if let DsoKind::Jit(owner) = kind {
             generated.hit(owner);
-        } else if files.mark_used(dso) {
-        } else if kind.is_file_relative() && !generated.is_dump(dso) {
+            continue;
+        }
+        let is_new = !files.mark_used(dso);
+        if is_new && kind.is_file_relative() && !generated.is_dump(dso) {
             files.get(pid, space, dsos, dso);
         }
     }

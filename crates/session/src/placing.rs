@@ -76,7 +76,6 @@ pub(crate) struct Placing {
     kernel_parts: KernelParts,
     frames: Vec<FrameKey>, // these two are reused from sample to sample
     addresses: Vec<u64>,
-    nowhere: AddressSpace,
 }
 
 impl Placing {
@@ -105,7 +104,7 @@ impl Placing {
         let mut places = Places {
             tracker,
             generated,
-            space: space.unwrap_or(&self.nowhere),
+            space: space.unwrap_or(AddressSpace::nowhere()),
             hidden_kernel,
             pid: sample.pid,
             time: sample.time,

@@ -245,13 +245,10 @@ mod tests {
 
     #[test]
     fn the_deepest_expression_needs_little_of_the_stack() {
-        let all = || {
-            for nesting in NESTINGS {
-                printed(&nested(nesting, nesting.3), 1);
-            }
-        };
+        let all = || NESTINGS.map(|nesting| printed(&nested(nesting, nesting.3), 1));
         let builder = std::thread::Builder::new().stack_size(512 << 10);
-        builder.spawn(all).unwrap().join().unwrap();
+        let values = builder.spawn(all).unwrap().join().unwrap();
+        assert_eq!(values, NESTINGS.map(|nesting| nesting.4.to_string()));
     }
 
     #[test]

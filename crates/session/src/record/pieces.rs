@@ -25,6 +25,7 @@ const LATE: u32 = 3;
 const MAX_WAITING: usize = 16 << 20;
 
 /// What a stretch of time has brought.
+#[derive(Default)]
 pub struct Piece {
     /// From when to when, in nanoseconds of the sampler's clock.
     pub span: Range<u64>,
