@@ -10,7 +10,7 @@ use prof_event::abi::{event_type, flag, sample};
 use prof_event::{
     Decoded, Event, EventAttr, EventSet, Mmap, RawRecord, ReadValues, Record, Sample, Tracker,
 };
-use prof_model::{AddressSpace, ChainEnd, CpuMode, DsoId, DsoKind, DsoTable, Pid, VirtAddr};
+use prof_model::{AddressSpace, ChainEnd, CpuMode, DsoId, DsoKind, DsoTable, Pid, Tid, VirtAddr};
 use prof_profile::{EventInfo, FrameKey, Profile, Unit};
 use prof_symbolizer::Symbolizer;
 
@@ -228,6 +228,11 @@ impl Pipeline {
                 placed.frames,
             );
         }
+        for mapping in placed.doubtful {
+            if !self.files.is_program(mapping.dso) && !self.generated.is_dump(mapping.dso) {
+                self.generated.hit_file(sample.pid, mapping);
+            }
+        }
         TakenSample {
             sample,
             chain: unwound.entries,
@@ -265,7 +270,12 @@ impl Pipeline {
         }
         match record {
             Record::Mmap(mmap) => self.note_dump(events, mmap),
-            Record::Exit(task) => self.unwinding.exited((task.pid, task.tid)),
+            Record::Exit(task) => {
+                self.unwinding.exited((task.pid, task.tid));
+                if task.pid.0 == task.tid.0 {
+                    self.generated.exited(task.pid);
+                }
+            }
             Record::Fork(task) if task.pid != task.ppid => {
                 self.generated.forked(task.ppid, task.pid);
             }
@@ -311,6 +321,15 @@ impl Pipeline {
         self.pace.finish_round();
         self.generated.refresh();
         self.unwinding.finish_round();
+    }
+
+    /// Forgets a thread that ended long ago, and its process with the first one: their numbers may be
+    /// others' by now.
+    pub fn forget(&mut self, pid: Pid, tid: Tid) {
+        self.tracker.processes.forget(pid, tid);
+        if pid.0 == tid.0 {
+            self.generated.forget(pid);
+        }
     }
 
     /// Closes the files that no sample has hit since the last call, and forgets what was read of them;
