@@ -126,6 +126,7 @@ impl RecentRecords {
         let failed = |source: io::Error| OutputError::Write {
             name: path.display().to_string(),
             source,
+            kept: None,
         };
         let first = self.pieces.front().map_or(0, |piece| piece.span.start);
         let mut output = Output::file(path, &self.events, None)?;
