@@ -12,11 +12,10 @@ use nix::sys::signal::{SigSet, Signal, kill, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 use prof_model::{FunctionCode, Resolution, Symbol};
-use prof_profile::Weight;
-use prof_report::{CodeKind, FlameGraphExport, FoldedStacks, write_flame_graph};
+use prof_report::{CodeKind, FlameGraphExport, FoldedStacks, in_brackets, write_flame_graph};
 use prof_session::record::write_whole;
 use prof_symbolizer::NoCode;
-use prof_tui::{Facts, Kind, Request, Window};
+use prof_tui::{Facts, Kind, Paths, Request, Window};
 
 use crate::signals::EndRequests;
 
@@ -143,18 +142,10 @@ pub fn draw(
     title: &str,
     facts: &Facts,
 ) -> Result<String, String> {
-    let paths = window.paths;
-    let name = |&it: &u32| {
-        let function = &paths.functions[it as usize];
-        let (kind, mark) = code_kind(function.kind);
-        (format!("{}{mark}", function.name), kind)
-    };
-    let stacks = paths.stacks.iter();
-    let stacks = stacks.map(|(path, weight)| (path.iter().map(name).collect(), *weight));
-    let stacks = FoldedStacks::new(stacks);
+    let stacks = folded(window.paths, true);
     let event = facts.events.get(usize::from(window.event));
     let event = event.cloned().unwrap_or_default();
-    let weight: Weight = paths.stacks.iter().map(|it| it.1).sum();
+    let weight = stacks.total();
     let seconds = (window.span.end - window.span.start) as f64 / 1e9;
     let filters = match window.filters {
         "" => String::new(),
@@ -176,6 +167,22 @@ pub fn draw(
         Ok(()) => Ok(format!("wrote {}{left_out}", path.display())),
         Err(error) => Err(format!("could not write {}: {error}", path.display())),
     }
+}
+
+/// The stacks of a picture; with `annotate` the names say what kind of code it is. What has no name is
+/// called by its module, as in a report's flame graph.
+pub fn folded(paths: &Paths, annotate: bool) -> FoldedStacks {
+    let name = |&it: &u32| {
+        let function = &paths.functions[it as usize];
+        let (kind, mark) = code_kind(function.kind);
+        let mark = if annotate { mark } else { "" };
+        match function.kind {
+            Kind::Unnamed => (in_brackets(&function.module).into_owned(), kind),
+            _ => (format!("{}{mark}", function.name), kind),
+        }
+    };
+    let stacks = paths.stacks.iter();
+    FoldedStacks::new(stacks.map(|(path, weight)| (path.iter().map(name).collect(), *weight)))
 }
 
 /// The colour in a flame graph, and what marks the name.

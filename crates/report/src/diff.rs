@@ -33,6 +33,16 @@ pub enum DiffCompute {
     WeightedDiff(i64, i64),
 }
 
+/// What is compared of code that has no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum UnnamedCode {
+    /// All of a module together: addresses say nothing about another build.
+    #[default]
+    ByModule,
+    /// Each address, as perf does.
+    ByAddress,
+}
+
 /// An event in two recordings.
 #[derive(Clone, Debug)]
 pub struct EventDiff {
@@ -42,6 +52,8 @@ pub struct EventDiff {
     pub before: Weight,
     /// All samples now; `None` if the second recording has no such event.
     pub after: Option<Weight>,
+    /// Whether rows weigh what they are on the stack of, not what they ran themselves.
+    pub children: bool,
     /// What rows differ by.
     pub keys: Vec<Column>,
     /// In the order of what was computed.
@@ -111,14 +123,23 @@ impl DiffRow {
 }
 
 /// Compares the events of two recordings: each of the first that has samples with the one of the same
-/// name in the second. `options` are those of a report.
+/// name in the second. `options` are those of a report: with `children` a row weighs what it is on the
+/// stack of, else what it ran itself.
 pub fn diff(
     before: DiffSide<'_>,
     after: DiffSide<'_>,
     options: &ReportOptions,
     compute: DiffCompute,
+    unnamed: UnnamedCode,
 ) -> Vec<EventDiff> {
-    let places = |side: DiffSide<'_>| Places::new(side.profile, side.names, options.inline);
+    let places = |side: DiffSide<'_>| {
+        let arrange = match unnamed {
+            UnnamedCode::ByAddress => Places::new,
+            UnnamedCode::ByModule => Places::by_name,
+        };
+        let places = arrange(side.profile, side.names, options.inline);
+        options.with_lines(places, side.profile, side.names)
+    };
     let (places_before, places_after) = (places(before), places(after));
     let mut diffs = Vec::new();
     for event in 0..before.profile.events.len() as u16 {
@@ -182,7 +203,7 @@ fn rows_of(table: &Table<'_>, keys: &[Column]) -> Rows {
             values
         };
         let entry = rows.entry(labels);
-        entry.or_insert_with(|| (Weight::default(), values())).0 += row.first().own;
+        entry.or_insert_with(|| (Weight::default(), values())).0 += table.main_weight(row);
     }
     rows
 }
@@ -216,6 +237,7 @@ fn pair(before: &Table<'_>, after: Option<&Table<'_>>) -> EventDiff {
         name: before.event().name.clone(),
         before: before.counted(),
         after: after.map(Table::counted),
+        children: before.layout().children,
         keys,
         rows: both.into_values().collect(),
     }

@@ -40,6 +40,7 @@ struct JsonEvent<'a> {
     name: &'a str,
     baseline: JsonTotal,
     current: Option<JsonTotal>,
+    children: bool,
     keys: Vec<&'static str>,
     rows: Vec<JsonRow<'a>>,
 }
@@ -106,6 +107,7 @@ fn json_comparison<'a>(
         name: &diff.name,
         baseline: total(diff.before),
         current: diff.after.map(total),
+        children: diff.children,
         keys: diff.keys.iter().map(|key| key.name()).collect(),
         rows: diff_lines(&[diff], options)
             .iter()

@@ -183,6 +183,9 @@ impl Text<'_> {
             }
             writeln!(out, "#")?;
         }
+        if self.diffs[0].children {
+            writeln!(out, "# Shares of functions with all that they call\n#")?;
+        }
         if !self.options.plain {
             self.write_noise(out)?;
         }

@@ -74,7 +74,9 @@ impl Filter {
                 .strip_prefix("0x")
                 .and_then(|hex| u64::from_str_radix(hex, 16).ok())
                 .is_some_and(|addr| match symbol.kind {
-                    SymbolKind::Unresolved(_) => addr == symbol.start || addr == address,
+                    SymbolKind::Unresolved(_) | SymbolKind::Unnamed => {
+                        addr == symbol.start || addr == address
+                    }
                     _ => addr
                         .checked_sub(symbol.start)
                         .is_some_and(|offset| offset < symbol.size),

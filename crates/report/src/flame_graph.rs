@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::ops::AddAssign;
 
 use inferno::flamegraph::{Direction, Options, TextTruncateDirection, from_lines};
 
 use crate::boxes::Boxes;
+use crate::statistics::{Proportion, fisher};
 use crate::{FoldedStacks, StackWeight};
 
 /// How a flame graph looks.
@@ -118,12 +120,15 @@ fn drawing(options: &FlameGraphOptions, subtitle: String) -> Options<'static> {
     drawing
 }
 
+/// What has no samples now and would have some more often than so is gone.
+const UNLIKELY: f64 = 0.01;
+
 const DIFFERENTIAL_LEGEND: &str = "width: now, red: grew, blue: shrank";
 
 /// Draws how stacks changed, as an SVG: the widths are those of `after`. A frame that takes a larger
 /// share than in `before`, with all that it calls, is red, a smaller one blue, the others are white.
-/// What is only in `before` has no width; its share stands in the subtitle. `options.reverse` and
-/// `options.weight` hold for both.
+/// What is only in `before` has no width; its share stands in the subtitle, without what chance may have
+/// left out. `options.reverse` and `options.weight` hold for both.
 ///
 /// # Errors
 /// Those of `out`, and [`io::ErrorKind::InvalidInput`] if one of both weighs nothing.
@@ -140,20 +145,16 @@ pub fn write_differential(
             "there are no samples to compare",
         ));
     }
-    let mut weights: BTreeMap<Vec<&str>, (u64, u64)> = BTreeMap::new();
+    let mut weights: BTreeMap<Vec<&str>, (Weighed, Weighed)> = BTreeMap::new();
     for (stack, weight) in &before.stacks {
-        weights.entry(before.names(stack)).or_default().0 += weight;
+        weights.entry(before.names(stack)).or_default().0 += *weight;
     }
     for (stack, weight) in &after.stacks {
-        weights.entry(after.names(stack)).or_default().1 += weight;
+        weights.entry(after.names(stack)).or_default().1 += *weight;
     }
-    let gone: u64 = weights
-        .values()
-        .filter(|(_, now)| *now == 0)
-        .map(|(then, _)| then)
-        .sum();
-    let gone = 100.0 * gone as f64 / before.total as f64;
     let tree = Changes::new(&weights);
+    let gone = tree.gone(before.samples, after.samples);
+    let gone = 100.0 * gone as f64 / before.total as f64;
     // Differences are told to inferno in samples, widths in such small parts of one that a frame with
     // a difference of its own but without samples of its own has no width to speak of.
     let parts = 1 << (after.total.leading_zeros().saturating_sub(4)).min(40);
@@ -180,24 +181,44 @@ fn shift(stacks: &FoldedStacks, options: &FlameGraphOptions) -> u32 {
 /// The stacks of one side of a comparison, in the order of their frames, from the bottom up.
 struct Drawn<'a> {
     folded: &'a FoldedStacks,
-    stacks: Vec<(Vec<u32>, u64)>,
+    stacks: Vec<(Vec<u32>, Weighed)>,
     total: u64,
+    samples: u64,
+}
+
+/// Samples, and what is drawn of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Weighed {
+    samples: u64,
+    weight: u64,
+}
+
+impl AddAssign for Weighed {
+    fn add_assign(&mut self, other: Self) {
+        self.samples += other.samples;
+        self.weight += other.weight;
+    }
 }
 
 impl<'a> Drawn<'a> {
     fn new(folded: &'a FoldedStacks, options: &FlameGraphOptions) -> Self {
         let shift = shift(folded, options);
-        let mut stacks: Vec<(Vec<u32>, u64)> = Vec::with_capacity(folded.len());
+        let mut stacks: Vec<(Vec<u32>, Weighed)> = Vec::with_capacity(folded.len());
         folded.for_each(|stack, weight| {
-            stacks.push((stack.to_vec(), options.weight.of(weight) >> shift));
+            let weighed = Weighed {
+                samples: weight.samples,
+                weight: options.weight.of(weight) >> shift,
+            };
+            stacks.push((stack.to_vec(), weighed));
         });
-        stacks.retain(|&(_, weight)| weight > 0);
+        stacks.retain(|(_, weighed)| weighed.weight > 0);
         if options.reverse {
             stacks.iter_mut().for_each(|(stack, _)| stack.reverse());
         }
         Self {
             folded,
-            total: stacks.iter().map(|&(_, weight)| weight).sum(),
+            total: stacks.iter().map(|(_, weighed)| weighed.weight).sum(),
+            samples: stacks.iter().map(|(_, weighed)| weighed.samples).sum(),
             stacks,
         }
     }
@@ -220,13 +241,13 @@ struct Changes<'a> {
 struct Change {
     stack: usize, // the first one with this frame
     depth: usize, // of the frame in it
-    then: u64,
-    now: u64,
+    then: Weighed,
+    now: Weighed,
     own_now: u64, // without what it calls
 }
 
 impl<'a> Changes<'a> {
-    fn new(weights: &'a BTreeMap<Vec<&'a str>, (u64, u64)>) -> Self {
+    fn new(weights: &'a BTreeMap<Vec<&'a str>, (Weighed, Weighed)>) -> Self {
         let mut this = Self {
             stacks: weights.keys().map(Vec::as_slice).collect(),
             frames: Vec::new(),
@@ -243,8 +264,8 @@ impl<'a> Changes<'a> {
                 this.frames.push(Change {
                     stack: index,
                     depth,
-                    then: 0,
-                    now: 0,
+                    then: Weighed::default(),
+                    now: Weighed::default(),
                     own_now: 0,
                 });
             }
@@ -253,20 +274,45 @@ impl<'a> Changes<'a> {
                 this.frames[frame].now += now;
             }
             if let Some(&innermost) = open.last() {
-                this.frames[innermost].own_now += now;
+                this.frames[innermost].own_now += now.weight;
             }
         }
         this
     }
 
+    /// What those calls weighed that are not there any more, of so many samples then and now, where that
+    /// is more than chance. A call that is gone is counted with all that it called.
+    fn gone(&self, then: u64, now: u64) -> u64 {
+        let mut gone = 0;
+        let mut below = usize::MAX; // the depth of the last call that is gone, while its callees come
+        for frame in &self.frames {
+            if frame.depth > below {
+                continue;
+            }
+            below = usize::MAX;
+            if frame.now.samples == 0 {
+                below = frame.depth;
+                let before = Proportion {
+                    hits: frame.then.samples,
+                    of: then,
+                };
+                if fisher(before, Proportion { hits: 0, of: now }) < UNLIKELY {
+                    gone += frame.then.weight;
+                }
+            }
+        }
+        gone
+    }
+
     /// A line for each frame: what it weighed and weighs, of which inferno takes the difference for
     /// its colour and the latter for its width.
     fn lines(&self, parts: u64, (total_then, total_now): (u64, u64)) -> Vec<String> {
-        let drawn = self.frames.iter().filter(|frame| frame.now > 0);
+        let drawn = self.frames.iter().filter(|frame| frame.now.weight > 0);
         let drawn = drawn.map(|frame| {
             // as many as if there had been equally many in both
-            let then = u128::from(frame.then) * u128::from(total_now) * 2 / u128::from(total_then);
-            let grown = i128::from(frame.now) - then.div_ceil(2) as i128;
+            let then =
+                u128::from(frame.then.weight) * u128::from(total_now) * 2 / u128::from(total_then);
+            let grown = i128::from(frame.now.weight) - then.div_ceil(2) as i128;
             let now = (i128::from(frame.own_now) * i128::from(parts)).max(grown);
             let names = &self.stacks[frame.stack][..=frame.depth];
             format!("{} {} {now}", line(names), now - grown)
@@ -493,10 +539,32 @@ mod tests {
         let (grew, shrank) = (color_of("g"), color_of("f"));
         assert!(grew[0] == 255 && grew[2] < 255, "{grew:?}");
         assert!(shrank[2] == 255 && shrank[0] < 255, "{shrank:?}");
-        assert!(svg.contains("gone and not drawn: 10.00%"), "{svg}");
+        assert!(svg.contains("gone and not drawn: 10.00%"), "{svg}"); // 0 of 200 is no chance
         let nothing = stacks(&[]);
         let error = write_differential(&mut Vec::new(), &nothing, &after, &options).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn what_chance_left_out_is_not_gone() {
+        // fifty rare calls before, fifty others now: none of them is known to be gone
+        let rare = |from: u32| {
+            let frame = |name: String| (name, CodeKind::User);
+            let weight = Weight {
+                samples: 1,
+                period: 10,
+            };
+            let stacks = (from..from + 50).map(|n| (vec![frame(format!("rare {n}"))], weight));
+            let often = Weight {
+                samples: 50,
+                period: 500,
+            };
+            FoldedStacks::new(stacks.chain([(vec![frame("often".to_owned())], often)]))
+        };
+        let mut svg = Vec::new();
+        write_differential(&mut svg, &rare(0), &rare(50), &FlameGraphOptions::default()).unwrap();
+        let svg = String::from_utf8(svg).unwrap();
+        assert!(svg.contains("gone and not drawn: 0.00%"), "{svg}");
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::hash::BuildHasher;
 use std::io::{self, Write};
 
@@ -7,7 +8,6 @@ use prof_model::{CpuMode, DsoKind};
 use prof_profile::{EventInfo, FrameId, Names, Profile, StackId, StackTable, Weight};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use crate::digits::push_hex;
 use crate::filter::comm_label;
 use crate::text::first_letters;
 use crate::{Filter, Places, SymbolInfo, SymbolKind};
@@ -21,6 +21,8 @@ pub struct FoldedOptions {
     pub annotate: bool,
     /// Inlined functions are frames of their own.
     pub inline: bool,
+    /// The thread's name is the outermost frame.
+    pub threads: bool,
     /// Which samples are folded.
     pub filter: Filter,
 }
@@ -30,6 +32,7 @@ impl Default for FoldedOptions {
         Self {
             annotate: false,
             inline: true,
+            threads: true,
             filter: Filter::default(),
         }
     }
@@ -75,7 +78,7 @@ pub enum CodeKind {
     Jit,
     /// A function in whose place its body stands.
     Inlined,
-    /// An address without a name, or frames that are missing.
+    /// Code without a name, or frames that are missing.
     Unknown,
 }
 
@@ -226,9 +229,10 @@ fn blank_of_number(line: &str) -> Option<usize> {
 /// Folds the samples of one event, an index into the profile's events.
 ///
 /// Stacks that are known to be cut get a frame `[truncated]` between the thread and their outermost
-/// frame, so that they do not look as if the thread had started there.
+/// frame, so that they do not look as if the thread had started there. What has no name is called by its
+/// module, `[libfoo.so.1]`, as FlameGraph's scripts call it.
 pub fn fold(profile: &Profile, names: &Names, event: u16, options: &FoldedOptions) -> FoldedStacks {
-    let places = Places::new(profile, names, options.inline);
+    let places = Places::by_name(profile, names, options.inline);
     let mut table = NameTable::default();
     let labels = labels(profile, &places, options.annotate, &mut table);
     let truncated = table.add(TRUNCATED.to_owned(), CodeKind::Unknown);
@@ -256,13 +260,18 @@ pub fn fold(profile: &Profile, names: &Names, event: u16, options: &FoldedOption
         path: Vec::new(),
     };
     for (entries, thread) in contexts().zip(threads) {
-        let mut root = stacks.tree.child(FrameTree::ROOT, rank(thread));
+        let mut root = FrameTree::ROOT;
+        if options.threads {
+            root = stacks.tree.child(root, rank(thread));
+        }
         if profile.context(entries[0].0).end.is_cut() {
             root = stacks.tree.child(root, rank(truncated));
         }
         for &(_, stack, weight) in entries {
             let node = stacks.node(root, stack);
-            stacks.tree.add(node, weight);
+            if node != FrameTree::ROOT {
+                stacks.tree.add(node, weight); // else there is neither a thread nor a frame
+            }
         }
     }
     stacks.tree.fold(table.names)
@@ -493,18 +502,11 @@ fn labels(profile: &Profile, places: &Places, annotate: bool, table: &mut NameTa
             CodeKind::Thread | CodeKind::User | CodeKind::Unknown => "",
         };
         let mut name = String::new();
-        match symbol.kind {
-            SymbolKind::Unresolved(_) => {
-                let dso = places.dso_name(symbol);
-                name.reserve_exact(dso.len() + "+0x".len() + 16);
-                name.push_str(dso);
-                name.push_str("+0x");
-                push_hex(&mut name, symbol.start, 0, b'0');
-            }
-            _ => {
-                name.reserve_exact(symbol.name.len() + "_[k]".len());
-                name.push_str(&symbol.name);
-            }
+        if symbol.is_named() {
+            name.reserve_exact(symbol.name.len() + "_[k]".len());
+            name.push_str(&symbol.name);
+        } else {
+            name.push_str(&in_brackets(places.dso_name(symbol)));
         }
         let mut name = frame_name(name);
         name.push_str(suffix);
@@ -515,10 +517,18 @@ fn labels(profile: &Profile, places: &Places, annotate: bool, table: &mut NameTa
     functions.map(|function| of_symbol[function]).collect()
 }
 
+/// What frames of a module without names are called: `[libfoo.so.1]`; what has brackets already, `[vdso]`, stays as it is.
+pub fn in_brackets(module: &str) -> Cow<'_, str> {
+    match module.starts_with('[') {
+        true => Cow::Borrowed(module),
+        false => Cow::Owned(format!("[{module}]")),
+    }
+}
+
 fn code_kind(profile: &Profile, symbol: &SymbolInfo) -> CodeKind {
     let dso = symbol.dso.map(|dso| profile.dsos.get(dso).kind);
     match symbol.kind {
-        SymbolKind::Unresolved(_) => CodeKind::Unknown,
+        SymbolKind::Unresolved(_) | SymbolKind::Unnamed => CodeKind::Unknown,
         SymbolKind::Inlined => CodeKind::Inlined,
         SymbolKind::Function if matches!(dso, Some(DsoKind::Jit(_))) => CodeKind::Jit,
         SymbolKind::Function => match symbol.mode {

@@ -150,7 +150,7 @@ pub(crate) fn values(table: &Table<'_>, row: &Row, key: Column) -> Vec<(&'static
             let kind = match symbol.kind {
                 SymbolKind::Function => "function",
                 SymbolKind::Inlined => "inlined",
-                SymbolKind::Unresolved(_) => "unresolved",
+                SymbolKind::Unresolved(_) | SymbolKind::Unnamed => "unresolved",
             };
             let reason = match symbol.kind {
                 SymbolKind::Unresolved(reason) => Some(reason.describe()),

@@ -21,6 +21,7 @@ mod export; // files for others, of one shape
 mod filter; // which samples a report is about
 mod flame_graph; // SVG
 mod folded; // one line per stack
+mod heaviest_path; // where most of the time goes, from the root
 mod hierarchy; // rows as a tree
 mod hist; // samples to sorted rows
 mod json; // rows for other programs
@@ -43,14 +44,17 @@ pub use annotate::{
 };
 pub use callgraph::{CallNode, CallTree};
 pub use column::{Column, UnknownColumn, parse_fields, parse_sort};
-pub use diff::{DiffCompute, DiffRow, DiffSide, DiffTest, EventDiff, diff, same_event};
+pub use diff::{
+    DiffCompute, DiffRow, DiffSide, DiffTest, EventDiff, UnnamedCode, diff, same_event,
+};
 pub use diff_json::write_json_diff;
 pub use diff_text::{Comparison, DiffLine, DiffOptions, diff_lines, write_diff};
 pub use digits::thousands;
 pub use export::{Export, ExportData, ExportError, FlameGraphExport, FoldedExport, JsonExport};
 pub use filter::Filter;
 pub use flame_graph::{FlameGraphOptions, write_differential, write_flame_graph};
-pub use folded::{CodeKind, FoldedOptions, FoldedStacks, StackWeight, fold};
+pub use folded::{CodeKind, FoldedOptions, FoldedStacks, StackWeight, fold, in_brackets};
+pub use heaviest_path::{PathStep, heaviest_path, path_lines};
 pub use hist::{Counts, Member, Row, Table};
 pub use json::{SCHEMA_VERSION, write_json_report};
 pub use options::{

@@ -340,7 +340,11 @@ impl ReportOptions {
 
     /// The names as this report needs them.
     pub(crate) fn places(&self, profile: &Profile, names: &Names) -> Places {
-        let places = Places::new(profile, names, self.inline);
+        self.with_lines(Places::new(profile, names, self.inline), profile, names)
+    }
+
+    /// The names as this report needs them, with the source lines where it shows them.
+    pub(crate) fn with_lines(&self, places: Places, profile: &Profile, names: &Names) -> Places {
         match self.needs_lines() {
             true => places.with_lines(profile, names, self.inline),
             false => places,

@@ -24,10 +24,15 @@ pub enum SymbolKind {
     Inlined,
     /// An address without a name stands for itself.
     Unresolved(Reason),
+    /// All addresses of a module that have no name, see [`Places::by_name`].
+    Unnamed,
 }
 
 /// What stands for all of the kernel's functions where it hides their addresses.
 const HIDDEN: &str = "[hidden by kptr_restrict]";
+
+/// What stands for all addresses of a module that have no name.
+const NO_NAMES: &str = "[no names]";
 
 /// A function, or an address without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +67,7 @@ impl SymbolInfo {
 
     /// Whether it has a name.
     pub fn is_named(&self) -> bool {
-        !matches!(self.kind, SymbolKind::Unresolved(_))
+        matches!(self.kind, SymbolKind::Function | SymbolKind::Inlined)
     }
 
     /// As call graphs print it: the name, or the bare address.
@@ -71,6 +76,7 @@ impl SymbolInfo {
             SymbolKind::Function => self.name.to_string(),
             SymbolKind::Inlined => format!("{} (inlined)", self.name),
             SymbolKind::Unresolved(Reason::KernelRestricted) => HIDDEN.to_owned(),
+            SymbolKind::Unnamed => NO_NAMES.to_owned(),
             SymbolKind::Unresolved(_) if self.start == 0 => "0".to_owned(),
             SymbolKind::Unresolved(_) => format!("{:#x}", self.start),
         }
@@ -95,6 +101,7 @@ impl SymbolInfo {
                 text.push_str(" (inlined)");
             }
             SymbolKind::Unresolved(Reason::KernelRestricted) => text.push_str(HIDDEN),
+            SymbolKind::Unnamed => text.push_str(NO_NAMES),
             SymbolKind::Unresolved(_) if self.start == 0 => push_decimal(text, 0, 16, b'0'),
             SymbolKind::Unresolved(_) => {
                 text.push_str("0x");
@@ -147,8 +154,19 @@ pub struct Places {
 }
 
 impl Places {
-    /// Arranges the names of all frames, with the functions inlined there if `inline`.
+    /// Arranges the names of all frames, with the functions inlined there if `inline`. Functions are
+    /// told apart by their addresses, and so is what has no name, as perf does.
     pub fn new(profile: &Profile, names: &Names, inline: bool) -> Self {
+        Self::arrange(profile, names, inline, false)
+    }
+
+    /// As [`Places::new`], but functions of one module and name are one, and so is all of a module that
+    /// has no name: what somebody can act on who has only names, and what two recordings have in common.
+    pub fn by_name(profile: &Profile, names: &Names, inline: bool) -> Self {
+        Self::arrange(profile, names, inline, true)
+    }
+
+    fn arrange(profile: &Profile, names: &Names, inline: bool, by_name: bool) -> Self {
         let (dso_names, dso_name_of) = dso_names(profile);
         let unknown = dso_names.len() as u32 - 1;
         let frames = profile.frames().len(); // as many functions at most, but for inlined ones
@@ -159,7 +177,10 @@ impl Places {
             dso_names,
             ..Self::default()
         };
-        let mut ids = SymbolIds::default();
+        let mut ids = SymbolIds {
+            by_name,
+            ..SymbolIds::default()
+        };
         ids.by_extent.reserve(frames);
         for (frame, key) in profile.frames() {
             places.first_place.push(places.places.len() as u32);
@@ -173,7 +194,15 @@ impl Places {
                 let symbol = ids.find_or_add(&mut places.symbols, symbol);
                 places.places.push(Place::new(frame, symbol));
             }
-            let symbol = ids.find_or_add(&mut places.symbols, physical(key, dso_name, resolution));
+            let mut symbol = physical(key, dso_name, resolution);
+            if by_name && !symbol.is_named() {
+                symbol.kind = match symbol.kind {
+                    SymbolKind::Unresolved(Reason::KernelRestricted) => symbol.kind, // says more
+                    _ => SymbolKind::Unnamed,
+                };
+                symbol.start = 0;
+            }
+            let symbol = ids.find_or_add(&mut places.symbols, symbol);
             places.places.push(Place::new(frame, symbol));
         }
         places.first_place.push(places.places.len() as u32);
@@ -187,14 +216,17 @@ impl Places {
         let mut numbers: FxHashMap<String, u32> = FxHashMap::default();
         for (frame, key) in profile.frames() {
             let resolution = names.get(frame);
-            let physical = match resolution {
-                Resolution::Named { location, .. } => location.as_ref(),
-                Resolution::Unresolved(_) => None,
+            let (physical, start) = match resolution {
+                Resolution::Named {
+                    location, symbol, ..
+                } => (location.as_ref(), symbol.start),
+                Resolution::Unresolved(_) => (None, 0),
             };
             let copies = inlined_in(resolution, inline).iter();
             let locations = copies.map(|copy| copy.location.as_ref()).chain([physical]);
             for (place, location) in self.of_frame(frame).zip(locations) {
-                let line = line_of(key, self.symbol_at(place), location);
+                let offset = key.lookup.wrapping_sub(start);
+                let line = line_of(offset, self.symbol_at(place), location);
                 let next = numbers.len() as u32;
                 self.places[place.index()].line = *numbers.entry(line).or_insert(next);
             }
@@ -340,16 +372,17 @@ fn dso_names(profile: &Profile) -> (Vec<String>, Vec<u32>) {
 /// The functions so far. perf, too, compares modules by their short names.
 #[derive(Default)]
 struct SymbolIds {
+    by_name: bool,
     by_extent: FxHashMap<(u32, SymbolKind, u64, u64), SmallVec<[SymbolId; 1]>>,
-    inlined: FxHashMap<(u32, Arc<str>), SymbolId>,
+    named: FxHashMap<(u32, SymbolKind, Arc<str>), SymbolId>,
 }
 
 impl SymbolIds {
     fn find_or_add(&mut self, symbols: &mut Vec<SymbolInfo>, symbol: SymbolInfo) -> SymbolId {
         let next = SymbolId(symbols.len() as u32);
-        if symbol.kind == SymbolKind::Inlined {
-            let key = (symbol.dso_name, Arc::clone(&symbol.name));
-            let id = *self.inlined.entry(key).or_insert(next);
+        if symbol.kind == SymbolKind::Inlined || self.by_name {
+            let key = (symbol.dso_name, symbol.kind, Arc::clone(&symbol.name));
+            let id = *self.named.entry(key).or_insert(next);
             if id == next {
                 symbols.push(symbol);
             }
@@ -418,13 +451,10 @@ fn physical(key: &FrameKey, dso_name: u32, resolution: &Resolution) -> SymbolInf
 }
 
 /// `file:line`, or else the offset in the function, or else the address.
-fn line_of(key: &FrameKey, symbol: &SymbolInfo, location: Option<&SourceLine>) -> String {
+fn line_of(offset: u64, symbol: &SymbolInfo, location: Option<&SourceLine>) -> String {
     match (location, symbol.kind) {
         (Some(at), _) => format!("{}:{}", printable(base_name(&at.file)), at.line),
-        (None, SymbolKind::Function) => {
-            let offset = key.lookup.wrapping_sub(symbol.start);
-            format!("{}+{offset:#x}", symbol.name)
-        }
+        (None, SymbolKind::Function) => format!("{}+{offset:#x}", symbol.name),
         (None, _) => symbol.in_chain(),
     }
 }

@@ -1,15 +1,19 @@
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use prof_model::{ChainEnd, Reason};
+use prof_model::{ChainEnd, Reason, Resolution};
 use prof_profile::{Names, Profile, Weight};
 use rustc_hash::FxHashMap;
 
-use crate::text::width;
-use crate::{Places, SymbolKind};
+use crate::heaviest_path::{PathStep, heaviest_path, path_lines};
+use crate::text::{cut_left, width};
+use crate::{FoldedOptions, Places, StackWeight, SymbolId, fold};
 
 const COLUMNS: usize = 80;
 const MODULE_COLUMNS: usize = 20;
+const PATH: &str = "path: ";
+const PATH_LINES: usize = 2;
 
 /// What a recording says at first glance, and how far to trust it.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -18,6 +22,8 @@ pub struct Summary {
     pub total: Weight,
     /// The functions in which most of them ran, heaviest first.
     pub hottest: Vec<HotSymbol>,
+    /// The way from the root on which most of the time is spent.
+    pub path: Vec<PathStep>,
     /// How many samples' stacks ended for each reason, by the number of the reason.
     pub ends: [u64; ChainEnd::ALL.len()],
     /// How many frames the samples' stacks have together.
@@ -29,7 +35,8 @@ pub struct Summary {
 /// A function, over all threads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HotSymbol {
-    /// Its name; `[unnamed]` for all addresses of a module that have none.
+    /// Its name, ` (inlined)` behind it where its body stands in others; `[no names]` for all addresses
+    /// of a module that have none.
     pub name: String,
     /// The short name of its module.
     pub module: String,
@@ -85,67 +92,73 @@ fn sampling_error(percent: f64, samples: u64) -> f64 {
 
 /// Sums up one event, an index into the profile's events, with its `top` hottest functions.
 pub fn summarize(profile: &Profile, names: &Names, event: u16, top: usize) -> Summary {
-    let places = Places::new(profile, names, false);
+    let places = Places::by_name(profile, names, true);
     let samples = profile.sorted_samples(event);
     let mut summary = Summary {
         total: samples.iter().map(|&(_, weight)| weight).sum(),
         ..Summary::default()
     };
 
-    let mut own: BTreeMap<(u32, &str), Weight> = BTreeMap::new(); // by module and name
+    let mut own: FxHashMap<SymbolId, Weight> = FxHashMap::default();
     let mut by_stack: FxHashMap<prof_profile::StackId, u64> = FxHashMap::default();
     for (key, weight) in &samples {
         summary.ends[key.end as usize] += weight.samples;
         *by_stack.entry(key.stack).or_default() += weight.samples;
-        if let Some(frame) = profile.stacks().frames(key.stack).next() {
-            let symbol = places.symbol_at(places.physical(frame));
-            *own.entry((symbol.dso_name, &symbol.name)).or_default() += *weight;
+        let innermost = profile.stacks().frames(key.stack).next();
+        if let Some(place) = innermost.and_then(|frame| places.of_frame(frame).next()) {
+            *own.entry(places.get(place).symbol).or_default() += *weight;
         }
     }
-    summary.hottest = own
-        .into_iter()
-        .map(|((dso_name, name), own)| {
-            let percent = percent(own.period, summary.total.period);
-            HotSymbol {
-                name: if name.is_empty() { "[unnamed]" } else { name }.to_owned(),
-                module: places.dso_name_by_rank(dso_name as usize).to_owned(),
-                own,
-                percent,
-                error: sampling_error(percent, summary.total.samples),
-            }
-        })
-        .collect();
-    summary
-        .hottest
-        .sort_by_key(|symbol| std::cmp::Reverse(symbol.own.period)); // stable: then by module, name
-    summary.hottest.truncate(top);
+    let mut own: Vec<(SymbolId, Weight)> = own.into_iter().collect();
+    own.sort_unstable_by_key(|&(symbol, own)| (Reverse(own.period), symbol));
+    let hottest = own.into_iter().take(top).map(|(symbol, own)| {
+        let percent = percent(own.period, summary.total.period);
+        let symbol = places.symbol(symbol);
+        HotSymbol {
+            name: symbol.in_chain(),
+            module: places.dso_name(symbol).to_owned(),
+            own,
+            percent,
+            error: sampling_error(percent, summary.total.samples),
+        }
+    });
+    summary.hottest = hottest.collect();
+    if profile.events[usize::from(event)].has_callchain {
+        let folding = FoldedOptions {
+            threads: false,
+            ..FoldedOptions::default()
+        };
+        let stacks = fold(profile, names, event, &folding);
+        summary.path = heaviest_path(&stacks, StackWeight::Period);
+    }
 
-    let mut unnamed: BTreeMap<u32, BTreeMap<Reason, u64>> = BTreeMap::new();
+    let mut unnamed: BTreeMap<&str, BTreeMap<Reason, u64>> = BTreeMap::new();
     for (stack, samples) in by_stack {
         for frame in profile.stacks().frames(stack) {
             summary.frames += samples;
-            let symbol = places.symbol_at(places.physical(frame));
-            if let SymbolKind::Unresolved(reason) = symbol.kind {
-                let module = unnamed.entry(symbol.dso_name).or_default();
-                *module.entry(reason).or_default() += samples;
+            if let Resolution::Unresolved(reason) = names.get(frame) {
+                let module = places.dso_name(places.symbol_at(places.physical(frame)));
+                *unnamed
+                    .entry(module)
+                    .or_default()
+                    .entry(*reason)
+                    .or_default() += samples;
             }
         }
     }
     summary.unnamed = unnamed
         .into_iter()
-        .map(|(dso_name, reasons)| {
+        .map(|(module, reasons)| {
             let mut reasons: Vec<(Reason, u64)> = reasons.into_iter().collect();
-            reasons.sort_by_key(|&(_, frames)| std::cmp::Reverse(frames));
+            reasons.sort_by_key(|&(_, frames)| Reverse(frames));
             UnnamedModule {
-                module: places.dso_name_by_rank(dso_name as usize).to_owned(),
+                module: module.to_owned(),
                 frames: reasons.iter().map(|&(_, frames)| frames).sum(),
                 reasons,
             }
         })
         .collect();
-    summary
-        .unnamed
-        .sort_by_key(|module| std::cmp::Reverse(module.frames));
+    summary.unnamed.sort_by_key(|module| Reverse(module.frames));
     summary
 }
 
@@ -162,6 +175,12 @@ pub fn write_summary(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
         let left = COLUMNS - width(&share) - module_width - 4;
         let name = cut_left(&symbol.name, left);
         writeln!(out, "{share}  {module:<module_width$}  {name}")?;
+    }
+    if summary.path.len() > 1 {
+        let lines = path_lines(&summary.path, COLUMNS - PATH.len(), PATH_LINES);
+        for (line, start) in lines.iter().zip([PATH, "      "]) {
+            writeln!(out, "{start}{line}")?;
+        }
     }
     if let Some(whole) = summary.whole_percent() {
         writeln!(out, "stacks: {whole:.1}% whole")?;
@@ -187,21 +206,6 @@ pub fn write_summary(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
     Ok(())
 }
 
-/// The end of a name, in at most `columns` columns: a function comes after its packages.
-fn cut_left(name: &str, columns: usize) -> String {
-    let len = name.chars().count();
-    if len <= columns {
-        return name.to_owned();
-    }
-    let kept = columns.saturating_sub(1);
-    let end: String = name.chars().skip(len - kept).collect();
-    // begin with a whole component if that does not cost too much of the name
-    match end.find("::").filter(|&at| at + 2 < end.len() / 2) {
-        Some(at) => format!("…{}", &end[at..]),
-        None => format!("…{end}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,13 +215,5 @@ mod tests {
         assert_eq!(format!("{:.2}", sampling_error(1.0, 990)), "0.62");
         assert_eq!(sampling_error(100.0, 990), 0.0);
         assert_eq!(sampling_error(0.0, 0), 0.0);
-    }
-
-    #[test]
-    fn a_long_name_loses_its_packages_and_keeps_its_function() {
-        assert_eq!(cut_left("short", 5), "short");
-        assert_eq!(cut_left("alpha::beta::gamma::run", 14), "…::gamma::run");
-        assert_eq!(cut_left("abcdefgh", 4), "…fgh");
-        assert_eq!(cut_left("grüße", 3), "…ße");
     }
 }

@@ -42,6 +42,21 @@ pub(crate) fn width(text: &str) -> usize {
     }
 }
 
+/// The end of a name, in at most `columns` columns: a function comes after its packages.
+pub(crate) fn cut_left(name: &str, columns: usize) -> String {
+    let len = name.chars().count();
+    if len <= columns {
+        return name.to_owned();
+    }
+    let kept = columns.saturating_sub(1);
+    let end: String = name.chars().skip(len - kept).collect();
+    // begin with a whole component if that does not cost too much of the name
+    match end.find("::").filter(|&at| at + 2 < end.len() / 2) {
+        Some(at) => format!("…{}", &end[at..]),
+        None => format!("…{end}"),
+    }
+}
+
 /// Appends so many blanks.
 pub(crate) fn push_blanks(text: &mut String, mut count: usize) {
     const BLANKS: &str = "                                                                ";
@@ -139,5 +154,13 @@ mod tests {
         assert_eq!(base_name("/usr/lib/libc.so.6"), "libc.so.6");
         assert_eq!(base_name("[vdso]"), "[vdso]");
         assert_eq!(base_name("a/"), "a/");
+    }
+
+    #[test]
+    fn a_long_name_loses_its_packages_and_keeps_its_function() {
+        assert_eq!(cut_left("short", 5), "short");
+        assert_eq!(cut_left("alpha::beta::gamma::run", 14), "…::gamma::run");
+        assert_eq!(cut_left("abcdefgh", 4), "…fgh");
+        assert_eq!(cut_left("grüße", 3), "…ße");
     }
 }

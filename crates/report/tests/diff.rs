@@ -5,8 +5,8 @@ mod common;
 use common::{MAIN, Maker, Recording};
 use prof_profile::Weight;
 use prof_report::{
-    Column, Comparison, DiffCompute, DiffOptions, DiffSide, EventDiff, ReportOptions, diff,
-    write_diff, write_json_diff,
+    Column, Comparison, DiffCompute, DiffOptions, DiffSide, EventDiff, ReportOptions, UnnamedCode,
+    diff, write_diff, write_json_diff,
 };
 
 fn side(recording: &Recording) -> DiffSide<'_> {
@@ -25,7 +25,13 @@ fn options() -> ReportOptions {
 }
 
 fn compare(before: &Recording, after: &Recording, compute: DiffCompute) -> EventDiff {
-    let mut diffs = diff(side(before), side(after), &options(), compute);
+    let mut diffs = diff(
+        side(before),
+        side(after),
+        &options(),
+        compute,
+        UnnamedCode::ByModule,
+    );
     assert_eq!(diffs.len(), 1);
     diffs.remove(0)
 }
@@ -69,6 +75,82 @@ fn incident() -> Recording {
         .add(MAIN, "shrinks;main", 100)
         .add(MAIN, "steady;main", 510)
         .done()
+}
+
+#[test]
+fn a_function_that_grew_by_what_it_calls_is_a_row_with_children_only() {
+    let before = Maker::new().add(MAIN, "a;steady;main", 1000).done();
+    let after = Maker::new()
+        .add(MAIN, "a;steady;main", 620)
+        .add(MAIN, "a;regressed;main", 190)
+        .add(MAIN, "b;regressed;regressed;main", 190)
+        .done();
+    let rows = |children| {
+        let options = ReportOptions {
+            children,
+            ..options()
+        };
+        let sides = (side(&before), side(&after));
+        let compute = DiffCompute::Delta;
+        let diff = diff(sides.0, sides.1, &options, compute, UnnamedCode::ByModule).remove(0);
+        assert_eq!(diff.children, children);
+        let shown = text(&diff, &DiffOptions::default(), &options);
+        assert_eq!(
+            shown.contains("# Shares of functions with all that they call"),
+            children
+        );
+        marks(&diff)
+    };
+    assert_eq!(rows(false), ["[.] b +19.0", "[.] a -19.0"]);
+    let with_children = [
+        "[.] regressed +38.0",
+        "[.] b +19.0",
+        "[.] main +0.0 noise",
+        "[.] a -19.0",
+        "[.] steady -38.0",
+    ];
+    assert_eq!(rows(true), with_children);
+}
+
+#[test]
+fn code_without_a_name_is_one_row_by_module_and_by_address_as_perf_has_it() {
+    let recording = |first: u64| {
+        (first..first + 40)
+            .fold(Maker::new(), |maker, address| {
+                maker.add(
+                    MAIN,
+                    &format!("libfoo.so!{address:#x};libfoo.so!0x900;main"),
+                    2,
+                )
+            })
+            .add(MAIN, "named;main", 20)
+            .done()
+    };
+    let (before, after) = (recording(0x100), recording(0x120));
+    for children in [false, true] {
+        let options = ReportOptions {
+            children,
+            ..options()
+        };
+        let compare = |unnamed| {
+            let sides = (side(&before), side(&after));
+            diff(sides.0, sides.1, &options, DiffCompute::DeltaAbs, unnamed).remove(0)
+        };
+        let by_module = compare(UnnamedCode::ByModule);
+        let row = by_module
+            .rows
+            .iter()
+            .find(|row| row.labels[0] == "libfoo.so");
+        let row = row.unwrap();
+        assert_eq!(row.labels[1], "[.] [no names]");
+        assert_eq!((row.percent_before, row.percent_after), (80.0, 80.0));
+        let by_address = compare(UnnamedCode::ByAddress);
+        let addresses = by_address
+            .rows
+            .iter()
+            .filter(|row| row.labels[0] == "libfoo.so");
+        assert_eq!(addresses.count(), 40 + 32 + usize::from(children));
+    }
 }
 
 #[test]

@@ -83,13 +83,13 @@ fn a_cut_stack_does_not_look_like_a_whole_one() {
 }
 
 #[test]
-fn frames_without_a_name_say_where_they_are() {
+fn frames_without_a_name_are_called_by_their_module() {
     let recording = Maker::new()
         .add(MAIN, "libfoo.so!0x12e9;?!0x7f00;main", 1)
         .done();
     assert_eq!(
         folded(&recording, &FoldedOptions::default(), StackWeight::Samples),
-        "cg;main;[unknown]+0x7f00;libfoo.so+0x12e9 1\n"
+        "cg;main;[unknown];[libfoo.so] 1\n"
     );
 }
 
@@ -284,7 +284,7 @@ fn a_summary_merges_threads_and_tells_what_to_doubt() {
         .iter()
         .map(|it| (it.name.as_str(), it.module.as_str(), it.own.samples))
         .collect();
-    assert_eq!(hot, [("hot", "cg", 70), ("[unnamed]", "libfoo.so", 30)]);
+    assert_eq!(hot, [("hot", "cg", 70), ("[no names]", "libfoo.so", 30)]);
     assert_eq!(format!("{:.3}", summary.hottest[0].error), "8.982"); // 1.96 sqrt(0.7 0.3 / 100)
     assert_eq!(summary.whole_percent(), Some(80.0));
     assert_eq!((summary.frames, summary.unnamed_percent()), (200, 25.0));
@@ -298,7 +298,8 @@ fn a_summary_merges_threads_and_tells_what_to_doubt() {
     write_summary(&mut out, &summary).unwrap();
     let expected = [
         " 70.00% ±8.98   cg         hot",
-        " 30.00% ±8.98   libfoo.so  [unnamed]",
+        " 30.00% ±8.98   libfoo.so  [no names]",
+        "path: main 80.0% > hot 70.0%",
         "stacks: 80.0% whole",
         "  20 no unwind tables and no frame pointer",
         "frames: 25.0% unnamed",
@@ -306,6 +307,25 @@ fn a_summary_merges_threads_and_tells_what_to_doubt() {
         "",
     ];
     assert_eq!(String::from_utf8(out).unwrap(), expected.join("\n"));
+}
+
+#[test]
+fn a_summary_names_inlined_functions_and_the_way_to_them() {
+    let recording = Maker::new()
+        .add(MAIN, "f/outer/inner;main", 60)
+        .add(MAIN, "f;main", 10)
+        .add(MAIN, "k!clear_page;libc.so!0x40;f/outer;main", 30)
+        .done();
+    let summary = summarize(&recording.profile, &recording.names, 0, 10);
+    let hot = summary.hottest.iter();
+    let hot: Vec<_> = hot.map(|it| (it.name.as_str(), it.own.samples)).collect();
+    let expected = [("inner (inlined)", 60), ("clear_page", 30), ("f", 10)];
+    assert_eq!(hot, expected);
+    let mut out = Vec::new();
+    write_summary(&mut out, &summary).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let path = "path: main 100.0% > f > outer > inner 60.0%";
+    assert!(text.lines().any(|line| line == path), "{text}");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use prof_model::{Pid, Tid};
 use prof_report::{
     Column, Comparison, DiffCompute, DiffOptions, DiffSide, Filter, FlameGraphExport,
-    FoldedOptions, ReportOptions, diff, fold, parse_sort, write_diff, write_differential,
-    write_json_diff,
+    FoldedOptions, ReportOptions, UnnamedCode, diff, fold, parse_sort, write_diff,
+    write_differential, write_json_diff,
 };
 
 use prof_session::{InlinedFunctions, LoadedRecording, ReadOptions, TimeSlices, Wanted};
@@ -25,6 +25,7 @@ use crate::units::thousands;
     prof diff                             perf.data.old against perf.data\n  \
     prof diff calm.data incident.data     what is different now\n  \
     prof diff a.data b.data --hide-noise  only what is more than noise\n  \
+    prof diff a.data b.data --children    functions with all that they call\n  \
     prof diff a.data b.data c.data        b and c against a\n  \
     prof diff a.data b.data --svg d.svg   a flame graph: red grew, blue shrank")]
 pub struct DiffArgs {
@@ -44,6 +45,10 @@ pub struct DiffArgs {
     /// Group by: comm, dso, symbol, pid, tid, cpu, srcline ...
     #[arg(short, long, value_name = "KEY,...", default_value = "dso,symbol")]
     pub sort: String,
+
+    /// Compare what functions take with all that they call, not what they take themselves
+    #[arg(long)]
+    pub children: bool,
 
     /// Only rows that both recordings have
     #[arg(short, long)]
@@ -222,7 +227,12 @@ pub fn run(args: &DiffArgs) -> Outcome {
     let mut comparisons = Vec::new();
     for path in others {
         let new = read(path)?;
-        let events = diff(side_of(&old), side_of(&new), &report, args.compute);
+        let unnamed = match args.plain {
+            true => UnnamedCode::ByAddress,
+            false => UnnamedCode::ByModule,
+        };
+        let sides = (side_of(&old), side_of(&new));
+        let events = diff(sides.0, sides.1, &report, args.compute, unnamed);
         if events.iter().all(|event| event.after.is_none()) {
             return Err(nothing_in_common((before, &old), (path, &new)).into());
         }
@@ -297,7 +307,7 @@ fn options(args: &DiffArgs) -> Result<ReportOptions, CliError> {
     }
     Ok(ReportOptions {
         sort: Some(sort),
-        children: false,
+        children: args.children,
         call_graph: prof_report::CallGraph {
             mode: prof_report::ChainMode::None,
             ..prof_report::CallGraph::default()
@@ -363,6 +373,7 @@ fn draw(
     let folding = FoldedOptions {
         annotate: true,
         inline: true,
+        threads: true,
         filter: filter.clone(),
     };
     let title = format!(

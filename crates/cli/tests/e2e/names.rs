@@ -327,7 +327,8 @@ fn a_kernel_that_hides_its_addresses_is_one_row_and_a_line_that_says_why() {
         "hint: [kernel.kallsyms]: `sysctl kernel.kptr_restrict=0`",
     ]);
     assert!(
-        ran.err.contains("[kernel.kallsyms]  [unnamed]"),
+        ran.err
+            .contains("[kernel.kallsyms]  [hidden by kptr_restrict]"),
         "{}",
         ran.err
     );

@@ -27,8 +27,12 @@ fn tables_name_the_function_and_stop_after_n() {
         "{}",
         lines[1]
     );
-    assert_eq!(lines[2], " Self%  Total%  Change  Function  [Module]");
-    assert!(lines[3].ends_with("burn_first  [phases]"), "{}", lines[3]);
+    let path = "path: clone3 100.0% > start_thread > thread > serve > burn_first";
+    assert!(lines[2].starts_with(path), "{}", lines[2]);
+    let title = " Self%  Total%  Change  Function  [Module]";
+    let title = lines.iter().position(|line| *line == title).unwrap();
+    let hottest = lines[title + 1];
+    assert!(hottest.ends_with("burn_first  [phases]"), "{hottest}");
     let serve = lines.iter().find(|line| line.ends_with("serve  [phases]"));
     assert!(
         serve.is_some_and(|line| line.contains("100.00")),
@@ -165,6 +169,10 @@ fn two_hundred_threads_are_one_target() {
     let object = (0..60).map(|_| objects.next()).find(sampled);
     let object = object.expect("more than ten samples in a minute");
     assert_eq!(object["functions"][0]["name"], "burn_first", "{object}");
+    let path = object["heaviest_path"].as_array().expect("an array");
+    let innermost = path.last().expect("a path");
+    assert_eq!(innermost["name"], "burn_first", "{object}");
+    assert!(innermost["percent"].as_f64() > Some(90.0), "{object}");
 }
 
 #[test]

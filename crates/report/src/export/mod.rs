@@ -83,6 +83,7 @@ impl<'a> ExportData<'a> {
             annotate,
             inline: self.inline,
             filter: self.filter.clone(),
+            ..FoldedOptions::default()
         };
         fold(self.profile, self.names, event, &options)
     }

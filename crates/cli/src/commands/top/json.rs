@@ -9,7 +9,7 @@ use prof_tui::{Key, Picture};
 use serde::Serialize;
 
 use super::namer::{Shared, State};
-use super::windows::{WindowOptions, for_each_window};
+use super::windows::{WindowOptions, for_each_window, path_of};
 use crate::messages::Failure;
 use crate::signals::EndRequests;
 
@@ -35,6 +35,7 @@ struct Object<'a> {
     prof_cpu_percent: Option<f64>,
     prof_memory_bytes: Option<u64>,
     notes: &'a [String],
+    heaviest_path: Vec<Step>,
     functions: Vec<Function<'a>>,
 }
 
@@ -44,6 +45,13 @@ struct Cpu {
     available: f64,
     quota: Option<f64>,
     throttled_ms_per_second: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Step {
+    name: String,
+    times: usize,
+    percent: f64,
 }
 
 #[derive(Serialize)]
@@ -104,6 +112,7 @@ fn object<'a>(state: &'a State, picture: &'a Picture) -> Object<'a> {
         prof_cpu_percent: facts.cost.map(|cost| cost.cpu_percent),
         prof_memory_bytes: facts.cost.map(|cost| cost.memory_bytes),
         notes: &facts.notes,
+        heaviest_path: heaviest_path(picture),
         functions: functions(picture),
     }
 }
@@ -113,6 +122,15 @@ fn wall_time(at: u64) -> f64 {
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed();
     let now = now.map_or(0.0, |time| time.as_secs_f64());
     now - Clock::MONOTONIC.now().saturating_sub(at) as f64 / 1e9
+}
+
+fn heaviest_path(picture: &Picture) -> Vec<Step> {
+    let steps = path_of(picture).into_iter().map(|step| Step {
+        name: step.name,
+        times: step.times,
+        percent: step.percent,
+    });
+    steps.collect()
 }
 
 fn functions(picture: &Picture) -> Vec<Function<'_>> {

@@ -3,13 +3,16 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use prof_report::path_lines;
 use prof_tui::{Facts, Key, Picture};
 
 use super::namer::Shared;
-use super::windows::{WindowOptions, for_each_window};
+use super::windows::{WindowOptions, for_each_window, path_of};
 use crate::messages::Failure;
 use crate::signals::EndRequests;
 use crate::units::thousands;
+
+const PATH_COLUMNS: usize = 74; // behind what begins the line
 
 /// Prints a table after every delay.
 ///
@@ -83,6 +86,13 @@ fn write_table(
         .notes
         .iter()
         .try_for_each(|note| writeln!(out, "{note}"))?;
+    let path = path_of(picture);
+    if path.len() > 1 {
+        let lines = path_lines(&path, PATH_COLUMNS, 2);
+        for (line, start) in lines.iter().zip(["path: ", "      "]) {
+            writeln!(out, "{start}{line}")?;
+        }
+    }
     if options.rows == 0 {
         return Ok(());
     }

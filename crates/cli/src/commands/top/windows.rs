@@ -4,11 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prof_report::{PathStep, StackWeight, heaviest_path};
 use prof_tui::{Group, Picture, Query};
 
 use super::namer::{Shared, State};
 use crate::messages::Failure;
 use crate::signals::EndRequests;
+use crate::tui_source::folded;
 use crate::units::Window;
 
 /// Which windows are printed.
@@ -57,6 +59,11 @@ pub fn for_each_window(
     }
 }
 
+/// Where most of the time of a window goes, from the root.
+pub fn path_of(picture: &Picture) -> Vec<PathStep> {
+    heaviest_path(&folded(&picture.paths, false), StackWeight::Period)
+}
+
 fn look(state: &State, options: &WindowOptions) -> Picture {
     let whole = state.history.span().unwrap_or(0..0);
     let window = match options.window {
@@ -71,7 +78,7 @@ fn look(state: &State, options: &WindowOptions) -> Picture {
         window,
         bins: &[],
         filters: &[],
-        paths: false,
+        paths: true,
     };
     let mut picture = Picture::new(&state.history, &query);
     picture.rows.sort_by(|a, b| {
