@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, Unit};
 use prof_perfdata::{ClockData, Features, Recording};
+use prof_tui::LocalClock;
 
 /// Numbers and names of all feature sections that perf 6.1 has.
 const FEATURES: [(u32, &str); 31] = [
@@ -104,6 +105,24 @@ pub fn captured(path: &Path, features: &Features) -> Option<String> {
     let at = Timestamp::try_from(modified.or(recorded)?).ok()?;
     let at = at.to_zoned(TimeZone::system());
     Some(at.strftime("%a %b %e %H:%M:%S %Y").to_string())
+}
+
+/// The time of the day by which a recording's clock runs here.
+pub fn local_clock(clock: &ClockData) -> Option<LocalClock> {
+    let at = Timestamp::from_nanosecond(i128::from(clock.wall_ns)).ok()?;
+    let at = at.to_zoned(TimeZone::system());
+    let since_midnight = at.datetime() - at.date().at(0, 0, 0, 0);
+    Some(LocalClock {
+        at: clock.clock_ns,
+        since_midnight: u64::try_from(since_midnight.total(Unit::Nanosecond).ok()? as i64).ok()?,
+    })
+}
+
+/// The local time of the day: `03:12:05`.
+pub fn time_of_day(at: SystemTime) -> String {
+    let at = Timestamp::try_from(at).unwrap_or_default();
+    let at = at.to_zoned(TimeZone::system());
+    at.strftime("%H:%M:%S").to_string()
 }
 
 fn host(features: &Features, lines: &mut Vec<String>) {

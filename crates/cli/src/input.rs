@@ -6,8 +6,9 @@ use std::path::Path;
 
 use prof_perfdata::{Item, Recording};
 use prof_report::EventGroup;
-use prof_session::{LoadedRecording, ReadOptions, Wanted, load};
+use prof_session::{LoadedRecording, ReadOptions, TimeSlices, Wanted, load, wall_time};
 
+use crate::header;
 use crate::messages::CliError;
 
 /// Opens a recording.
@@ -30,6 +31,30 @@ pub fn read(options: &ReadOptions, wanted: Wanted) -> Result<LoadedRecording, Cl
         eprintln!("prof: {name}: {warning}");
     }
     Ok(loaded)
+}
+
+/// The message for a recording of which nothing was read, where a part of it was asked for as `time` says.
+pub fn no_samples(path: &Path, input: &LoadedRecording, time: Option<&TimeSlices>) -> CliError {
+    let name = path.display();
+    let Some((time, (first, last))) = time.zip(input.recorded) else {
+        return CliError::new(format!("the recording `{name}` has no samples"));
+    };
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let features = input.recording.features();
+    let on_the_wall = |at| Some(header::time_of_day(wall_time(features, at)?));
+    let by_clock = match on_the_wall(first).zip(on_the_wall(last)) {
+        Some((first, last)) => format!(", {first} to {last}"),
+        None => String::new(),
+    };
+    let (first, last) = (seconds(first), seconds(last));
+    CliError::new(format!(
+        "`{name}` has no samples in this range: `--time {}`",
+        time.text
+    ))
+    .cause(format!(
+        "it was recorded from {first:.3} to {last:.3} s of its clock{by_clock}"
+    ))
+    .hint("`--time 0,10` is the first ten seconds, `--time 10%-20%` the second tenth")
 }
 
 /// Visits the records of a recording in time order.

@@ -17,6 +17,14 @@ pub enum LoadError {
         /// What is wrong with it.
         source: prof_perfdata::Error,
     },
+    /// A time of the day was asked for, and the recording does not tell what its clock has to do with it.
+    #[error("`{name}` does not tell the time of the day of its samples")]
+    NoClock {
+        /// Its name for messages.
+        name: String,
+        /// The parts that were asked for, as given.
+        asked: String,
+    },
     /// Shares of a recording's time were asked for, and its samples have no times.
     #[error("the samples of `{name}` have no times")]
     NoTimes {

@@ -10,9 +10,10 @@ use prof_profile::{Profile, RecordingFacts};
 
 use crate::load::LoadedRecording;
 use crate::naming::wall_time;
+use crate::selection::recorded_span;
 
-/// The facts of a recording of `target`. Without a `duration` it lasted from the first sample to the last
-/// one.
+/// The facts of a recording of `target`. Without a `duration` it lasted as long as its file says, or else
+/// from the first sample to the last one.
 pub fn recording_facts(
     features: &Features,
     profile: &Profile,
@@ -38,12 +39,21 @@ impl LoadedRecording {
     /// What is known about this recording. Its target is the machine where it was made.
     pub fn facts(&self) -> RecordingFacts {
         let features = self.recording.features();
+        let duration = self
+            .span()
+            .map(|(began, ended)| Duration::from_nanos(ended - began));
         let host = features.hostname.clone();
         recording_facts(
             features,
             &self.profile,
             host.unwrap_or_else(|| "flame graph".to_owned()),
-            None,
+            duration.filter(|_| self.recorded.is_none()),
         )
+    }
+
+    /// From when to when was recorded, in nanoseconds of the recording's clock; samples may have come later
+    /// and ended earlier. Of files that do not tell, from the first sample to the last one.
+    pub fn span(&self) -> Option<(u64, u64)> {
+        recorded_span(&self.recording, self.profile.times())
     }
 }

@@ -36,6 +36,9 @@ pub struct LoadedRecording {
     pub names: Names,
     /// Names for further addresses.
     pub namer: Namer,
+    /// From when to when all of it was recorded, in nanoseconds of its clock, where a part of it was asked
+    /// for and samples have times.
+    pub recorded: Option<(u64, u64)>,
     /// What each thread counted, where that was wanted.
     pub counters: Counters,
     /// What a reader should be told, in the order in which it was found.
@@ -58,6 +61,11 @@ pub enum Warning {
     WithoutBuildId(Vec<String>),
     /// The times of this jitdump cannot be compared with those of the samples.
     UnorderedDump(String),
+    /// Times were taken as seconds from the recording's beginning, as all of them lie before it.
+    FromStart {
+        /// From when to when was recorded, in nanoseconds of the recording's clock.
+        recorded: (u64, u64),
+    },
 }
 
 impl fmt::Display for Warning {
@@ -76,6 +84,17 @@ impl fmt::Display for Warning {
                     write!(f, " and {} more", files.len() - NAMED)?;
                 }
                 f.write_str(": the names are those of the files there now")
+            }
+            Self::FromStart {
+                recorded: (first, last),
+            } => {
+                let seconds = |ns: &u64| *ns as f64 / 1e9;
+                write!(
+                    f,
+                    "times are seconds from its start, as its own clock runs from {:.3} to {:.3} s",
+                    seconds(first),
+                    seconds(last)
+                )
             }
             Self::UnorderedDump(dump) => write!(
                 f,
@@ -151,13 +170,17 @@ pub fn load(options: &ReadOptions, wanted: Wanted) -> Result<LoadedRecording, Lo
     let names = Names::build_at_once(&pipeline.profile, |hits| {
         namer.resolve_all(&requests(hits, &pipeline.profile.dsos))
     });
-    let warnings = warnings(&recording, &pipeline, &namer);
+    let mut warnings = warnings(&recording, &pipeline, &namer);
+    if let Some((recorded, true)) = selection.recorded_times() {
+        warnings.push(Warning::FromStart { recorded });
+    }
     Ok(LoadedRecording {
         recording,
         profile: pipeline.profile,
         tracker: pipeline.tracker,
         names,
         namer,
+        recorded: selection.recorded_times().map(|(recorded, _)| recorded),
         counters: selection.counters,
         warnings,
     })

@@ -299,7 +299,7 @@ fn recorded(features: &Features, pipeline: &Pipeline, options: &ReadOptions) -> 
 }
 
 /// What the wall clock showed at a time of the recording, if its clock is known.
-pub(crate) fn wall_time(features: &Features, time: u64) -> Option<SystemTime> {
+pub fn wall_time(features: &Features, time: u64) -> Option<SystemTime> {
     let clock = features.clock.filter(|_| time != 0)?;
     let since = i64::try_from(i128::from(time) - i128::from(clock.clock_ns)).ok()?;
     let wall = clock.wall_ns.checked_add_signed(since)?;

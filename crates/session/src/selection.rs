@@ -4,7 +4,6 @@
 //! kept of each. Elsewhere: filters by name, which need names first (`prof-report`).
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use prof_event::abi::event_type;
@@ -21,7 +20,7 @@ use crate::load;
 use crate::pipeline::Pipeline;
 use crate::placing::faulted_data;
 use crate::read_options::ReadOptions;
-use crate::time_slices::TimeSlices;
+use crate::time_slices::{RecordedTimes, TimeRanges, TimeSlices};
 use crate::tracepoints;
 
 /// What a report wants to know of each sample beyond its stack.
@@ -55,7 +54,9 @@ pub type Counters = BTreeMap<(Pid, Tid), Vec<u64>>;
 
 /// Decides sample by sample.
 pub struct Selection {
-    ranges: Option<Vec<RangeInclusive<u64>>>,
+    ranges: Option<TimeRanges>,
+    /// From when to when was recorded, where that had to be known.
+    recorded: Option<(u64, u64)>,
     wanted: Wanted,
     tracepoints: Tracepoints,
     /// The places of data that are to be named.
@@ -87,16 +88,25 @@ impl Selection {
             interval: wanted.interval.or(slice),
             ..wanted
         };
-        let ranges = match &options.time {
-            Some(slices) => Some(slices.ranges(times(recording, options, slices)?)),
+        let samples = match &options.time {
+            Some(slices) => times(recording, options, slices)?,
             None => None,
         };
+        let recorded = samples.and_then(|samples| recorded_span(recording, Some(samples)));
+        let ranges = options.time.as_ref().map(|slices| {
+            slices.ranges(&RecordedTimes {
+                samples: samples.unwrap_or_default(),
+                began: recorded.map_or(0, |(began, _)| began),
+                clock: recording.features().clock,
+            })
+        });
         let tracepoints = match wanted.text {
             true => tracepoints::read(recording).unwrap_or_default(),
             false => Tracepoints::default(),
         };
         Ok(Self {
             ranges,
+            recorded,
             wanted,
             tracepoints,
             data: FxHashSet::default(),
@@ -104,12 +114,21 @@ impl Selection {
         })
     }
 
+    /// From when to when was recorded, where parts of it were asked for and samples have times; and whether
+    /// the parts were taken as seconds from its beginning.
+    pub fn recorded_times(&self) -> Option<((u64, u64), bool)> {
+        let from_start = self.ranges.as_ref()?.from_start;
+        Some((self.recorded?, from_start))
+    }
+
     /// Whether a sample of that time is wanted. Without times there is nothing to choose by.
     pub fn has(&self, time: Option<u64>) -> bool {
         match (&self.ranges, time) {
             (None, _) => true,
             (Some(_), None) => false,
-            (Some(ranges), Some(time)) => ranges.iter().any(|range| range.contains(&time)),
+            (Some(TimeRanges { ranges, .. }), Some(time)) => {
+                ranges.iter().any(|range| range.contains(&time))
+            }
         }
     }
 
@@ -181,30 +200,49 @@ impl Selection {
     }
 }
 
-/// The times of the first and the last sample.
+/// From when to when was recorded, in nanoseconds of the recording's clock: as the file tells, but no less
+/// than from its first sample to its last one.
+pub(crate) fn recorded_span(
+    recording: &Recording,
+    samples: Option<(u64, u64)>,
+) -> Option<(u64, u64)> {
+    let stored = recording.stored_names().and_then(|names| names.span);
+    match (stored, samples) {
+        (Some((began, ended)), Some((first, last))) => Some((began.min(first), ended.max(last))),
+        (stored, sampled) => stored.or(sampled),
+    }
+}
+
+/// The times of the first and the last sample; `None` if they have none.
 fn times(
     recording: &mut Recording,
     options: &ReadOptions,
     slices: &TimeSlices,
-) -> Result<(u64, u64), LoadError> {
-    if !slices.need_times() {
-        return Ok((0, u64::MAX));
+) -> Result<Option<(u64, u64)>, LoadError> {
+    let mut times = recording.features().sample_time;
+    if times.is_none() {
+        load::for_each(recording, &options.name(), |item| {
+            if let Record::Sample(Sample {
+                time: Some(time), ..
+            }) = item.decoded.record
+            {
+                let (first, last) = times.unwrap_or((time, time));
+                times = Some((first.min(time), last.max(time)));
+            }
+        })?;
     }
-    if let Some(times) = recording.features().sample_time {
-        return Ok(times);
+    let asked = || slices.text.clone();
+    if times.is_none() && slices.need_times() {
+        return Err(LoadError::NoTimes {
+            name: options.name(),
+            asked: asked(),
+        });
     }
-    let mut times: Option<(u64, u64)> = None;
-    load::for_each(recording, &options.name(), |item| {
-        if let Record::Sample(Sample {
-            time: Some(time), ..
-        }) = item.decoded.record
-        {
-            let (first, last) = times.unwrap_or((time, time));
-            times = Some((first.min(time), last.max(time)));
-        }
-    })?;
-    times.ok_or_else(|| LoadError::NoTimes {
-        name: options.name(),
-        asked: slices.text.clone(),
-    })
+    if slices.need_clock() && recording.features().clock.is_none() {
+        return Err(LoadError::NoClock {
+            name: options.name(),
+            asked: asked(),
+        });
+    }
+    Ok(times)
 }

@@ -5,8 +5,8 @@ mod common;
 use common::{Records, Sampled, attr, one_event, samples_at, saved, weights};
 use prof_event::EventAttr;
 use prof_event::abi::sample;
-use prof_perfdata::Recording;
-use prof_session::load::load;
+use prof_perfdata::{Features, Recording, StoredNames};
+use prof_session::load::{Warning, load};
 use prof_session::{LoadError, ReadOptions, Selection, TimeSlices, Wanted};
 
 #[test]
@@ -27,6 +27,50 @@ fn only_samples_from_the_chosen_parts_are_counted() {
         let loaded = load(&options, Wanted::default()).unwrap();
         assert_eq!(weights(&loaded.profile), [(samples, samples)], "{parts}");
     }
+}
+
+#[test]
+fn times_before_a_recording_are_seconds_from_its_beginning_and_that_is_told() {
+    let second = 1_000_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("perf.data");
+    let records = samples_at(&[5002 * second, 5003 * second, 5009 * second]);
+    let names = StoredNames {
+        span: Some((5000 * second, 5010 * second)),
+        ..StoredNames::default()
+    };
+    records.save(&path, Features::default(), Some(&names));
+    let loaded = |parts: &str| {
+        let options = ReadOptions {
+            time: Some(TimeSlices::parse(parts).unwrap()),
+            ..ReadOptions::new(&path)
+        };
+        load(&options, Wanted::default()).unwrap()
+    };
+    for (parts, samples) in [("0,1", 0), ("2,3", 2), ("3,", 2), ("0,4000", 3)] {
+        let loaded = loaded(parts);
+        assert_eq!(loaded.profile.total(0).samples, samples, "{parts}");
+        let recorded = (5000 * second, 5010 * second);
+        assert_eq!(loaded.recorded, Some(recorded));
+        assert_eq!(loaded.warnings, [Warning::FromStart { recorded }]);
+    }
+    let by_its_clock = loaded("5002,5003");
+    assert_eq!(by_its_clock.profile.total(0).samples, 2);
+    assert_eq!(by_its_clock.warnings, []);
+    assert_eq!(by_its_clock.facts().duration_ns, second); // of what was asked for
+    let all = load(&ReadOptions::new(&path), Wanted::default()).unwrap();
+    assert_eq!(all.facts().duration_ns, 10 * second);
+}
+
+#[test]
+fn a_time_of_the_day_needs_a_recording_that_knows_it() {
+    let (_dir, path) = saved(&samples_at(&[1000, 2000]));
+    let options = ReadOptions {
+        time: Some(TimeSlices::parse("03:12:05,03:12:10").unwrap()),
+        ..ReadOptions::new(&path)
+    };
+    let error = load(&options, Wanted::default()).err().unwrap();
+    assert!(matches!(error, LoadError::NoClock { asked, .. } if asked == "03:12:05,03:12:10"));
 }
 
 #[test]

@@ -23,8 +23,30 @@ pub struct Facts {
     pub throttled: u64,
     /// What it costs to look.
     pub cost: Option<Cost>,
+    /// What time of the day it was, of a recording, if it tells.
+    pub clock: Option<LocalClock>,
     /// When a recording was made, where, with which command; lines without an order.
     pub notes: Vec<String>,
+}
+
+/// A recording's clock beside the one on the wall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalClock {
+    /// Nanoseconds of the recording's clock.
+    pub at: u64,
+    /// How many nanoseconds of the day were over then.
+    pub since_midnight: u64,
+}
+
+impl LocalClock {
+    /// The time of the day at a time of the recording: `03:12:05`.
+    pub fn time_of_day(&self, at: u64) -> String {
+        const DAY: i128 = 24 * 3600 * 1_000_000_000;
+        let since = i128::from(at) - i128::from(self.at) + i128::from(self.since_midnight);
+        let seconds = since.rem_euclid(DAY) / 1_000_000_000;
+        let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+        format!("{hours:02}:{minutes:02}:{:02}", seconds % 60)
+    }
 }
 
 /// CPU time that the target uses, in CPUs.
@@ -47,4 +69,20 @@ pub struct Cost {
     pub cpu_percent: f64,
     /// Resident memory.
     pub memory_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_the_day_goes_on_after_midnight_and_before_it() {
+        let clock = LocalClock {
+            at: 100_000_000_000,
+            since_midnight: 86_390_000_000_000, // 23:59:50
+        };
+        assert_eq!(clock.time_of_day(100_000_000_000), "23:59:50");
+        assert_eq!(clock.time_of_day(112_900_000_000), "00:00:02");
+        assert_eq!(clock.time_of_day(0), "23:58:10");
+    }
 }

@@ -164,7 +164,7 @@ pub struct InputArgs {
     #[arg(long)]
     pub demangle: bool,
 
-    /// Only this part: from,to in seconds of the recording's clock, or 10%-20%
+    /// Only this part: from,to in seconds of its clock, or from its start; 03:12:05,03:13; 10%-20%
     #[arg(long, value_name = "FROM,TO", value_parser = time_slices)]
     pub time: Option<TimeSlices>,
 
@@ -223,7 +223,8 @@ impl InputArgs {
 pub fn time_slices(text: &str) -> Result<TimeSlices, String> {
     TimeSlices::parse(text).map_err(|NoTimeSlices(text)| {
         let message = format!("`--time {text}` names no part of a recording");
-        let hint = "for example `--time 1513.3,1513.4` in seconds, or `--time 10%-20%`";
+        let hint = "for example `--time 0,10` or `--time 1513.3,1513.4` in seconds, \
+                    `--time 03:12:05,03:12:10`, or `--time 10%-20%`";
         CliError::usage(message).hint(hint).to_string()
     })
 }

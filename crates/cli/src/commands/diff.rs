@@ -118,7 +118,7 @@ pub struct DiffArgs {
     #[arg(long, value_name = "LIST")]
     pub cpu: Option<String>,
 
-    /// Only this part of both: from,to in seconds of the recording's clock, or 10%-20%
+    /// Only this part of both: from,to in seconds of its clock, or from its start; 10%-20%
     #[arg(long, value_name = "FROM,TO", value_parser = time_slices)]
     pub time: Option<TimeSlices>,
 
@@ -204,10 +204,7 @@ pub fn run(args: &DiffArgs) -> Outcome {
     let read = |path: &Path| {
         let input = input::read(&read_options(args, path), wanted)?;
         if input.profile.is_empty() {
-            let name = path.display();
-            return Err(CliError::new(format!(
-                "the recording `{name}` has no samples"
-            )));
+            return Err(input::no_samples(path, &input, args.time.as_ref()));
         }
         Ok(input)
     };

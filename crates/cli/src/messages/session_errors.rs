@@ -23,6 +23,9 @@ impl From<LoadError> for CliError {
                 _ => message,
             },
             LoadError::NoTimes { asked, .. } => Self::usage(format!("`--time {asked}`: {error}")),
+            LoadError::NoClock { asked, .. } => Self::usage(format!("`--time {asked}`: {error}"))
+                .hint("perf notes it with `perf record -k mono`; `prof record` always does")
+                .hint("seconds from the start, `--time 0,10`, or shares, `--time 10%-20%`, do without"),
             LoadError::Recording { .. } | LoadError::Stdin(_) => message,
         }
     }

@@ -32,6 +32,33 @@ fn times(place: &Place, file: &str) -> (f64, f64) {
     (first, times.next_back().unwrap_or(first))
 }
 
+#[test]
+fn a_recording_is_as_long_as_was_recorded_and_its_parts_count_from_its_beginning() {
+    let place = Place::new();
+    let script = "sleep 2; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
+    place
+        .prof(&["record", "-F", "499", "--", "sh", "-c", script])
+        .ok();
+    place.prof(&["report", "--svg", "all.svg"]).ok();
+    let svg = fs::read_to_string(place.file("all.svg")).unwrap();
+    let seconds = svg.split(" s (user").next().unwrap();
+    let seconds = seconds.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+    let (first, last) = times(&place, "perf.data");
+    assert!(seconds > last - first + 1.9, "{seconds} {first} {last}");
+    let report = |part: &str| place.prof(&["report", "--stdio", "--time", part]);
+    let asleep = report("0,1.5");
+    assert_ne!(asleep.status, Some(0));
+    asleep.says(&[
+        "has no samples in this range: `--time 0,1.5`",
+        "of its clock, ",
+    ]);
+    report("0,60")
+        .ok()
+        .says(&["times are seconds from its start"]);
+    report("20000101").says(&["names no part of a recording", "03:12:05"]);
+    report("00:00,23:59:59.9").ok();
+}
+
 /// The name of the file that a recorder was writing when it was killed.
 fn left(place: &Place) -> Option<String> {
     let files = place.files().into_iter();

@@ -55,7 +55,7 @@ fn the_screens_open_over_a_file_and_its_keys_work() {
         "cpu-clock 499 Hz (1 of 2)",
         "samples   lost 0",
         "of stacks whole",
-        "0.00 to ",
+        "0.00 to 6.0", // as long as was recorded
         "[━━━━",
         "burn_first",
         "burn_second",

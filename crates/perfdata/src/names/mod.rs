@@ -21,6 +21,9 @@ pub struct StoredNames {
     pub ends: ChainEnds,
     /// What was lost, and how the recording was made.
     pub counters: Counters,
+    /// From when to when was recorded, in nanoseconds of the recording's clock; samples may have come
+    /// later, and ended earlier.
+    pub span: Option<(u64, u64)>,
     dsos: Vec<NamedDso>,
     by_path: HashMap<Vec<u8>, Vec<usize>>,
 }

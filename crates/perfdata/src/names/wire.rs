@@ -28,6 +28,12 @@ struct Wire {
     counters: Counters,
 }
 
+/// What follows a [`Wire`], where a recorder knew of it. A reader that does not ends before it.
+#[derive(Default, Serialize, Deserialize)]
+struct Later {
+    span: Option<(u64, u64)>,
+}
+
 #[derive(Serialize, Deserialize)]
 struct WireDso {
     path: Vec<u8>,
@@ -121,9 +127,11 @@ impl StoredNames {
             samples: self.ends.samples(),
             counters: self.counters.clone(),
         };
+        let later = Later { span: self.span };
         Trailer {
             version: VERSION,
-            payload: postcard::to_stdvec(&wire).expect("plain values in memory are always stored"),
+            payload: postcard::to_stdvec(&(wire, later))
+                .expect("plain values in memory are always stored"),
         }
     }
 
@@ -136,10 +144,16 @@ impl StoredNames {
                 trailer.version
             )));
         }
-        let wire: Wire =
-            postcard::from_bytes(&trailer.payload).map_err(|error| corrupt(error.to_string()))?;
-        wire.into_names()
-            .ok_or_else(|| corrupt("an index is out of range".to_owned()))
+        let broken = |error: postcard::Error| corrupt(error.to_string());
+        let (wire, rest) = postcard::take_from_bytes::<Wire>(&trailer.payload).map_err(broken)?;
+        let later = match rest {
+            [] => Later::default(),
+            rest => postcard::from_bytes(rest).map_err(broken)?,
+        };
+        let names = wire.into_names();
+        let mut names = names.ok_or_else(|| corrupt("an index is out of range".to_owned()))?;
+        names.span = later.span.filter(|(began, ended)| began <= ended);
+        Ok(names)
     }
 }
 

@@ -671,7 +671,15 @@ impl App {
                 let start = self.whole.start;
                 let range = range.as_ref().unwrap_or(&self.whole);
                 let seconds = |at: u64| at.saturating_sub(start) as f64 / 1e9;
-                format!("{:.2} to {:.2} s", seconds(range.start), seconds(range.end))
+                let (from, to) = (seconds(range.start), seconds(range.end));
+                let words = format!("{from:.2} to {to:.2} s");
+                match self.facts.clock {
+                    Some(clock) => {
+                        let time = |at| clock.time_of_day(at);
+                        format!("{words}, {} to {}", time(range.start), time(range.end))
+                    }
+                    None => words,
+                }
             }
         }
     }

@@ -91,7 +91,8 @@ fn facts(app: &App) -> Vec<Fact> {
     if let (Some(Unit::CpuTime), Some(all)) = (event.map(|it| it.unit), app.facts.machine_cpus) {
         let shown = app.range.as_ref().unwrap_or(&app.whole);
         let used = app.picture.all.period as f64 / (shown.end - shown.start).max(1) as f64;
-        facts.push((format!("CPU {used:>5.2} of {all}"), plain));
+        let least = if app.facts.lost > 0 { ">" } else { "" }; // what was lost used it, too
+        facts.push((format!("CPU {least}{used:>5.2} of {all}"), plain));
     }
     if let Some(event) = event {
         let of = match app.facts.events.len() {

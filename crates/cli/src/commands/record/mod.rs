@@ -38,7 +38,7 @@ pub fn run(args: &RecordArgs) -> Outcome {
 pub fn record(plan: Plan) -> Result<Done, Failure> {
     let (mut recording, held) = LiveRecording::open(plan)?;
     let sampled = recording.sample(held)?;
-    let (names, stored) = recording.find_names(&sampled.progress);
+    let (names, stored) = recording.find_names(&sampled);
     let mut done = recording.done(&sampled);
     let file = recording.finish_file(stored, &done)?;
     sampled.end.map_err(failed("the recording ended early"))?;

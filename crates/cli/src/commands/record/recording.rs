@@ -42,6 +42,8 @@ pub struct Sampled {
     pub progress: Progress,
     /// Why it ended, if not as it should.
     pub end: io::Result<()>,
+    /// From when to when was sampled, in nanoseconds of the sampler's clock.
+    span: (u64, u64),
     elapsed: Duration,
     cpu_time: Option<Duration>,
 }
@@ -89,6 +91,7 @@ impl LiveRecording {
         let cpu_before = self.plan.sampling.cpu_time();
         let layout = self.kernel.layout().ok();
         let started = Instant::now();
+        let began = self.sampler.clock().now() + self.plan.delay.as_nanos() as u64;
         let begun = self
             .sampler
             .start(layout.as_ref(), self.plan.delay, &mut self.recorder);
@@ -118,11 +121,13 @@ impl LiveRecording {
             Some((before, after)) => Some(after.saturating_sub(before)),
             None => cpu_time_of_command(plan, command.as_mut()),
         };
+        let ended = sampler.clock().now();
         let end = driven.and_then(|_| sampler.finish(recorder));
         Ok(Sampled {
             command,
             progress,
             end,
+            span: (began, ended.max(began)),
             elapsed,
             cpu_time,
         })
@@ -142,12 +147,14 @@ impl LiveRecording {
     }
 
     /// Finds the names of all frames, also in the form in which the file keeps them.
-    pub fn find_names(&mut self, progress: &Progress) -> (Names, StoredNames) {
+    pub fn find_names(&mut self, sampled: &Sampled) -> (Names, StoredNames) {
+        let progress = &sampled.progress;
         let recorder = &mut self.recorder;
         progress.say("finding names ...");
         let LiveNames { names, mut stored } = recorder.find_names(self.kernel.clone());
         stored.ends = recorder.destination.ends.clone();
         stored.counters = recorder.counters();
+        stored.span = Some(sampled.span);
         progress.clear();
         (names, stored)
     }

@@ -171,11 +171,13 @@ fn history(input: &LoadedRecording, filter: &Filter, inline: bool) -> History {
         },
     };
     let mut intake = Intake::new(&mut history, names);
-    let (begin, end) = profile.times().unwrap_or((first, last));
+    let part = input.recorded.and(profile.times()); // not all of it was read
+    let (begin, end) = part.or(input.span()).unwrap_or((first, last));
+    let first = first.min(begin);
     let length = (end.saturating_sub(first) / SLICES + 1).max(1);
     let mut rest = &samples[..];
     let mut start = first;
-    while !rest.is_empty() {
+    while !rest.is_empty() || start < end {
         let next = start.saturating_add(length);
         let (slice, after) = rest.split_at(rest.partition_point(|&(at, ..)| at < next));
         let span = start.max(begin)..next.min(end.saturating_add(1)).max(start.max(begin) + 1);
@@ -191,7 +193,7 @@ fn history(input: &LoadedRecording, filter: &Filter, inline: bool) -> History {
 fn facts(path: &Path, input: &LoadedRecording) -> Facts {
     let features = input.recording.features();
     let words = [
-        Some(path.display().to_string()),
+        Some(short_path(path)),
         header::captured(path, features),
         features.hostname.clone(),
         (!features.cmdline.is_empty()).then(|| features.cmdline.join(" ")),
@@ -204,8 +206,19 @@ fn facts(path: &Path, input: &LoadedRecording) -> Facts {
         events: event_infos(input.recording.events()),
         lost: losses.lost(),
         throttled: losses.throttled,
+        clock: features.clock.and_then(|clock| header::local_clock(&clock)),
         notes: input.recording.warnings().to_vec(),
         ..Facts::default()
+    }
+}
+
+/// A path that leaves room for the rest of the line: of a long one the file's name.
+fn short_path(path: &Path) -> String {
+    const ROOM: usize = 32;
+    let text = path.display().to_string();
+    match path.file_name() {
+        Some(name) if text.chars().count() > ROOM => format!("…/{}", name.to_string_lossy()),
+        _ => text,
     }
 }
 

@@ -17,7 +17,6 @@ use prof_report::{
 
 use prof_session::{LoadedRecording, Wanted};
 
-use crate::command_line::shared::InputArgs;
 use crate::export::{self, Exports};
 use crate::header;
 use crate::input;
@@ -40,7 +39,7 @@ pub fn run(args: &ReportArgs) -> Outcome {
     if interactive::wanted(args)? {
         let input = input::read(&args.input.read_options(), interactive::details())?;
         if input.profile.is_empty() {
-            return Err(no_samples(&args.input).into());
+            return Err(no_samples(args, &input).into());
         }
         return interactive::run(args, input, &options.filter);
     }
@@ -57,7 +56,7 @@ pub fn run(args: &ReportArgs) -> Outcome {
         options.header = Some(header_lines(args, &input.recording));
     }
     if input.profile.is_empty() {
-        return Err(no_samples(&args.input).into());
+        return Err(no_samples(args, &input).into());
     }
     let exports = args.drawing.exports(args.quiet);
     if exports.any() {
@@ -99,12 +98,12 @@ fn wanted(args: &ReportArgs, options: &ReportOptions) -> Wanted {
     }
 }
 
-fn no_samples(args: &InputArgs) -> CliError {
-    CliError::new(format!(
-        "the recording `{}` has no samples",
-        args.input.display()
-    ))
-    .hint("the target may have been idle; record while it works, or for longer")
+fn no_samples(args: &ReportArgs, input: &LoadedRecording) -> CliError {
+    let none = input::no_samples(&args.input.input, input, args.input.time.as_ref());
+    match input.recorded {
+        Some(_) => none,
+        None => none.hint("the target may have been idle; record while it works, or for longer"),
+    }
 }
 
 fn print_lines(lines: &[String]) -> Outcome {
