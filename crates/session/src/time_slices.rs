@@ -305,8 +305,8 @@ mod tests {
             from_start("1,2 5000,5001"),
             (vec![(1, 2), (5000, 5001)], false)
         );
-        assert_eq!(from_start("4999,5001").1, false);
-        assert_eq!(from_start(",5001").1, false);
+        assert!(!from_start("4999,5001").1);
+        assert!(!from_start(",5001").1);
     }
 
     #[test]

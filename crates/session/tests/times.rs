@@ -35,10 +35,8 @@ fn times_before_a_recording_are_seconds_from_its_beginning_and_that_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("perf.data");
     let records = samples_at(&[5002 * second, 5003 * second, 5009 * second]);
-    let names = StoredNames {
-        span: Some((5000 * second, 5010 * second)),
-        ..StoredNames::default()
-    };
+    let mut names = StoredNames::default();
+    names.span = Some((5000 * second, 5010 * second));
     records.save(&path, Features::default(), Some(&names));
     let loaded = |parts: &str| {
         let options = ReadOptions {
