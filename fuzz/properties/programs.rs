@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use prof_model::{Dso, DsoAddr, DsoId, DsoKind, Resolution};
+use prof_pclntab::{Layout, Machine, Table};
 use prof_symbolizer::{FoundFile, MappedFile, Options, Symbolizer, read_build_id};
 
 use super::elf::{TEXT, X86_64, program};
@@ -17,8 +18,40 @@ pub(crate) fn elf(bytes: &[u8]) {
 
 /// Any bytes as the function table of a Go program.
 pub(crate) fn pclntab(bytes: &[u8]) {
+    let addresses: Vec<u64> = (0..0x400).step_by(0x20).map(|at| TEXT + at).collect();
+    check_go_functions(bytes, &addresses);
     let file = program(X86_64, &[0x90; 0x400], &[(".gopclntab", bytes)]);
-    check(file, (0..0x400).step_by(0x20).map(|at| TEXT + at).collect());
+    check(file, addresses);
+}
+
+/// A function is around the address, and what changes in it does so by ascending instructions.
+fn check_go_functions(bytes: &[u8], addresses: &[u64]) {
+    const MACHINE: Machine = Machine {
+        is_big_endian: false,
+        address_size: 8,
+    };
+    let Some(layout) = Layout::read(bytes, MACHINE) else {
+        return;
+    };
+    let table = Table::new(bytes, &layout, TEXT);
+    for &address in addresses {
+        let Some(function) = table.find(address) else {
+            continue;
+        };
+        assert!((function.entry()..function.end()).contains(&address));
+        let changes = [function.stack_depths(), function.files(), function.lines()];
+        let data = (0..4).map(|number| function.pc_data(number));
+        for values in changes.into_iter().chain(data).flatten() {
+            let mut end = 0;
+            for value in values.clone().flatten() {
+                assert_eq!(value.pcs.start, end, "{function:?}");
+                assert!(value.pcs.end > end && u64::from(end) < function.size());
+                assert_eq!(values.clone().at(end.into()), Some(value.value));
+                end = value.pcs.end;
+            }
+            assert_eq!(values.at(end.into()), None);
+        }
+    }
 }
 
 fn check(bytes: Vec<u8>, offsets: Vec<u64>) {

@@ -14,8 +14,10 @@ use object::LittleEndian;
 use object::elf::{FileHeader64, PF_W, PF_X, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_LOAD};
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 use prof_model::DsoId;
+use prof_pclntab::SECTION_NAMES;
 
 use crate::Arch;
+pub(crate) use contents::MACHINE;
 
 /// The bytes of a file.
 pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
@@ -149,7 +151,7 @@ impl Image {
             match sections.section_name(LittleEndian, section) {
                 Ok(b".text") => self.text = Some(vaddr),
                 Ok(b".got") => self.got = Some(vaddr),
-                Ok(b".gopclntab" | b".data.rel.ro.gopclntab") => {
+                Ok(name) if SECTION_NAMES.iter().any(|known| known.as_bytes() == name) => {
                     self.go_functions = plain_section(section, data);
                 }
                 Ok(b".note.go.buildid") => self.is_go = true,
