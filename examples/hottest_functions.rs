@@ -5,10 +5,9 @@
 use std::error::Error;
 use std::time::Duration;
 
-use prof_event::EventList;
 use prof_model::Pid;
 use prof_report::summarize;
-use prof_sampler::{Clock, Options, Rate, Sampler, StackCapture, Target};
+use prof_sampler::{Options, Rate, Sampler, Target};
 use prof_session::DEFAULT_MAX_STACK;
 use prof_session::record::{Recorder, RunFor, drive};
 use prof_symbolizer::RunningKernel;
@@ -16,17 +15,8 @@ use prof_symbolizer::RunningKernel;
 fn main() -> Result<(), Box<dyn Error>> {
     let pid = std::env::args().nth(1).ok_or("which process?")?;
     let kernel = RunningKernel::read();
-    let mut sampler = Sampler::open(Options {
-        target: Target::Processes(vec![Pid(pid.parse()?)]),
-        events: EventList::default(), // cycles, or cpu-clock where there is no PMU
-        rate: Rate::Frequency(999),
-        stacks: StackCapture::Copy(32_768), // unwound at once, with tables or frame pointers
-        cpus: None,
-        sample_cpu: false,
-        inherit: true,
-        ring_bytes: None,
-        clock: Clock::MONOTONIC,
-    })?;
+    let target = Target::Processes(vec![Pid(pid.parse()?)]);
+    let mut sampler = Sampler::open(Options::new(target, Rate::Frequency(999)))?;
     // `()` is where records go: nowhere, only the profile is wanted.
     let mut recorder = Recorder::new(&sampler, DEFAULT_MAX_STACK, ());
 

@@ -7,10 +7,10 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
-use prof_event::{EventList, RawRecord};
+use prof_event::RawRecord;
 use prof_model::Pid;
 use prof_perfdata::{Features, RecordSink, Writer, WriterOptions};
-use prof_sampler::{Clock, Options, Rate, Sampler, Sink, StackCapture, Target};
+use prof_sampler::{Options, Rate, Sampler, Sink, StackCapture, Target};
 
 /// What the kernel sends goes into the file as it is.
 struct ToFile(Writer<File>);
@@ -30,16 +30,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [pid, file] = args.as_slice() else {
         return Err("which process, and into which file?".into());
     };
+    let target = Target::Processes(vec![Pid(pid.parse()?)]);
     let mut sampler = Sampler::open(Options {
-        target: Target::Processes(vec![Pid(pid.parse()?)]),
-        events: EventList::default(), // cycles, or cpu-clock where there is no PMU
-        rate: Rate::Frequency(999),
         stacks: StackCapture::FramePointers,
-        cpus: None,
-        sample_cpu: false,
-        inherit: true,
-        ring_bytes: None,
-        clock: Clock::MONOTONIC,
+        ..Options::new(target, Rate::Frequency(999))
     })?;
     let options = WriterOptions::default();
     let file = File::create(file)?;

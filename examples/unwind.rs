@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use prof_event::{EventSet, EventSpec, RawRecord, Record, Sample, Tracker};
 use prof_model::{AddressSpace, DsoId, DsoTable, Pid, VirtAddr};
-use prof_sampler::{Clock, Options, Rate, Sampler, Sink, StackCapture, Target};
+use prof_sampler::{Options, Rate, Sampler, Sink, Target};
 use prof_symbolizer::{FileFinder, FoundFile};
 use prof_unwinder::{Arch, Bytes, Images, Process, Regs, StackCopy, Unwinder, UserState};
 
@@ -104,15 +104,8 @@ impl Sink for First {
 fn main() -> Result<(), Box<dyn Error>> {
     let pid = std::env::args().nth(1).ok_or("which process?")?.parse()?;
     let mut sampler = Sampler::open(Options {
-        target: Target::Processes(vec![Pid(pid)]),
         events: EventSpec::parse("cpu-clock:u")?.into(),
-        rate: Rate::Frequency(99),
-        stacks: StackCapture::Copy(64_000),
-        cpus: None,
-        sample_cpu: false,
-        inherit: true,
-        ring_bytes: None,
-        clock: Clock::MONOTONIC,
+        ..Options::new(Target::Processes(vec![Pid(pid)]), Rate::Frequency(99))
     })?;
     let mut first = First {
         events: sampler.events().clone(),

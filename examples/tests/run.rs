@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use prof_event::EventSpec;
 use prof_model::Pid;
-use prof_sampler::{Clock, Options, Rate, Sampler, StackCapture, Target};
+use prof_sampler::{Options, Rate, Sampler, StackCapture, Target};
 
 fn run(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output().unwrap();
@@ -17,16 +17,11 @@ fn run(program: &str, args: &[&str]) -> String {
 /// Whether this process may sample itself.
 fn may_sample() -> bool {
     let events = EventSpec::parse("cpu-clock:u").unwrap();
+    let target = Target::Processes(vec![Pid(std::process::id() as i32)]);
     let opened = Sampler::open(Options {
-        target: Target::Processes(vec![Pid(std::process::id() as i32)]),
         events: events.into(),
-        rate: Rate::Frequency(99),
         stacks: StackCapture::None,
-        cpus: None,
-        sample_cpu: false,
-        inherit: false,
-        ring_bytes: None,
-        clock: Clock::MONOTONIC,
+        ..Options::new(target, Rate::Frequency(99))
     });
     opened.is_ok()
 }

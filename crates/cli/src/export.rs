@@ -52,7 +52,7 @@ impl Exports {
     /// Whether one of them goes to stdout.
     pub fn to_stdout(&self) -> bool {
         let mut wanted = self.wanted.iter();
-        wanted.any(|(path, export)| is_stdout(path, &**export))
+        wanted.any(|(path, _)| is_stdout(path))
     }
 
     /// Writes the files that are wanted, if there is any sample.
@@ -64,10 +64,11 @@ impl Exports {
             return Ok(());
         }
         for (path, export) in &self.wanted {
-            let remark = match is_stdout(path, &**export) {
-                true => write_stdout(&**export, data)?,
-                false => write_file(path, &**export, data)?,
-            };
+            if is_stdout(path) {
+                write_stdout(&**export, data)?;
+                continue;
+            }
+            let remark = write_file(path, &**export, data)?;
             if let Some(title) = export.title().filter(|_| !self.quiet) {
                 let remark = remark.map_or_else(String::new, |remark| format!("; {remark}"));
                 eprintln!("{title}: {}{remark}", path.display());
@@ -77,22 +78,18 @@ impl Exports {
     }
 }
 
-/// `-` is stdout for what other programs read; a picture of this name is a file.
-fn is_stdout(path: &Path, export: &dyn Export) -> bool {
-    path.as_os_str() == "-" && export.title().is_none()
+fn is_stdout(path: &Path) -> bool {
+    path.as_os_str() == "-"
 }
 
-/// Writes to stdout. Returns what the user should be told.
+/// Writes to stdout.
 ///
 /// # Errors
 /// There is nothing to write, or nobody reads it.
-pub fn write_stdout(export: &dyn Export, data: &ExportData<'_>) -> Result<Option<String>, Failure> {
+pub fn write_stdout(export: &dyn Export, data: &ExportData<'_>) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     match export.write(data, &mut out) {
-        Ok(remark) => {
-            out.flush()?;
-            Ok(remark)
-        }
+        Ok(_) => Ok(out.flush()?),
         Err(error @ ExportError::Nothing) => {
             out.flush()?;
             Err(CliError::from_error(&error).into())
@@ -123,7 +120,24 @@ fn write_file(
     }
 }
 
-/// The message for a file that could not be written.
-pub fn cannot_write(path: &Path, error: io::Error) -> CliError {
+/// Writes a file as a whole, or to stdout. Returns whether it is a file.
+///
+/// # Errors
+/// It could not be written.
+pub fn write_to(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<bool, Failure> {
+    if is_stdout(path) {
+        let mut out = BufWriter::new(io::stdout().lock());
+        write(&mut out)?;
+        out.flush()?;
+        return Ok(false);
+    }
+    write_whole(path, |out| write(out)).map_err(|error| cannot_write(path, error))?;
+    Ok(true)
+}
+
+fn cannot_write(path: &Path, error: io::Error) -> CliError {
     CliError::new(format!("could not write `{}`", path.display())).cause(error)
 }

@@ -15,16 +15,6 @@ use prof_sampler::{
 use crate::command_line::shared::SamplingArgs;
 use crate::messages::{CliError, open_errors};
 
-/// Bytes of stack per sample. Rust and C++ frames are large; at high rates the rings and the memory
-/// they move are the limit.
-const DEEP_COPY: u32 = 64_000;
-const FAST_COPY: u32 = 32_768;
-const FAST_RATE: u64 = 2_000;
-/// The same where most stacks are seen to be small, at rates where copying them costs the target more
-/// than the noise.
-const SMALL_COPY: u32 = 8_192;
-const COSTLY_RATE: u64 = 500;
-
 /// The exit status, as `env` has it, where the command was not even tried.
 const NOT_BEGUN: u8 = 125;
 
@@ -63,15 +53,14 @@ impl Sampling {
         let rate = rate(args, usual_hz)?;
         let single_threads = !args.tid.is_empty();
         let options = Options {
-            target: target.unwrap_or(Target::Command(Pid(0))),
             events: events(args)?,
-            rate,
             stacks: stacks(&args.call_graph, rate)?,
             cpus: args.cpu.as_deref().map(cpus).transpose()?,
             sample_cpu: true,
             inherit: !args.no_inherit && !single_threads,
             ring_bytes: args.mmap_pages,
             clock,
+            ..Options::new(target.unwrap_or(Target::Command(Pid(0))), rate)
         };
         Ok(Self {
             options,
@@ -218,23 +207,13 @@ fn rate(args: &SamplingArgs, usual_hz: u64) -> Result<Rate, CliError> {
 }
 
 fn stacks(mode: &str, rate: Rate) -> Result<StackCapture, CliError> {
-    let by_rate = match rate {
-        Rate::Frequency(hz) if hz <= FAST_RATE => DEEP_COPY,
-        _ => FAST_COPY,
-    };
     let wrong = || {
         CliError::usage(format!("`--call-graph {mode}` is not known"))
             .hint("`auto`, `dwarf`, `dwarf,16384` (bytes of stack), `fp` or `none`")
     };
     match mode.split_once(',') {
         None => match mode {
-            "auto" | "dwarf" => Ok(match rate {
-                Rate::Frequency(hz) if hz < COSTLY_RATE => StackCapture::Copy(by_rate),
-                _ => StackCapture::CopyAsNeeded {
-                    large: by_rate,
-                    small: SMALL_COPY,
-                },
-            }),
+            "auto" | "dwarf" => Ok(StackCapture::for_rate(rate)),
             "fp" => Ok(StackCapture::FramePointers),
             "none" | "no" => Ok(StackCapture::None),
             _ => Err(wrong()),

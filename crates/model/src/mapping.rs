@@ -28,7 +28,17 @@ pub struct AddressSpace {
     mappings: Vec<Mapping>, // by start
 }
 
+/// The mappings of a process of which nothing is known.
+static NOWHERE: AddressSpace = AddressSpace {
+    mappings: Vec::new(),
+};
+
 impl AddressSpace {
+    /// One without mappings, for a process of which nothing is known.
+    pub fn nowhere() -> &'static Self {
+        &NOWHERE
+    }
+
     /// The mapping that covers `addr`.
     pub fn find(&self, addr: VirtAddr) -> Option<&Mapping> {
         self.before(addr).filter(|mapping| addr.0 < mapping.end)

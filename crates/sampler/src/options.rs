@@ -82,6 +82,33 @@ pub enum StackCapture {
     },
 }
 
+/// Bytes of stack per sample. Rust and C++ frames are large; at high rates the rings and the memory
+/// they move are the limit.
+const DEEP_COPY: u32 = 64_000;
+const FAST_COPY: u32 = 32_768;
+const FAST_RATE: u64 = 2_000;
+/// The same where most stacks are seen to be small, at rates where copying them costs the target more
+/// than the noise.
+const SMALL_COPY: u32 = 8_192;
+const COSTLY_RATE: u64 = 500;
+
+impl StackCapture {
+    /// Whole stacks, also of programs without frame pointers, at the least cost for this rate.
+    pub fn for_rate(rate: Rate) -> Self {
+        let large = match rate {
+            Rate::Frequency(hz) if hz <= FAST_RATE => DEEP_COPY,
+            _ => FAST_COPY,
+        };
+        match rate {
+            Rate::Frequency(hz) if hz < COSTLY_RATE => Self::Copy(large),
+            _ => Self::CopyAsNeeded {
+                large,
+                small: SMALL_COPY,
+            },
+        }
+    }
+}
+
 /// A clock of the kernel that stamps the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
@@ -165,6 +192,24 @@ pub struct Options {
     pub ring_bytes: Option<usize>,
     /// The clock of all times.
     pub clock: Clock,
+}
+
+impl Options {
+    /// Whole stacks of `target` and of what it starts, at a rate: of `cycles`, or of `cpu-clock` where there
+    /// is no PMU.
+    pub fn new(target: Target, rate: Rate) -> Self {
+        Self {
+            target,
+            events: EventList::default(),
+            rate,
+            stacks: StackCapture::for_rate(rate),
+            cpus: None,
+            sample_cpu: false,
+            inherit: true,
+            ring_bytes: None,
+            clock: Clock::MONOTONIC,
+        }
+    }
 }
 
 /// Something that was done differently than asked, to be told to the user.

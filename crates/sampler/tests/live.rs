@@ -25,15 +25,9 @@ impl Sink for Kept {
 
 fn options(target: Target) -> Options {
     Options {
-        target,
         events: EventSpec::parse("cpu-clock").unwrap().into(),
-        rate: Rate::Frequency(999),
         stacks: StackCapture::Copy(16384),
-        cpus: None,
-        sample_cpu: false,
-        inherit: true,
-        ring_bytes: None,
-        clock: Clock::MONOTONIC,
+        ..Options::new(target, Rate::Frequency(999))
     }
 }
 

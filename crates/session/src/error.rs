@@ -50,6 +50,8 @@ pub enum OutputError {
         name: String,
         /// Why.
         source: io::Error,
+        /// Where what was written until then can be read, if it was kept.
+        kept: Option<PathBuf>,
     },
     /// Nobody reads stdout.
     #[error("could not write to stdout")]

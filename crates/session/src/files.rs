@@ -96,6 +96,12 @@ impl Files {
         opened.filter_map(|(&id, opened)| Some((id, opened.file.as_ref()?)))
     }
 
+    /// Whether this is an ELF file, as far as is known: one that was not opened is none.
+    pub(crate) fn is_program(&self, id: DsoId) -> bool {
+        let file = self.opened.get(&id).and_then(|it| it.file.as_ref());
+        file.is_some_and(FoundFile::is_elf)
+    }
+
     /// Notes that a sample hit this file, if it is open. Returns whether it was asked for before.
     pub(crate) fn mark_used(&mut self, id: DsoId) -> bool {
         let file = self.opened.get_mut(&id);

@@ -5,6 +5,7 @@
 //! which is used again for other code does not mix up the two.
 
 use std::fs::File;
+use std::time::{Duration, Instant};
 
 use prof_model::{
     Dso, DsoAddr, DsoId, DsoKind, DsoTable, JitLoad, Mapping, Pid, Reason, Resolution,
@@ -17,6 +18,8 @@ use crate::files::Origin;
 
 /// More mappings of generated code than any program has that is not in trouble.
 const MOST_FILES: usize = 1 << 16;
+/// How often a perf map that is not there yet is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The generated code of the processes that samples hit.
 pub struct GeneratedCode {
@@ -28,8 +31,10 @@ pub struct GeneratedCode {
     of_process: FxHashMap<Pid, Vec<(DsoId, u64)>>,
     maps: FxHashMap<Pid, Option<PerfMap>>, // `None`: not there yet
     maps_taken: FxHashSet<Pid>,
-    files: FxHashSet<(Pid, Mapping)>, // executed, and perhaps no programs
-    now: u64,                         // the time of the last sample
+    looked: Option<Instant>, // when for the maps that are not there yet
+    files: FxHashSet<(Pid, Mapping)>, // executed, and no programs as far as is known
+    new_files: Vec<(Pid, Mapping)>, // those since they were last taken
+    now: u64,                // the time of the last sample
 }
 
 impl GeneratedCode {
@@ -52,7 +57,9 @@ impl GeneratedCode {
             of_process: FxHashMap::default(),
             maps: FxHashMap::default(),
             maps_taken: FxHashSet::default(),
+            looked: None,
             files: FxHashSet::default(),
+            new_files: Vec::new(),
             now: 0,
         }
     }
@@ -129,27 +136,64 @@ impl GeneratedCode {
         }
     }
 
-    /// Samples hit a file that may be generated code.
+    /// Samples hit a file that is no program as far as is known, and so perhaps generated code.
     pub(crate) fn hit_file(&mut self, pid: Pid, mapping: &Mapping) {
-        if self.files.len() < MOST_FILES {
-            self.files.insert((pid, *mapping));
+        if self.files.len() < MOST_FILES && self.files.insert((pid, *mapping)) {
+            self.new_files.push((pid, *mapping));
         }
         self.hit(pid);
     }
 
-    /// Which processes executed files that may be generated code, and where these were mapped.
+    /// Which processes executed files that are perhaps generated code, and where these were mapped.
     pub fn files(&self) -> impl Iterator<Item = (Pid, Mapping)> {
         self.files.iter().copied()
     }
 
-    /// Takes in what was told since the last call.
+    /// Those of [`Self::files`] that are new since the last call.
+    pub fn take_files(&mut self) -> Vec<(Pid, Mapping)> {
+        std::mem::take(&mut self.new_files)
+    }
+
+    /// Takes back files that nobody used.
+    pub fn put_back_files(&mut self, files: Vec<(Pid, Mapping)>) {
+        self.new_files.extend(files);
+    }
+
+    /// A process has ended. What it told until then is kept.
+    pub fn exited(&mut self, pid: Pid) {
+        if let Some(map @ None) = self.maps.get_mut(&pid) {
+            *map = PerfMap::open(pid); // its number is still its own until somebody has waited for it
+            if map.is_none() {
+                self.maps.remove(&pid);
+            }
+        }
+    }
+
+    /// Forgets a process that ended long ago: its number may be another one's by now.
+    pub fn forget(&mut self, pid: Pid) {
+        self.maps.remove(&pid);
+        self.maps_taken.remove(&pid);
+        self.of_process.remove(&pid);
+        self.files.retain(|&(of, _)| of != pid);
+    }
+
+    /// Takes in what was told since the last call: what dumps have got, and from time to time perf maps
+    /// that were not there yet.
     pub fn refresh(&mut self) {
         for dump in self.dumps.values_mut() {
             dump.refresh();
         }
+        if self.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
+            self.look_for_maps();
+        }
+    }
+
+    /// Opens the perf maps that are there by now: some are written only when somebody asks.
+    pub fn look_for_maps(&mut self) {
+        self.looked = Some(Instant::now());
         for (&pid, map) in &mut self.maps {
             if map.is_none() {
-                *map = PerfMap::open(pid); // some are written only when somebody asks
+                *map = PerfMap::open(pid);
             }
         }
     }

@@ -7,10 +7,8 @@
 use std::time::Duration;
 
 use prof_event::abi::{event_type, flag, sample};
-use prof_event::{
-    Decoded, Event, EventAttr, EventSet, Mmap, RawRecord, ReadValues, Record, Sample, Tracker,
-};
-use prof_model::{AddressSpace, ChainEnd, CpuMode, DsoId, DsoKind, Pid, VirtAddr};
+use prof_event::{Decoded, Event, EventSet, Mmap, RawRecord, ReadValues, Record, Sample, Tracker};
+use prof_model::{AddressSpace, ChainEnd, CpuMode, DsoId, DsoKind, DsoTable, Pid, Tid, VirtAddr};
 use prof_profile::{EventInfo, FrameKey, Profile, Unit};
 use prof_symbolizer::Symbolizer;
 
@@ -23,7 +21,7 @@ use crate::machine::Machine;
 use crate::pace::Pace;
 use crate::placing::{PlacedChain, Placing};
 use crate::stack_copy_size::StackCopySize;
-use crate::unwinding::Unwinding;
+use crate::unwinding::{Around, Unwinding};
 
 /// The most frames that are kept of a stack, if not told otherwise.
 pub const DEFAULT_MAX_STACK: usize = 1024;
@@ -45,7 +43,6 @@ pub struct Pipeline {
     pace: Pace,
     build_ids: BuildIds,
     last_time: u64,
-    nowhere: AddressSpace,
 }
 
 /// What became of a sample that was taken in, valid until the next record is.
@@ -119,7 +116,7 @@ impl Pipeline {
         Self {
             tracker: Tracker::default(),
             generated,
-            profile: Profile::new(events.events().iter().map(event_info).collect()),
+            profile: Profile::new(event_infos(events)),
             aggregation: None,
             unwinding: Unwinding::new(events, files.origin(), machine, max_stack),
             files,
@@ -128,7 +125,6 @@ impl Pipeline {
             pace,
             build_ids: BuildIds::default(),
             last_time: 0,
-            nowhere: AddressSpace::default(),
         }
     }
 
@@ -181,10 +177,12 @@ impl Pipeline {
     ) -> TakenSample<'a> {
         self.pace.sampled();
         let event = &events.events()[event_index];
-        let processes = &self.tracker.processes;
-        let unwound =
-            self.unwinding
-                .unwind(event, sample, processes, &mut self.files, &mut self.pace);
+        let around = Around {
+            processes: &self.tracker.processes,
+            files: &mut self.files,
+            pace: &mut self.pace,
+        };
+        let unwound = self.unwinding.unwind(event, sample, around);
         let end = end.unwrap_or(unwound.end);
         let FinishedSamples { weights, counters } =
             self.finishing.take(events, event_index, sample);
@@ -218,7 +216,7 @@ impl Pipeline {
         }
         if self.files.origin() == Origin::Live {
             let space = self.tracker.processes.space(sample.pid);
-            let space = space.unwrap_or(&self.nowhere);
+            let space = space.unwrap_or(AddressSpace::nowhere());
             let dsos = &self.tracker.processes.dsos;
             open_hit_files(
                 &mut self.files,
@@ -227,6 +225,11 @@ impl Pipeline {
                 dsos,
                 placed.frames,
             );
+        }
+        for mapping in placed.doubtful {
+            if !self.files.is_program(mapping.dso) && !self.generated.is_dump(mapping.dso) {
+                self.generated.hit_file(sample.pid, mapping);
+            }
         }
         TakenSample {
             sample,
@@ -265,7 +268,12 @@ impl Pipeline {
         }
         match record {
             Record::Mmap(mmap) => self.note_dump(events, mmap),
-            Record::Exit(task) => self.unwinding.exited((task.pid, task.tid)),
+            Record::Exit(task) => {
+                self.unwinding.exited((task.pid, task.tid));
+                if task.pid.0 == task.tid.0 {
+                    self.generated.exited(task.pid);
+                }
+            }
             Record::Fork(task) if task.pid != task.ppid => {
                 self.generated.forked(task.ppid, task.pid);
             }
@@ -288,7 +296,7 @@ impl Pipeline {
 
     /// Events that a pipe told only while its records were read.
     pub fn set_events(&mut self, events: &EventSet) {
-        self.profile.events = events.events().iter().map(event_info).collect();
+        self.profile.events = event_infos(events);
     }
 
     /// Takes note of a sample that is not one of the profile, because it is from before the recording or
@@ -311,6 +319,15 @@ impl Pipeline {
         self.pace.finish_round();
         self.generated.refresh();
         self.unwinding.finish_round();
+    }
+
+    /// Forgets a thread that ended long ago, and its process with the first one: their numbers may be
+    /// others' by now.
+    pub fn forget(&mut self, pid: Pid, tid: Tid) {
+        self.tracker.processes.forget(pid, tid);
+        if pid.0 == tid.0 {
+            self.generated.forget(pid);
+        }
     }
 
     /// Closes the files that no sample has hit since the last call, and forgets what was read of them;
@@ -399,15 +416,17 @@ fn open_hit_files(
     files: &mut Files,
     generated: &mut GeneratedCode,
     (pid, space): (Pid, &AddressSpace),
-    dsos: &prof_model::DsoTable,
+    dsos: &DsoTable,
     frames: &[FrameKey],
 ) {
     for dso in frames.iter().filter_map(|frame| frame.dso) {
         let kind = dsos.get(dso).kind;
         if let DsoKind::Jit(owner) = kind {
             generated.hit(owner);
-        } else if files.mark_used(dso) {
-        } else if kind.is_file_relative() && !generated.is_dump(dso) {
+            continue;
+        }
+        let is_new = !files.mark_used(dso);
+        if is_new && kind.is_file_relative() && !generated.is_dump(dso) {
             files.get(pid, space, dsos, dso);
         }
     }
@@ -419,12 +438,9 @@ fn is_monotonic(events: &EventSet) -> bool {
     attrs.all(|attr| attr.has(flag::USE_CLOCKID) && attr.clockid == libc::CLOCK_MONOTONIC)
 }
 
-/// What an event's periods count.
-pub fn unit_of(attr: &EventAttr) -> Unit {
-    match attr.is_cpu_time() {
-        true => Unit::CpuTime,
-        false => Unit::Count,
-    }
+/// What reports, screens and pictures want to know of events.
+pub fn event_infos(events: &EventSet) -> Vec<EventInfo> {
+    events.events().iter().map(event_info).collect()
 }
 
 fn event_info(event: &Event) -> EventInfo {
@@ -432,7 +448,10 @@ fn event_info(event: &Event) -> EventInfo {
     let has = |bit: u64| attr.sample_type & bit != 0;
     EventInfo {
         name: event.name.clone(),
-        unit: unit_of(attr),
+        unit: match attr.is_cpu_time() {
+            true => Unit::CpuTime,
+            false => Unit::Count,
+        },
         is_tracepoint: attr.kind == event_type::TRACEPOINT,
         has_callchain: has(sample::CALLCHAIN),
         has_cpu: has(sample::CPU),

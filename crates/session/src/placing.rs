@@ -41,6 +41,8 @@ pub struct PlacedChain<'a> {
     pub frames: &'a [FrameKey],
     chain: &'a [u64],
     addresses: &'a [u64], // of `frames`
+    /// Mappings among them of files that may be no programs, see [`prof_model::Dso::may_be_generated`].
+    pub(crate) doubtful: &'a [Mapping],
 }
 
 impl<'a> PlacedChain<'a> {
@@ -74,9 +76,9 @@ impl<'a> PlacedChain<'a> {
 #[derive(Default)]
 pub(crate) struct Placing {
     kernel_parts: KernelParts,
-    frames: Vec<FrameKey>, // these two are reused from sample to sample
+    frames: Vec<FrameKey>, // these three are reused from sample to sample
     addresses: Vec<u64>,
-    nowhere: AddressSpace,
+    doubtful: Vec<Mapping>,
 }
 
 impl Placing {
@@ -91,6 +93,7 @@ impl Placing {
     ) -> PlacedChain<'a> {
         self.frames.clear();
         self.addresses.clear();
+        self.doubtful.clear();
         let kernel = kernel_part(chain);
         let mut inner = self.kernel_parts.find(kernel);
         let rest = match inner {
@@ -105,12 +108,13 @@ impl Placing {
         let mut places = Places {
             tracker,
             generated,
-            space: space.unwrap_or(&self.nowhere),
+            space: space.unwrap_or(AddressSpace::nowhere()),
             hidden_kernel,
             pid: sample.pid,
             time: sample.time,
             last: None,
             last_is_generated: false,
+            doubtful: &mut self.doubtful,
         };
         let mut last_mode = None;
         for (mode, addr) in prof_event::with_modes(rest.iter().copied(), CpuMode::User) {
@@ -138,6 +142,7 @@ impl Placing {
             frames: &self.frames,
             chain,
             addresses: &self.addresses,
+            doubtful: &self.doubtful,
         }
     }
 
@@ -157,6 +162,7 @@ struct Places<'a> {
     time: Option<u64>,
     last: Option<(CpuMode, &'a Mapping)>, // a caller often lies in the same file
     last_is_generated: bool,              // perhaps, as `Dso::may_be_generated` tells
+    doubtful: &'a mut Vec<Mapping>,
 }
 
 impl Places<'_> {
@@ -181,7 +187,7 @@ impl Places<'_> {
             self.last = Some((mode, mapping));
             self.last_is_generated = dsos.get(mapping.dso).may_be_generated();
             if self.last_is_generated {
-                self.generated.hit_file(self.pid, mapping);
+                self.doubtful.push(*mapping);
             }
         }
         // Code of a jitdump lies where no program is mapped.

@@ -63,7 +63,7 @@ impl PolledMemory {
         Some(self.clock?.now().saturating_add(INEXACT))
     }
 
-    /// PolledMemory this place for this thread, and no other.
+    /// Watches this place for this thread, and no other.
     pub(crate) fn watch(&mut self, thread: (Pid, Tid), addr: VirtAddr) {
         let is_new = self.threads.get(&thread).is_none_or(|it| it.addr != addr);
         if is_new && (self.threads.len() < MOST_THREADS || self.threads.contains_key(&thread)) {

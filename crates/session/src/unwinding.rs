@@ -26,6 +26,16 @@ pub struct UnwoundChain<'a> {
     pub end: ChainEnd,
 }
 
+/// What unwinding needs of the rest.
+pub(crate) struct Around<'a> {
+    /// Which process has what mapped.
+    pub(crate) processes: &'a ProcessTable,
+    /// The files that are mapped.
+    pub(crate) files: &'a mut Files,
+    /// Learns how much of each stack it took.
+    pub(crate) pace: &'a mut Pace,
+}
+
 /// Makes callchains whole: the kernel's part stays as it was recorded, the user's part is unwound where
 /// the sample carries what that takes.
 pub(crate) struct Unwinding {
@@ -36,7 +46,6 @@ pub(crate) struct Unwinding {
     starting: FxHashSet<Pid>,     // in execve: not yet seen to run their new program
     foreign_stacks: u64,
     refused_stacks: u64,
-    nowhere: AddressSpace,
     chain: Vec<u64>, // these three are reused from sample to sample
     user: Vec<VirtAddr>,
     kernel_walk: Vec<u64>,
@@ -61,23 +70,20 @@ impl Unwinding {
             starting: FxHashSet::default(),
             foreign_stacks: 0,
             refused_stacks: 0,
-            nowhere: AddressSpace::default(),
             chain: Vec::new(),
             user: Vec::new(),
             kernel_walk: Vec::new(),
         }
     }
 
-    /// The whole callchain of a sample. `pace` learns how much of the stack it took.
+    /// The whole callchain of a sample.
     pub(crate) fn unwind(
         &mut self,
         event: &Event,
         sample: &Sample<'_>,
-        processes: &ProcessTable,
-        files: &mut Files,
-        pace: &mut Pace,
+        around: Around<'_>,
     ) -> UnwoundChain<'_> {
-        let end = self.build(event, sample, processes, files, pace);
+        let end = self.build(event, sample, around);
         UnwoundChain {
             entries: &self.chain,
             end,
@@ -85,14 +91,7 @@ impl Unwinding {
     }
 
     /// Makes `self.chain` the callchain of `sample`, and tells why it ended.
-    fn build(
-        &mut self,
-        event: &Event,
-        sample: &Sample<'_>,
-        processes: &ProcessTable,
-        files: &mut Files,
-        pace: &mut Pace,
-    ) -> ChainEnd {
+    fn build(&mut self, event: &Event, sample: &Sample<'_>, around: Around<'_>) -> ChainEnd {
         self.chain.clear();
         let Some(recorded) = sample.callchain else {
             return ChainEnd::Unknown;
@@ -110,7 +109,7 @@ impl Unwinding {
         };
         if regs.abi != registers_abi::BITS_64 {
             self.chain.extend(recorded.iter()); // a 32-bit program: the kernel's walk is all we have
-            pace.copied(stack.capacity, None, ChainEnd::Unknown);
+            around.pace.copied(stack.capacity, None, ChainEnd::Unknown);
             return ChainEnd::Unknown;
         }
         let Some(arch) = self.machine.unwinds(&regs) else {
@@ -125,7 +124,7 @@ impl Unwinding {
         };
         self.split_recorded(recorded.iter());
         let registers = Regs::from_perf(arch, regs.mask, regs.values.iter());
-        self.walk(sample, &registers, stack, processes, files, pace)
+        self.walk(sample, &registers, stack, around)
     }
 
     /// Keeps all but the user's part in `self.chain`, and that part, which is the last one, as the
@@ -149,13 +148,17 @@ impl Unwinding {
         sample: &Sample<'_>,
         registers: &Regs,
         stack: UserStack<'_>,
-        processes: &ProcessTable,
-        files: &mut Files,
-        pace: &mut Pace,
+        around: Around<'_>,
     ) -> ChainEnd {
+        let Around {
+            processes,
+            files,
+            pace,
+        } = around;
         let start = VirtAddr(registers.sp().unwrap_or(0));
         let copy = StackCopy::new(start, stack.bytes, stack.bytes.len() == stack.capacity);
-        let space = processes.space(sample.pid).unwrap_or(&self.nowhere);
+        let space = processes.space(sample.pid);
+        let space = space.unwrap_or(AddressSpace::nowhere());
         if sample.mode == CpuMode::User {
             self.starting.remove(&sample.pid);
         } else if self.starting.contains(&sample.pid) {

@@ -32,6 +32,13 @@ fn write(path: &Path, times: &[u64]) -> Summary {
 }
 
 fn times(path: &Path) -> Vec<u64> {
+    let (times, warnings) = told(path);
+    assert_eq!(warnings, [""; 0]);
+    times
+}
+
+/// The times of the samples of a recording, and what is said about it.
+fn told(path: &Path) -> (Vec<u64>, Vec<String>) {
     let mut times = Vec::new();
     let mut recording = Recording::open(path).unwrap();
     let read = recording.for_each(|item| -> Result<(), prof_perfdata::Error> {
@@ -41,8 +48,7 @@ fn times(path: &Path) -> Vec<u64> {
         Ok(())
     });
     read.unwrap();
-    assert_eq!(recording.warnings(), [""; 0]);
-    times
+    (times, recording.warnings().to_vec())
 }
 
 /// The names of what lies in a folder.
@@ -111,7 +117,41 @@ fn why_the_writer_failed_is_told_at_the_end() {
     let said = format!("could not write `{}`", path.display());
     assert_eq!(error.to_string(), said);
     assert_eq!(error.source().unwrap().to_string(), CUT);
-    assert_eq!(files(dir.path()), [""; 0]);
+}
+
+#[test]
+fn what_was_written_before_the_writer_failed_is_kept_beside_the_older_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("perf.data");
+    write(&path, &[100]);
+    let records = samples_at(&[200, 300]);
+    let mut output = start(&path, &records);
+    output.buffer().extend(&records.bytes);
+    output.finish_round().unwrap();
+    output.buffer().extend([0; 24]); // a record of no bytes
+    let Err(OutputError::Write { kept, .. }) = finish(output) else {
+        panic!("written");
+    };
+    let part = dir.path().join("perf.data.part");
+    assert_eq!(kept.as_ref(), Some(&part));
+    assert_eq!(files(dir.path()), ["perf.data", "perf.data.part"]);
+    assert_eq!(times(&path), [100]);
+    let (kept, warnings) = told(&part);
+    assert_eq!(kept, [200, 300]);
+    assert!(warnings[0].starts_with("the recorder did not finish the file"));
+}
+
+#[test]
+fn what_a_killed_recorder_with_the_same_number_left_is_not_in_the_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("perf.data");
+    let left = dir
+        .path()
+        .join(format!(".perf.data.{}.tmp", std::process::id()));
+    fs::write(&left, b"PERFILE2").unwrap();
+    write(&path, &[100]);
+    assert_eq!(times(&path), [100]);
+    assert_eq!(fs::read(&left).unwrap(), b"PERFILE2");
 }
 
 const CUT: &str = "record ends too early";
@@ -137,16 +177,22 @@ fn a_writer_that_has_failed_takes_no_further_records() {
 }
 
 #[test]
-fn a_file_that_cannot_take_its_place_is_removed_and_the_older_one_stays() {
+fn a_file_that_cannot_take_its_place_is_kept_beside_the_older_one() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("perf.data");
     write(&path, &[100]);
     fs::create_dir_all(dir.path().join("perf.data.old/in the way")).unwrap();
     let records = samples_at(&[200]);
-    let error = finish(start(&path, &records)).unwrap_err();
+    let mut output = start(&path, &records);
+    output.buffer().extend(&records.bytes);
+    let error = finish(output).unwrap_err();
     assert!(matches!(error, OutputError::Write { name, .. } if name == path.to_str().unwrap()));
-    assert_eq!(files(dir.path()), ["perf.data", "perf.data.old"]);
+    assert_eq!(
+        files(dir.path()),
+        ["perf.data", "perf.data.old", "perf.data.part"]
+    );
     assert_eq!(times(&path), [100]);
+    assert_eq!(times(&dir.path().join("perf.data.part")), [200]);
 }
 
 #[test]

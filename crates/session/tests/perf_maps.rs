@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{CODE, Elf, Process, Records, Sampled, attr, live, one_event, take_all};
 use prof_event::abi::callchain;
-use prof_model::{Pid, Reason, Resolution};
+use prof_model::{Pid, Reason, Resolution, Tid};
 use prof_perfdata::Features;
 use prof_session::load::load;
 use prof_session::{GeneratedCode, ReadOptions, Wanted};
@@ -50,7 +50,7 @@ fn a_map_is_opened_once_when_a_sample_hits_its_process() {
 }
 
 #[test]
-fn a_map_that_comes_after_the_first_sample_is_found_at_the_end_of_a_round() {
+fn a_map_that_comes_after_the_first_sample_is_found_a_tenth_of_a_second_later() {
     let process = Process::new();
     let records = records_of(&process);
     let mut pipeline = live(&records.events);
@@ -58,8 +58,53 @@ fn a_map_that_comes_after_the_first_sample_is_found_at_the_end_of_a_round() {
     pipeline.finish_round();
     assert_eq!(taken(&mut pipeline.generated), []);
     process.write_map();
+    std::thread::sleep(Duration::from_millis(110)); // it is looked for ten times a second
     pipeline.finish_round();
     assert_eq!(taken(&mut pipeline.generated), [process.pid()]);
+}
+
+#[test]
+fn the_map_of_a_process_is_looked_for_at_its_end_and_no_more_after_that() {
+    let [late, never] = [(); 2].map(|()| Process::new());
+    let mut generated = GeneratedCode::live();
+    for process in [&late, &never] {
+        generated.hit(process.pid());
+    }
+    late.write_map();
+    generated.exited(late.pid());
+    generated.exited(never.pid());
+    never.write_map(); // another process's, which has the number now
+    generated.look_for_maps();
+    assert_eq!(taken(&mut generated), [late.pid()]);
+}
+
+#[test]
+fn a_number_that_is_given_again_has_a_map_of_its_own() {
+    let process = Process::new();
+    process.write_map();
+    let mut generated = GeneratedCode::live();
+    generated.hit(process.pid());
+    assert_eq!(taken(&mut generated), [process.pid()]);
+    generated.forget(process.pid());
+    generated.hit(process.pid());
+    assert_eq!(taken(&mut generated), [process.pid()]);
+}
+
+#[test]
+fn files_of_generated_code_are_told_once_and_forgotten_with_their_process() {
+    let process = Process::new();
+    let records = records_in(&process, "/memfd:doublemapper (deleted)", 0);
+    let mut pipeline = live(&records.events);
+    take_all(&mut pipeline, &records);
+    let files = pipeline.generated.take_files();
+    let places: Vec<_> = files.iter().map(|(pid, it)| (*pid, it.start)).collect();
+    assert_eq!(places, [(process.pid(), CODE)]);
+    take_all(&mut pipeline, &records);
+    assert!(pipeline.generated.take_files().is_empty());
+    pipeline.generated.put_back_files(files.clone());
+    assert_eq!(pipeline.generated.take_files(), files);
+    pipeline.forget(process.pid(), Tid(process.0 as i32));
+    assert_eq!(pipeline.generated.files().count(), 0);
 }
 
 #[test]
@@ -145,6 +190,10 @@ fn code_in_a_file_that_is_no_program_has_the_names_of_the_perf_map_and_a_program
 
         let mut pipeline = live(&records.events);
         take_all(&mut pipeline, &records);
-        assert_eq!(taken(&mut pipeline.generated), [process.pid()], "{file}");
+        let maps = taken(&mut pipeline.generated);
+        match file == program {
+            true => assert_eq!(maps, []),
+            false => assert_eq!(maps, [process.pid()], "{file}"),
+        }
     }
 }

@@ -12,7 +12,6 @@ use prof_event::EventSet;
 use prof_event::abi::callchain;
 use prof_model::{ChainEnd, Resolution};
 use prof_perfdata::{Features, StoredNames};
-use prof_profile::Profile;
 use prof_session::load::load;
 use prof_session::record::{Piece, RecentRecords, WrittenWindow};
 use prof_session::{LoadedRecording, OutputError, ReadOptions, Wanted};
@@ -27,14 +26,7 @@ fn piece(span: Range<u64>, records: Records, ends: &[ChainEnd]) -> Piece {
         span,
         records: records.bytes,
         ends: ends.to_vec(),
-        profile: Profile::default(),
-        dsos: Default::default(),
-        comms: Default::default(),
-        processes: Default::default(),
-        files: Vec::new(),
-        perf_maps: Vec::new(),
-        generated: Vec::new(),
-        closed: Vec::new(),
+        ..Piece::default()
     }
 }
 

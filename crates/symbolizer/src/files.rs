@@ -25,6 +25,12 @@ pub struct FoundFile {
 }
 
 impl FoundFile {
+    /// Whether it is a program or a library. What is executed of other files was generated.
+    pub fn is_elf(&self) -> bool {
+        let bytes: &[u8] = (*self.image).as_ref();
+        bytes.starts_with(&object::elf::ELFMAG)
+    }
+
     /// Opens a file that somebody has named.
     pub(crate) fn open(path: &Path) -> Option<Self> {
         let image = MappedFile::open(&open_regular(path)?).ok()?;

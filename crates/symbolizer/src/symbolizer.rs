@@ -485,8 +485,7 @@ impl Code {
         if JitCode::is_dump(&file.image) {
             return Ok(Self::Jit(JitCode::load(&file.image)));
         }
-        let bytes: &[u8] = (*file.image).as_ref();
-        match bytes.starts_with(&object::elf::ELFMAG) {
+        match file.is_elf() {
             true => Ok(Self::Elf(Box::new(ElfCode::load(file, dso, symfs)))),
             false => Err(Reason::NoPerfMap),
         }

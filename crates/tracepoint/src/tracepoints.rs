@@ -194,6 +194,8 @@ mod tests {
         let wide = printed(r#""%.99999999d|%99999999d", 1, 2"#, 1);
         assert_eq!(wide, format!("{:04096}|{:4096}", 1, 2));
         assert_eq!(printed(r#""%.*x", 9223372036854775807, 1"#, 1).len(), 4096);
+        let widths = format!("\"{}\"{}", "%4096d".repeat(1000), ", 1".repeat(1000));
+        assert_eq!(printed(&widths, 1), FIELDS);
         let past_the_end = printed(r#""%d", REC->port[9223372036854775807]"#, 1);
         assert_eq!(past_the_end, FIELDS);
     }
@@ -245,13 +247,10 @@ mod tests {
 
     #[test]
     fn the_deepest_expression_needs_little_of_the_stack() {
-        let all = || {
-            for nesting in NESTINGS {
-                printed(&nested(nesting, nesting.3), 1);
-            }
-        };
+        let all = || NESTINGS.map(|nesting| printed(&nested(nesting, nesting.3), 1));
         let builder = std::thread::Builder::new().stack_size(512 << 10);
-        builder.spawn(all).unwrap().join().unwrap();
+        let values = builder.spawn(all).unwrap().join().unwrap();
+        assert_eq!(values, NESTINGS.map(|nesting| nesting.4.to_string()));
     }
 
     #[test]

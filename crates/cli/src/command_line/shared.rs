@@ -88,7 +88,7 @@ pub struct SamplingArgs {
 /// Flame graphs and folded stacks, for `record` and `report`.
 #[derive(Args, Debug, Clone)]
 pub struct DrawingArgs {
-    /// Draw a flame graph
+    /// Draw a flame graph; `-` for stdout
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
 
@@ -181,7 +181,7 @@ pub struct InputArgs {
     pub tid: Vec<i32>,
 
     /// The most frames shown of a callchain
-    #[arg(long, value_name = "FRAMES", default_value_t = 1024)]
+    #[arg(long, value_name = "FRAMES", default_value_t = prof_session::DEFAULT_MAX_STACK)]
     pub max_stack: usize,
 
     /// Accepted because perf has it: read files whoever owns them

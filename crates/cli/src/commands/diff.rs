@@ -10,11 +10,10 @@ use prof_report::{
     write_json_diff,
 };
 
-use prof_session::record::write_whole;
 use prof_session::{InlinedFunctions, LoadedRecording, ReadOptions, TimeSlices, Wanted};
 
 use crate::command_line::shared::time_slices;
-use crate::export::cannot_write;
+use crate::export;
 use crate::input;
 use crate::messages::{CliError, Failure, Outcome};
 use crate::sampling;
@@ -380,11 +379,10 @@ fn draw(
     let options = look(args).options(event, &title, subtitle);
     let old_stacks = fold(before, &old.names, then, &folding);
     let new_stacks = fold(after, &new.names, now, &folding);
-    write_whole(path, |out| {
-        write_differential(out, &old_stacks, &new_stacks, &options)
-    })
-    .map_err(|error| cannot_write(path, error))?;
-    if !args.quiet {
+    let is_file = export::write_to(path, |mut out| {
+        write_differential(&mut out, &old_stacks, &new_stacks, &options)
+    })?;
+    if is_file && !args.quiet {
         eprintln!("flame graph: {}", path.display());
     }
     Ok(())

@@ -35,6 +35,15 @@ impl From<OutputError> for CliError {
             OutputError::Create { .. } => {
                 Self::from_error(&error).hint("choose another place with `-o FILE`")
             }
+            OutputError::Write {
+                kept: Some(ref part),
+                ..
+            } => {
+                let part = part.display();
+                Self::from_error(&error).hint(format!(
+                    "what was written until then: `prof report -i {part}`"
+                ))
+            }
             _ => Self::from_error(&error),
         }
     }

@@ -4,7 +4,8 @@
 //! to, and how it is asked for (`prof-cli`).
 //!
 //! A new format is a file beside this one with a type that implements [`Export`], and a line in the list of
-//! those that the command offers (`cli/src/export.rs`).
+//! those that the command offers
+//! (`DrawingArgs::exports` in `cli/src/command_line/shared.rs`).
 
 mod flame_graph; // SVG
 mod folded; // a line a stack

@@ -73,23 +73,13 @@ impl fmt::Display for Shortfall {
 
 #[cfg(test)]
 mod tests {
-    use prof_event::{EventList, EventSpec};
-    use prof_sampler::{Clock, Rate, StackCapture, Target};
+    use prof_event::EventSpec;
+    use prof_sampler::{Rate, Target};
 
     use super::*;
 
     fn options() -> Options {
-        Options {
-            target: Target::System,
-            events: EventList::default(),
-            rate: Rate::Frequency(99),
-            stacks: StackCapture::None,
-            cpus: None,
-            sample_cpu: false,
-            inherit: true,
-            ring_bytes: None,
-            clock: Clock::MONOTONIC,
-        }
+        Options::new(Target::System, Rate::Frequency(99))
     }
 
     fn found(event: &str, options: &Options, [seen, used]: [u64; 2]) -> Option<String> {

@@ -32,47 +32,47 @@ pub trait Control<D> {
     fn longest_wait(&self) -> Option<Duration>;
 
     /// Adds descriptors that end a wait when they become readable.
-    fn wake_fds<'a>(&'a self, fds: &mut Vec<BorrowedFd<'a>>);
+    fn wake_fds<'a>(&'a self, _fds: &mut Vec<BorrowedFd<'a>>) {}
 
     /// Whether somebody asked for the end.
-    fn is_asked_to_end(&self) -> bool;
+    fn is_asked_to_end(&self) -> bool {
+        false
+    }
 
     /// Called after each round of the rings. All records from before `passed`, in nanoseconds of the
     /// sampler's clock, have been taken in.
-    fn after_round(&mut self, recorder: &mut Recorder<D>, passed: u64);
+    fn after_round(&mut self, _recorder: &mut Recorder<D>, _passed: u64) {}
 }
 
-/// How long a recording without anybody who looks on lets the rings wait.
+/// How long a wait for records lasts at most: what is shown and asked meanwhile is not older.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
 /// Records for a time, unless the target ends before.
 #[derive(Clone, Copy, Debug)]
 pub struct RunFor {
-    until: Instant,
+    until: Option<Instant>,
 }
 
 impl RunFor {
     /// From now on.
     pub fn new(duration: Duration) -> Self {
-        Self {
-            until: Instant::now() + duration,
-        }
+        Self::until(Some(Instant::now() + duration))
+    }
+
+    /// Until then, or without an end.
+    pub fn until(until: Option<Instant>) -> Self {
+        Self { until }
     }
 }
 
 impl<D> Control<D> for RunFor {
     fn longest_wait(&self) -> Option<Duration> {
-        let left = self.until.checked_duration_since(Instant::now())?;
+        let left = match self.until {
+            Some(until) => until.checked_duration_since(Instant::now())?,
+            None => LONGEST_WAIT,
+        };
         Some(left.min(LONGEST_WAIT))
     }
-
-    fn wake_fds<'a>(&'a self, _fds: &mut Vec<BorrowedFd<'a>>) {}
-
-    fn is_asked_to_end(&self) -> bool {
-        false
-    }
-
-    fn after_round(&mut self, _recorder: &mut Recorder<D>, _passed: u64) {}
 }
 
 /// Samples until `control` says that it is over, or the target or the command has ended. The sampler has

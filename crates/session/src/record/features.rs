@@ -9,12 +9,9 @@ use prof_sampler::Clock;
 use crate::error::OutputError;
 
 /// What is known about this host, this command and the events, whose times are of `clock`.
-///
-/// # Errors
-/// A tracepoint's format cannot be read.
-pub fn features(events: &EventSet, clock: Clock) -> Result<Features, OutputError> {
+pub fn host_features(events: &EventSet, clock: Clock) -> Features {
     let wall = Clock::by_name("realtime").map_or(0, Clock::now);
-    let mut features = Features {
+    Features {
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         cmdline: std::env::args_os()
             .map(|word| word.to_string_lossy().into_owned())
@@ -26,7 +23,15 @@ pub fn features(events: &EventSet, clock: Clock) -> Result<Features, OutputError
         }),
         groups: events.groups().to_vec(),
         ..Features::of_this_host()
-    };
+    }
+}
+
+/// The same with what it takes to print tracepoints.
+///
+/// # Errors
+/// A tracepoint's format cannot be read.
+pub fn features(events: &EventSet, clock: Clock) -> Result<Features, OutputError> {
+    let mut features = host_features(events, clock);
     let tracepoints: Vec<_> = events
         .events()
         .iter()

@@ -24,6 +24,7 @@ impl<D: Destination> Recorder<D> {
         let pipeline = &mut self.pipeline;
         pipeline.finish();
         pipeline.generated.refresh();
+        pipeline.generated.look_for_maps();
         let mut symbolizer = Symbolizer::new(prof_symbolizer::Options::default());
         symbolizer.expect_kernel(kernel);
         pipeline.give_files_to(&mut symbolizer);

@@ -20,7 +20,7 @@ mod recorder; // what happens to each record
 
 pub use coverage::{Shortfall, cpu_time_of_ended};
 pub use drive::{CommandEnd, Control, End, RunFor, drive, end_command};
-pub use features::{features, stored_build_ids};
+pub use features::{features, host_features, stored_build_ids};
 pub use file::FileDestination;
 pub use leftovers::leftovers;
 pub use live_names::LiveNames;

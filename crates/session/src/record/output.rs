@@ -71,20 +71,26 @@ impl Unfinished {
 #[derive(Default)]
 struct Waiting {
     since: Option<Instant>,
-    is_over: bool,
 }
+
+/// Nobody is left to hand anything over.
+struct GivenUp;
 
 impl Waiting {
     /// The next message; `None` where it is time to look again.
-    fn next(&mut self, messages: &Receiver<Message>) -> Option<Message> {
+    fn next(&mut self, messages: &Receiver<Message>) -> Result<Option<Message>, GivenUp> {
         let message = match self.since {
             None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(since) => messages.recv_timeout(FLUSH_EVERY.saturating_sub(since.elapsed())),
         };
-        self.is_over = matches!(message, Err(RecvTimeoutError::Disconnected));
-        let message = message.ok()?;
-        self.since.get_or_insert_with(Instant::now);
-        Some(message)
+        match message {
+            Ok(message) => {
+                self.since.get_or_insert_with(Instant::now);
+                Ok(Some(message))
+            }
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(GivenUp),
+        }
     }
 
     fn is_due(&self) -> bool {
@@ -127,10 +133,7 @@ impl Output {
                 .map_err(failed)?;
             (file, Place::Direct(path.to_owned()))
         } else {
-            let temporary = temporary_name(path);
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create_new(true).mode(0o600);
-            let file = options.open(&temporary).map_err(failed)?;
+            let (file, temporary) = create_temporary(path).map_err(failed)?;
             let _ = file.try_lock(); // see `leftovers`
             let place = Place::File {
                 path: path.to_owned(),
@@ -158,13 +161,11 @@ impl Output {
             let mut waiting = Waiting::default();
             loop {
                 match waiting.next(&messages) {
-                    Some(Message::Records(bytes)) => put_records(&mut writer, &bytes)?,
-                    Some(Message::RoundEnd) => writer.finish_round()?,
-                    Some(Message::End(facts)) => return writer.finish(facts.0, &facts.1),
-                    None if waiting.is_over => {
-                        return Err(io::Error::other("the recording was given up"));
-                    }
-                    None => {}
+                    Ok(Some(Message::Records(bytes))) => put_records(&mut writer, &bytes)?,
+                    Ok(Some(Message::RoundEnd)) => writer.finish_round()?,
+                    Ok(Some(Message::End(facts))) => return writer.finish(facts.0, &facts.1),
+                    Ok(None) => {}
+                    Err(GivenUp) => return Err(io::Error::other("the recording was given up")),
                 }
                 if waiting.is_due() {
                     writer.flush()?;
@@ -253,10 +254,7 @@ impl Output {
         names: StoredNames,
     ) -> Result<Summary, OutputError> {
         let name = self.name();
-        let failed = |source: io::Error| OutputError::Write {
-            name: name.clone(),
-            source,
-        };
+        let unfinished = self.unfinished();
         // If the writer is gone, its own error says more than the closed channel.
         let _ = self.flush();
         let _ = self.send(Message::End(Box::new((features, names))));
@@ -265,18 +263,22 @@ impl Output {
             .writer
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("writer died")));
-        let written = result.map_err(failed)?;
-        if let Place::File {
-            path,
-            mut temporary,
-        } = self.place
-            && let Some(from) = temporary.0.take()
-            && let Err(error) = put_in_place(&from, &path)
-        {
-            temporary.0 = Some(from);
-            return Err(failed(error));
+        let mut place = self.place;
+        let finished = result.and_then(|written| match &place {
+            Place::File { path, temporary } => match &temporary.0 {
+                Some(from) => put_in_place(from, path).map(|()| written),
+                None => Ok(written),
+            },
+            Place::Direct(_) | Place::Stdout => Ok(written),
+        });
+        if let Place::File { temporary, .. } = &mut place {
+            temporary.0 = None; // it has its name, or is to be kept
         }
-        Ok(written)
+        finished.map_err(|source| OutputError::Write {
+            name,
+            source,
+            kept: unfinished.and_then(|unfinished| unfinished.keep().ok()),
+        })
     }
 }
 
@@ -289,9 +291,31 @@ fn put_records(sink: &mut impl RecordSink, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn temporary_name(path: &Path) -> PathBuf {
+/// A new file beside `path`. A recorder that was killed may have left one of the name that this process would
+/// choose: in a container all have the same number.
+fn create_temporary(path: &Path) -> io::Result<(File, PathBuf)> {
+    const MOST: u32 = 100;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(0o600);
+    let mut attempt = 0;
+    loop {
+        let name = temporary_name(path, attempt);
+        match options.open(&name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < MOST => {
+                attempt += 1;
+            }
+            opened => return opened.map(|file| (file, name)),
+        }
+    }
+}
+
+/// `.perf.data.4121.tmp`, and further ones `.perf.data.1.4121.tmp`.
+fn temporary_name(path: &Path, attempt: u32) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
+    if attempt > 0 {
+        name.push(format!(".{attempt}"));
+    }
     name.push(format!(".{}.tmp", std::process::id()));
     path.with_file_name(name)
 }
@@ -348,7 +372,7 @@ pub fn write_whole(
         write(&mut out)?;
         return out.flush();
     }
-    let mut temporary = Temporary(Some(temporary_name(path)));
+    let mut temporary = Temporary(Some(temporary_name(path, 0)));
     let name = temporary.0.clone().expect("just made");
     let mut out = BufWriter::new(File::create(&name)?);
     write(&mut out)?;

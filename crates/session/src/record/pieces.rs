@@ -25,6 +25,7 @@ const LATE: u32 = 3;
 const MAX_WAITING: usize = 16 << 20;
 
 /// What a stretch of time has brought.
+#[derive(Default)]
 pub struct Piece {
     /// From when to when, in nanoseconds of the sampler's clock.
     pub span: Range<u64>,
@@ -44,7 +45,7 @@ pub struct Piece {
     pub files: Vec<(DsoId, FoundFile)>,
     /// Perf maps that were opened since the last piece.
     pub perf_maps: Vec<(Pid, PerfMap)>,
-    /// Where processes executed files that may be code which they generated.
+    /// Where processes executed files that may be code which they generated, since the last piece.
     pub generated: Vec<(Pid, Mapping)>,
     /// Files that were closed before these were opened.
     pub closed: Vec<DsoId>,
@@ -147,7 +148,7 @@ impl Recorder<Pieces> {
             processes: names.collect(),
             files,
             perf_maps: pipeline.generated.take_maps(),
-            generated: pipeline.generated.files().collect(),
+            generated: pipeline.generated.take_files(),
             closed: std::mem::take(&mut pieces.closed),
         }
     }
@@ -163,7 +164,9 @@ impl Recorder<Pieces> {
         for (id, _) in piece.files {
             pieces.handed.remove(&id);
         }
-        self.pipeline.generated.put_back_maps(piece.perf_maps);
+        let generated = &mut self.pipeline.generated;
+        generated.put_back_maps(piece.perf_maps);
+        generated.put_back_files(piece.generated);
     }
 
     /// The last piece was taken: forgets threads that ended long ago, and closes files that nothing hits
@@ -185,7 +188,7 @@ impl Recorder<Pieces> {
         ended.retain(|tid, (pid, piece)| {
             let is_late = *piece + LATE < *count;
             if is_late {
-                self.pipeline.tracker.processes.forget(*pid, *tid);
+                self.pipeline.forget(*pid, *tid);
             }
             !is_late
         });

@@ -126,6 +126,7 @@ impl RecentRecords {
         let failed = |source: io::Error| OutputError::Write {
             name: path.display().to_string(),
             source,
+            kept: None,
         };
         let first = self.pieces.front().map_or(0, |piece| piece.span.start);
         let mut output = Output::file(path, &self.events, None)?;
@@ -173,7 +174,6 @@ fn records_of(mut bytes: &[u8]) -> impl Iterator<Item = RawRecord<'_>> {
 #[cfg(test)]
 mod tests {
     use prof_model::{Pid, Tid};
-    use prof_profile::Profile;
 
     use super::*;
     use crate::common::{NOBODY, Records, Sampled, TEXT, attr, one_event};
@@ -183,14 +183,7 @@ mod tests {
             span,
             records: records.bytes.clone(),
             ends: vec![ChainEnd::Root],
-            profile: Profile::default(),
-            dsos: Default::default(),
-            comms: Default::default(),
-            processes: Default::default(),
-            files: Vec::new(),
-            perf_maps: Vec::new(),
-            generated: Vec::new(),
-            closed: Vec::new(),
+            ..Piece::default()
         }
     }
 

@@ -11,8 +11,8 @@ use prof_profile::Names;
 use prof_report::{ExportData, Filter};
 use prof_sampler::{HeldCommand, RunningCommand, Sampler};
 use prof_session::record::{
-    FileDestination, LiveNames, Output, Recorder, Shortfall, cpu_time_of_ended, drive, end_command,
-    features, file_events, leftovers, stored_build_ids,
+    FileDestination, LiveNames, Output, Recorder, RunFor, Shortfall, cpu_time_of_ended, drive,
+    end_command, features, file_events, host_features, leftovers, stored_build_ids,
 };
 use prof_session::recording_facts;
 use prof_symbolizer::RunningKernel;
@@ -105,9 +105,10 @@ impl LiveRecording {
             progress: Progress::new(plan.duration, plan.quiet, self.kernel.clone()),
             requests: &self.requests,
             has_command: command.is_some(),
-            deadline: plan
-                .duration
-                .map(|duration| started + plan.delay + duration),
+            time: RunFor::until(
+                plan.duration
+                    .map(|duration| started + plan.delay + duration),
+            ),
         };
         let (sampler, recorder) = (&mut self.sampler, &mut self.recorder);
         let driven = begun.and_then(|()| drive(sampler, recorder, command.as_mut(), &mut watch));
@@ -182,7 +183,12 @@ impl LiveRecording {
         if done.samples == 0 && !done.of_command && name != "-" {
             return Ok(None);
         }
-        let mut features = features(self.sampler.events(), self.sampler.clock())?;
+        // Without the formats of tracepoints a recording is worth more than none.
+        let (events, clock) = (self.sampler.events(), self.sampler.clock());
+        let mut features = features(events, clock).unwrap_or_else(|error| {
+            eprintln!("prof: {}", CliError::from(error).in_one_line());
+            host_features(events, clock)
+        });
         let pipeline = &self.recorder.pipeline;
         let files = pipeline.files.opened();
         let files = files.filter_map(|(id, file)| Some((id, file.build_id?)));
@@ -205,10 +211,9 @@ impl LiveRecording {
             return Ok(());
         }
         let profile = &self.recorder.pipeline.profile;
-        let features = features(self.sampler.events(), self.sampler.clock());
-        let features = features.map_err(CliError::from)?;
+        let features = host_features(self.sampler.events(), self.sampler.clock());
         let target = self.plan.sampling.target_name();
-        let facts = recording_facts(&features, profile, target, done.samples, Some(done.elapsed));
+        let facts = recording_facts(&features, profile, target, Some(done.elapsed));
         self.plan.exports.write(&ExportData {
             profile,
             names,

@@ -1,15 +1,12 @@
 //! How long a recording goes on: until its time is over, its target has ended or somebody asks for the end.
 
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use prof_session::record::{Control, FileDestination, Recorder};
+use prof_session::record::{Control, FileDestination, Recorder, RunFor};
 
 use super::progress::Progress;
 use crate::signals::EndRequests;
-
-/// How long a wait for records lasts at most: what is shown and asked meanwhile is not older.
-const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
 /// Watches over a recording: shows how far it is, and ends it when its time is over or somebody asks.
 pub struct Watch<'a> {
@@ -20,18 +17,12 @@ pub struct Watch<'a> {
     /// Whether a command runs, which decides itself when to end.
     pub has_command: bool,
     /// When the time is over.
-    pub deadline: Option<Instant>,
+    pub time: RunFor,
 }
 
 impl Control<FileDestination> for Watch<'_> {
     fn longest_wait(&self) -> Option<Duration> {
-        match self.deadline {
-            Some(deadline) => {
-                let left = deadline.checked_duration_since(Instant::now())?;
-                Some(left.min(LONGEST_WAIT))
-            }
-            None => Some(LONGEST_WAIT),
-        }
+        Control::<FileDestination>::longest_wait(&self.time)
     }
 
     fn wake_fds<'a>(&'a self, fds: &mut Vec<BorrowedFd<'a>>) {
