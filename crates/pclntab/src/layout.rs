@@ -55,9 +55,6 @@ pub struct Layout {
     pub(crate) records: usize,
 }
 
-/// How a table may be aligned in the file.
-const ALIGNMENT: usize = 8;
-
 impl Layout {
     /// The layout of the table that some bytes begin with; `None` if it is none for this machine, or of an
     /// unknown release, or if the list of functions does not fit into the bytes.
@@ -105,19 +102,6 @@ impl Layout {
         let room = table.len().checked_sub(list)? / layout.entry_size();
         let is_inside = functions > 0 && functions < room / 2 && names.max(pc_tables) < table.len();
         is_inside.then_some(layout)
-    }
-
-    /// Where in some bytes, which begin at an aligned address, the first table begins.
-    pub fn search(bytes: &[u8], machine: Machine) -> Option<usize> {
-        let mut starts = (0..bytes.len()).step_by(ALIGNMENT);
-        let magics = match machine.is_big_endian {
-            true => 0..3,
-            false => 1..4,
-        };
-        starts.find(|&start| {
-            let table = &bytes[start..];
-            table.get(magics.clone()) == Some(&[0xff; 3]) && Self::read(table, machine).is_some()
-        })
     }
 
     /// Which release's it is.

@@ -15,15 +15,19 @@ mod function; // a function's record
 mod layout; // where the parts of a table lie, by release
 mod machine; // numbers as the program's machine keeps them
 mod pc_values; // what changes in a function
-mod program; // where the text starts, as the program tells it
+mod program; // where the table lies and the text starts, as the program tells it
 mod table; // the sorted list of functions, names, files
 
 pub use function::Function;
 pub use layout::{Layout, Version};
 pub use machine::Machine;
 pub use pc_values::{PcValue, PcValues};
-pub use program::Program;
+pub use program::{Part, Program, has_build_info};
 pub use table::Table;
 
-/// The sections that have a table: of most programs, and of position-independent ones.
+/// The sections that have a table: of most programs, and of position-independent ones. Where C code was
+/// linked in, the table may be in a section with other things ([`Layout::search`]).
 pub const SECTION_NAMES: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
+
+/// The sections that Go's linker leaves in each program: the build's id, as a note, and what it was built from.
+pub const BUILD_SECTION_NAMES: [&str; 2] = [".note.go.buildid", ".go.buildinfo"];

@@ -3,7 +3,9 @@
 mod common;
 
 use common::{NAMES, PC_TABLES, table};
-use prof_pclntab::{Function, Layout, Machine, PcValues, Program, Table, Version};
+use prof_pclntab::{
+    Function, Layout, Machine, Part, PcValues, Program, Table, Version, has_build_info,
+};
 
 const TEXT: u64 = 0x40_1000;
 
@@ -140,8 +142,12 @@ impl Program for Words {
         known.map(|word| word.1).or_else(in_data)
     }
 
-    fn data(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        std::iter::once((self.data.0, &self.data.1[..]))
+    fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        std::iter::once(Part {
+            vaddr: self.data.0,
+            bytes: &self.data.1,
+            is_writable: true,
+        })
     }
 
     fn relocated_words(&self) -> impl Iterator<Item = (u64, u64)> {
@@ -164,7 +170,7 @@ fn the_text_starts_where_the_header_says_or_else_module_data_if_that_is_code() {
                 data.iter().flat_map(|word| word.to_le_bytes()).collect(),
             ),
         };
-        newest.text_start(&program, &(AT..AT + 512))
+        newest.text_start(&program, AT)
     };
     let names = AT + NAMES as u64;
     let mut data = vec![7, AT, 1, AT, names]; // what looks like it, and it
@@ -183,26 +189,49 @@ fn the_text_starts_where_the_header_says_or_else_module_data_if_that_is_code() {
         relocated: Vec::new(),
         data: (u64::MAX - 3, AT.to_le_bytes().to_vec()),
     };
-    assert_eq!(newest.text_start(&nothing, &(AT..AT + 512)), None);
+    assert_eq!(newest.text_start(&nothing, AT), None);
     let old = layout(Version::Go1_16);
-    assert_eq!(old.text_start(&nothing, &(AT..AT + 512)), Some(0));
+    assert_eq!(old.text_start(&nothing, AT), Some(0));
+}
+
+/// A program of which nothing is known but its data.
+fn data(vaddr: u64, bytes: Vec<u8>) -> Words {
+    Words {
+        file: Vec::new(),
+        relocated: Vec::new(),
+        data: (vaddr, bytes),
+    }
 }
 
 #[test]
 fn a_table_is_found_by_its_bytes_among_others() {
+    const AT: u64 = 0x50_0004;
     for machine in machines() {
+        let search = |bytes: &[u8]| Layout::search(&data(AT, bytes.to_vec()), machine);
         let table = table(machine, Version::Go1_20, TEXT, TEXT, true);
-        let mut bytes = table[..0x10].to_vec(); // its magic alone, without the rest
-        bytes.resize(0x108, 0xff);
-        assert_eq!(Layout::search(&bytes, machine), None);
+        let mut bytes = vec![0; 4];
+        bytes.extend(&table[..0x10]); // its magic alone, without the rest
+        bytes.resize(0x104, 0xff);
+        assert_eq!(search(&bytes), None);
         bytes.extend(&table);
-        assert_eq!(Layout::search(&bytes, machine), Some(0x108));
+        assert_eq!(search(&bytes), Some(AT + 0x104));
         bytes.insert(0, 0);
-        assert_eq!(Layout::search(&bytes, machine), None); // not aligned
+        assert_eq!(search(&bytes), None); // not aligned
         for other in machines().filter(|&other| other != machine) {
             assert!(read(&table, other).is_none());
         }
     }
+}
+
+#[test]
+fn what_go_tells_about_a_build_is_at_an_aligned_address_of_the_data() {
+    let mut bytes = vec![0; 0x18];
+    bytes.extend(b"\xff Go buildinf:\x08\x02");
+    let is_at = |vaddr| has_build_info(&data(vaddr, bytes.clone()));
+    assert_eq!([0x1000, 0x1004, 0x1008].map(is_at), [false, false, true]);
+    assert!(!has_build_info(&data(0x1008, bytes[..0x20].to_vec())));
+    assert!(!has_build_info(&data(u64::MAX - 7, bytes.clone()))); // behind the last address
+    assert!(!has_build_info(&data(u64::MAX, Vec::new())));
 }
 
 /// The values of the first function where its depths are these bytes.

@@ -1,14 +1,12 @@
 //! Which calls the Go compiler inlined: each function has a tree of them, outside of its table.
 
-use std::ops::{Range, RangeInclusive};
-use std::sync::Arc;
+use std::ops::RangeInclusive;
 
 use object::{Object, ObjectSection};
 use prof_pclntab::{Function, Machine, Program, Table, Version};
 
-use crate::elf::{self, Reader};
+use crate::elf::Reader;
 use crate::go_program::GoProgram;
-use crate::mapped_file::MappedFile;
 
 /// The trees of all functions of a program.
 #[derive(Debug)]
@@ -38,21 +36,16 @@ const TREE: u32 = 3;
 const INDICES: u32 = 2;
 
 impl InlineTrees {
-    /// Those of the program with a table, which lies at some virtual addresses; `None` before release 1.18, or where
-    /// nothing leads to trees that make sense.
-    pub(crate) fn find(
-        image: &Arc<MappedFile>,
-        program: &GoProgram<'_>,
-        table: &Table<'_>,
-        range: &Range<u64>,
-    ) -> Option<Self> {
+    /// Those of a program with a table, which begins at a virtual address; `None` before release 1.18, or
+    /// where nothing leads to trees that make sense.
+    pub(crate) fn find(program: &GoProgram<'_>, table: &Table<'_>, start: u64) -> Option<Self> {
         let version = table.layout().version();
         if version < Version::Go1_18 {
             return None;
         }
         let section = program.object.section_by_name(SECTION);
         let by_section = section.map(|section| section.address());
-        let data = || table.layout().module_data(program, range);
+        let data = || table.layout().module_data(program, start);
         let by_data = std::iter::once_with(data).flatten().flat_map(|data| {
             let width = u64::from(program.machine.address_size);
             let at = IN_MODULE_DATA.map(move |index| data.checked_add(index * width));
@@ -60,7 +53,7 @@ impl InlineTrees {
         });
         by_section.into_iter().chain(by_data).find_map(|address| {
             let trees = Self {
-                bytes: bytes_at(image, program.object, address)?,
+                bytes: program.loaded_from(address)?,
                 machine: program.machine,
                 version,
             };
@@ -119,17 +112,4 @@ fn is_name_start(table: &Table<'_>, offset: u32) -> bool {
         .and_then(|it| it.checked_sub(1));
     let ends = before.is_none_or(|before| table.names().get(before) == Some(&0));
     ends && table.name(offset).is_some()
-}
-
-/// From `address` to the end of its section.
-fn bytes_at(image: &Arc<MappedFile>, object: &object::File<'_>, address: u64) -> Option<Reader> {
-    object.sections().find_map(|section| {
-        let distance = address.checked_sub(section.address())?;
-        if section.address() == 0 || distance >= section.size() {
-            return None;
-        }
-        let data = elf::section(image, object, section.name().ok()?)?;
-        let distance = usize::try_from(distance).ok()?;
-        (distance <= data.bytes().len()).then(|| data.range_from(distance..))
-    })
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use object::{Object, ObjectSection};
 use prof_model::SourceLine;
-use prof_pclntab::{Function, Layout, SECTION_NAMES, Table};
+use prof_pclntab::{Function, Layout, Table};
 
 use crate::code_place::{PlaceFrame, PlaceFunction};
-use crate::elf::{self, Reader};
+use crate::elf::Reader;
 use crate::go_inlining::InlineTrees;
 use crate::go_program::GoProgram;
 use crate::mapped_file::MappedFile;
@@ -32,19 +32,14 @@ impl GoTable {
     /// The table of `image`; `None` if it was not made by Go, or by a release that is not known.
     pub(crate) fn load(image: &Arc<MappedFile>) -> Option<Self> {
         let object = object::File::parse((**image).as_ref()).ok()?;
-        let mut sections = SECTION_NAMES.into_iter();
-        let (name, section) =
-            sections.find_map(|name| Some((name, object.section_by_name(name)?)))?;
-        let bytes = elf::section(image, &object, name)?;
-        let start = section.address();
-        let range = start..start.checked_add(bytes.bytes().len() as u64)?;
-        let program = GoProgram::new(&object);
+        let program = GoProgram::new(image, &object);
+        let (start, bytes) = program.table()?;
         let layout = Layout::read(bytes.bytes(), program.machine)?;
         // Where the program does not tell, most have nothing before the text of Go.
         let text = || Some(object.section_by_name(".text")?.address());
-        let text_start = layout.text_start(&program, &range).or_else(text)?;
+        let text_start = layout.text_start(&program, start).or_else(text)?;
         let table = Table::new(bytes.bytes(), &layout, text_start);
-        let inline_trees = InlineTrees::find(image, &program, &table, &range);
+        let inline_trees = InlineTrees::find(&program, &table, start);
         Some(Self {
             bytes,
             layout,

@@ -1,9 +1,9 @@
 //! What is found in a file by its bytes alone: Go's table of functions where no section header tells, and
 //! the words that lead from it to the text: what they point to, what the dynamic linker will write.
 //!
-//! All of it is read once for each file, in one pass.
+//! Parts of it are read from one end to the other, once for each file, and only of files that Go built.
 
-use prof_pclntab::{Layout, Machine, Program};
+use prof_pclntab::{Layout, Machine, Part, Program, has_build_info};
 
 use super::{Image, Section, SectionBytes, Segment, file_range};
 
@@ -22,19 +22,14 @@ const DT_RELASZ: u64 = 8;
 const RELA_SIZE: usize = 24;
 
 impl Image {
+    /// Whether Go built it, as its data tell; of files whose sections do not.
+    pub(super) fn is_built_by_go(&self) -> bool {
+        has_build_info(self)
+    }
+
     /// Go's table of functions, by the bytes it begins with.
     pub(super) fn find_go_functions(&self) -> Option<Section> {
-        let mut segments = self.segments.iter().filter(|segment| !segment.executable);
-        segments.find_map(|segment| {
-            let bytes = self.segment_bytes(segment)?;
-            let skip = Layout::search(bytes, MACHINE)? as u64;
-            let len = bytes.len() as u64 - skip;
-            let offset = segment.offset.checked_add(skip)?;
-            Some(Section {
-                vaddr: segment.vaddr.checked_add(skip)?,
-                bytes: SectionBytes::InFile(file_range(self.bytes(), offset, len)?),
-            })
-        })
+        self.loaded_from(Layout::search(self, MACHINE)?)
     }
 
     fn relocations(&self) -> Option<&[u8]> {
@@ -72,9 +67,15 @@ impl Program for Image {
         MACHINE.address(self.section(&section), 0)
     }
 
-    fn data(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        let segments = self.segments.iter().filter(|segment| segment.writable);
-        segments.filter_map(|segment| Some((segment.vaddr, self.segment_bytes(segment)?)))
+    fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        let segments = self.segments.iter().filter(|segment| !segment.executable);
+        segments.filter_map(|segment| {
+            Some(Part {
+                vaddr: segment.vaddr,
+                bytes: self.segment_bytes(segment)?,
+                is_writable: segment.writable,
+            })
+        })
     }
 
     fn relocated_words(&self) -> impl Iterator<Item = (u64, u64)> {

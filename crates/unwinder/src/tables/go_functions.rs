@@ -27,8 +27,7 @@ impl GoFunctions {
         let section = image.go_functions.clone()?;
         let bytes = image.section(&section);
         let layout = Layout::read(bytes, MACHINE)?;
-        let range = section.vaddr..section.vaddr.checked_add(bytes.len() as u64)?;
-        let text_start = layout.text_start(image, &range)?;
+        let text_start = layout.text_start(image, section.vaddr)?;
         let found = Self {
             section,
             layout,
@@ -106,6 +105,7 @@ mod tests {
     const TEXT: u64 = 0x40_1000;
     const TABLE: u64 = 0x50_0000;
     const DATA: u64 = 0x60_0000;
+    const BUILD: u64 = 0x70_0000;
 
     fn table(version: Version, text_field: u64, marks_outermost: bool) -> Vec<u8> {
         made_up_go_table::table(MACHINE, version, TEXT, text_field, marks_outermost)
@@ -116,6 +116,7 @@ mod tests {
         let mut segments = vec![
             (Kind::Code, TEXT, &code[..]),
             (Kind::Constants, TABLE, table),
+            (Kind::Data, BUILD, b"\xff Go buildinf:"),
         ];
         segments.extend(more);
         image(arch, TEXT, &segments)
@@ -171,6 +172,22 @@ mod tests {
                 assert_eq!(rules(&image, &AT), expected(), "{version:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_table_is_searched_in_what_go_built_alone() {
+        let table = table(Version::Go1_20, TEXT, true);
+        let built = |build: &[u8]| {
+            let segments = [
+                (Kind::Code, TEXT, &[0x90; 0x50][..]),
+                (Kind::Constants, TABLE, &table),
+                (Kind::Data, BUILD, build),
+            ];
+            let image = image(Arch::ALL[0], TEXT, &segments);
+            (image.is_go, GoFunctions::find(&image).is_some())
+        };
+        assert_eq!(built(b"\xff Go buildinf:"), (true, true));
+        assert_eq!(built(b"\xff Go buildinf;"), (false, false));
     }
 
     #[test]
