@@ -24,10 +24,7 @@ const PC_DATA_COUNT: usize = 6;
 const UNIT: usize = 7; // of releases since 1.16
 const KIND: usize = 8; // the last one, of releases since 1.16, where 1.20 did not put another before it
 
-/// The bit of [`KIND`]'s second byte that says that a function has no caller.
-const IS_OUTERMOST: u8 = 1;
-
-/// Functions without a caller, for releases whose tables do not mark them.
+/// Functions without a caller.
 const OUTERMOST: [&[u8]; 3] = [b"runtime.goexit", b"runtime.mstart", b"runtime.rt0_go"];
 
 /// Stands for an offset of data that a function does not have.
@@ -62,20 +59,10 @@ impl<'a> Function<'a> {
         self.table.name(self.field(NAME)?)
     }
 
-    /// Whether nothing calls it: it is where a stack begins.
+    /// Whether nothing calls it: it is where a stack begins. Its name says so, and not the mark that newer
+    /// tables have for what Go's own traces end at: that is on what the kernel calls for a signal, too.
     pub fn is_outermost(&self) -> bool {
-        let flags = self.kind().map(|kind| kind[1]);
-        if flags.is_some_and(|flags| flags & IS_OUTERMOST != 0) {
-            return true;
-        }
-        let names = self.table.names();
-        let name = self
-            .field(NAME)
-            .and_then(|name| names.get(usize::try_from(name).ok()?..));
-        name.is_some_and(|name| {
-            let is = |known: &&[u8]| name.starts_with(known) && name.get(known.len()) == Some(&0);
-            OUTERMOST.iter().any(is)
-        })
+        self.name().is_some_and(|name| OUTERMOST.contains(&name))
     }
 
     /// How many bytes the stack pointer is below where it was at the entry. `None` of C code that was linked
@@ -118,7 +105,7 @@ impl<'a> Function<'a> {
         self.behind_fields(index).filter(|&data| data != NO_DATA)
     }
 
-    /// What kind of function it is, flags, padding, how many data there are about it.
+    /// What kind of function it is, marks, padding, how many data there are about it.
     fn kind(&self) -> Option<[u8; 4]> {
         let at = self.fields.checked_add(4 * self.kind_field()?)?;
         Some(*self.table.bytes.get(at..)?.first_chunk()?)

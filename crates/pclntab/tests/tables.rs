@@ -28,19 +28,17 @@ fn read(bytes: &[u8], machine: Machine) -> Option<Layout> {
     Layout::read(bytes, machine)
 }
 
-/// Calls something for each machine and version, with the table and whether it marks what has no caller.
+/// Calls something for each machine and version, with the table and whether the second function is
+/// `runtime.sigtramp`.
 fn each(check: impl Fn(Version, Table<'_>, bool)) {
     for machine in machines() {
         for version in Version::ALL {
-            for marks_outermost in [false, true] {
-                if marks_outermost && version == Version::Go1_2 {
-                    continue;
-                }
-                let bytes = table(machine, version, TEXT, TEXT, marks_outermost);
+            for is_sigtramp in [false, true] {
+                let bytes = table(machine, version, TEXT, TEXT, is_sigtramp);
                 let layout = read(&bytes, machine).unwrap();
                 assert_eq!(layout.version(), version);
                 let start = if version >= Version::Go1_18 { TEXT } else { 0 };
-                check(version, Table::new(&bytes, &layout, start), marks_outermost);
+                check(version, Table::new(&bytes, &layout, start), is_sigtramp);
             }
         }
     }
@@ -54,9 +52,9 @@ fn rows(values: Option<PcValues<'_>>) -> Option<Vec<(u32, u32, i32)>> {
 
 #[test]
 fn each_release_says_where_functions_are_and_what_they_are_called() {
-    each(|version, table, marks_outermost| {
-        let second: &[u8] = match marks_outermost {
-            true => b"runtime.other",
+    each(|version, table, is_sigtramp| {
+        let second: &[u8] = match is_sigtramp {
+            true => b"runtime.sigtramp",
             false => b"runtime.mstart",
         };
         let first = Some((TEXT, TEXT + 0x20, Some(&b"main.f"[..])));
@@ -83,14 +81,14 @@ fn each_release_says_where_functions_are_and_what_they_are_called() {
 
 #[test]
 fn each_release_says_how_deep_the_stack_is_and_where_it_begins() {
-    each(|version, table, _| {
+    each(|version, table, is_sigtramp| {
         let [first, second] = [0, 0x20].map(|offset| table.find(TEXT + offset).unwrap());
         let depths = rows(first.stack_depths()).unwrap();
         let expected = [(0, 4, 0), (4, 0x1c, 24), (0x1c, 0x20, 0)];
         assert_eq!(depths, expected, "{version:?}");
         assert_eq!(rows(second.stack_depths()).unwrap(), [(0, 0x30, 0)]);
         let outermost = [first, second].map(|function| function.is_outermost());
-        assert_eq!(outermost, [false, true], "{version:?}");
+        assert_eq!(outermost, [false, !is_sigtramp], "{version:?}");
     });
 }
 

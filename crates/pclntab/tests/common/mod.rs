@@ -24,14 +24,14 @@ const STEPS: [u8; 26] = [
 
 /// A table of two functions, of 0x20 and 0x30 bytes. The first one has 0, 24 and again 0 bytes of stack
 /// from the offsets 0, 4 and 0x1c on, and is of line 10 of `a.go` up to 0x10, of line 22 of `b.go` behind.
-/// The second one is `runtime.mstart`, with no stack. If there is a mark for what has no caller, its name
-/// is another one.
+/// The second one is `runtime.mstart`, with no stack, or `runtime.sigtramp`, which newer releases mark as
+/// the end of Go's own traces.
 pub(crate) fn table(
     machine: Machine,
     version: Version,
     text: u64,
     text_field: u64,
-    marks_outermost: bool,
+    is_sigtramp: bool,
 ) -> Vec<u8> {
     let word = usize::from(machine.address_size);
     let is_old = version == Version::Go1_2;
@@ -89,7 +89,7 @@ pub(crate) fn table(
         }
         put(fields + 24, 3, 4);
         let kind = fields + if version == Version::Go1_20 { 36 } else { 32 };
-        put(kind + 1, u64::from(marks_outermost && !is_first), 1);
+        put(kind + 1, u64::from(is_sigtramp && !is_first), 1);
         put(kind + 3, 4, 1);
         let none = u64::from(u32::MAX);
         let behind = match is_first {
@@ -101,8 +101,8 @@ pub(crate) fn table(
         }
     }
     put(list + 4 * size, start + 0x50, size);
-    let names: &[u8] = match marks_outermost {
-        true => b"\0main.f\0runtime.other\0",
+    let names: &[u8] = match is_sigtramp {
+        true => b"\0main.f\0runtime.sigtramp\0",
         false => b"\0main.f\0runtime.mstart\0",
     };
     let texts: [(usize, &[u8]); 3] = [
