@@ -41,6 +41,12 @@ impl<'a> Part<'a> {
     }
 }
 
+/// How many places that point to a table are looked at, each of which may take all relocations. Real
+/// programs have few.
+const MOST_POINTERS: usize = 16;
+/// How many parts are read. Real programs have few, and those of others may overlap.
+const MOST_PARTS: usize = 64;
+
 /// The program that a table is of, by the virtual addresses of its file.
 pub trait Program {
     /// Whether an address lies in code.
@@ -67,9 +73,13 @@ pub trait Program {
     }
 }
 
+fn parts(program: &impl Program) -> impl Iterator<Item = Part<'_>> {
+    program.parts().take(MOST_PARTS)
+}
+
 /// Whether Go's linker left what it tells about each build.
 pub fn has_build_info(program: &impl Program) -> bool {
-    let data = program.parts().filter(|part| part.is_writable);
+    let data = parts(program).filter(|part| part.is_writable);
     data.flat_map(|part| part.aligned(BUILD_INFO_ALIGNMENT))
         .any(|(_, bytes)| bytes.starts_with(BUILD_INFO))
 }
@@ -83,9 +93,7 @@ impl Layout {
             true => 0..3,
             false => 1..4,
         };
-        let mut starts = program
-            .parts()
-            .flat_map(|part| part.aligned(TABLE_ALIGNMENT));
+        let mut starts = parts(program).flat_map(|part| part.aligned(TABLE_ALIGNMENT));
         let found = starts.find(|(_, table)| {
             table.get(magics.clone()) == Some(&[0xff; 3]) && Self::read(table, machine).is_some()
         });
@@ -121,10 +129,10 @@ impl Layout {
         };
         let relocated = program.relocated_words();
         let by_linker = relocated.filter(|&(_, value)| value == table);
-        let data = program.parts().filter(|part| part.is_writable);
+        let data = parts(program).filter(|part| part.is_writable);
         let in_file = data.flat_map(|part| part.aligned(width));
         let in_file = in_file.filter(|(_, word)| self.machine.address(word, 0) == Some(table));
-        let mut places = by_linker.map(|(at, _)| at).chain(in_file.map(|(at, _)| at));
-        places.find(is_followed)
+        let places = by_linker.map(|(at, _)| at).chain(in_file.map(|(at, _)| at));
+        places.take(MOST_POINTERS).find(is_followed)
     }
 }

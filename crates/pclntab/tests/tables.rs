@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::cell::Cell;
+
 use common::{NAMES, PC_TABLES, table};
 use prof_pclntab::{
     Function, Layout, Machine, Part, PcValues, Program, Table, Version, has_build_info,
@@ -219,6 +221,45 @@ fn a_table_is_found_by_its_bytes_among_others() {
             assert!(read(&table, other).is_none());
         }
     }
+}
+
+/// A program that counts how many relocations were looked at.
+struct Counting(Words, Cell<usize>);
+
+impl Program for Counting {
+    fn is_code(&self, vaddr: u64) -> bool {
+        self.0.is_code(vaddr)
+    }
+
+    fn file_word(&self, vaddr: u64) -> Option<u64> {
+        self.0.file_word(vaddr)
+    }
+
+    fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        self.0.parts()
+    }
+
+    fn relocated_words(&self) -> impl Iterator<Item = (u64, u64)> {
+        let words = self.0.relocated_words();
+        words.inspect(|_| self.1.set(self.1.get() + 1))
+    }
+}
+
+#[test]
+fn many_pointers_to_a_table_are_not_all_compared_with_each_other() {
+    const AT: u64 = 0x50_0000;
+    const COUNT: u64 = 10_000;
+    let layout = read(
+        &table(LITTLE_64, Version::Go1_20, TEXT, 0, false),
+        LITTLE_64,
+    )
+    .unwrap();
+    let mut program = data(0x60_0000, vec![0; 16 * COUNT as usize]);
+    program.relocated = (0..COUNT).map(|at| (0x60_0000 + at * 16, AT)).collect();
+    let program = Counting(program, Cell::default());
+    assert_eq!(layout.text_start(&program, AT), None);
+    let looked_at = program.1.get() as u64;
+    assert!(looked_at < 20 * COUNT, "{looked_at}");
 }
 
 #[test]
