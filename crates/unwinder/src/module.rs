@@ -120,6 +120,12 @@ impl Module {
         inference.at::<C>(vaddr, &mut search)
     }
 
+    /// The name of the function around a file offset, where Go's own table has it.
+    pub(crate) fn go_function_name(&self, offset: u64) -> Option<&[u8]> {
+        let functions = self.go_functions.as_ref()?;
+        functions.name(&self.image, self.image.vaddr(offset)?)
+    }
+
     /// Where functions are, as far as symbols tell.
     pub(crate) fn symbols(&self) -> &Functions {
         self.symbols.get_or_init(|| Functions::read(&self.image))

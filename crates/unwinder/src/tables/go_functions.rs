@@ -63,6 +63,11 @@ impl GoFunctions {
         Some(Function::new(function.entry()..function.end(), rows, rules))
     }
 
+    /// The name of the function around a virtual address.
+    pub(crate) fn name<'a>(&'a self, image: &'a Image, vaddr: u64) -> Option<&'a [u8]> {
+        self.table(image).find(vaddr)?.name()
+    }
+
     fn table<'a>(&'a self, image: &'a Image) -> Table<'a> {
         Table::new(image.section(&self.section), &self.layout, self.text_start)
     }
