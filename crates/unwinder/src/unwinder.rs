@@ -71,7 +71,7 @@ impl Unwinder {
 
     /// Without any knowledge yet, for samples that come whether they are waited for or not. How much code
     /// without tables is looked at is limited by the time that passes ([`Unwinder::pass_time`]), and goes on
-    /// with later samples. Until then callchains end there ([`ChainEnd::NoRule`]).
+    /// with later samples. Until then callchains end there ([`ChainEnd::NotYet`]).
     pub fn live() -> Self {
         Self::with_allowance(Allowance::limited())
     }

@@ -16,9 +16,14 @@ pub(crate) enum Kind {
     Dynamic,
 }
 
+/// What [`file`] makes, read.
+pub(crate) fn image(arch: Arch, entry: u64, segments: &[(Kind, u64, &[u8])]) -> Image {
+    Image::parse(Arc::new(file(arch, entry, segments))).unwrap()
+}
+
 /// A file with these segments at these virtual addresses, whose first instruction is at `entry`. It has no
 /// section headers.
-pub(crate) fn image(arch: Arch, entry: u64, segments: &[(Kind, u64, &[u8])]) -> Image {
+pub(crate) fn file(arch: Arch, entry: u64, segments: &[(Kind, u64, &[u8])]) -> Vec<u8> {
     let machine = (0..u16::MAX)
         .map(Machine)
         .find(|&machine| Arch::of_machine(machine) == Some(arch))
@@ -55,5 +60,5 @@ pub(crate) fn image(arch: Arch, entry: u64, segments: &[(Kind, u64, &[u8])]) -> 
     for (_, _, content) in segments {
         bytes.extend_from_slice(content);
     }
-    Image::parse(Arc::new(bytes)).unwrap()
+    bytes
 }
