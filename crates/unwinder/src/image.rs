@@ -6,6 +6,10 @@
 mod contents; // what nothing but its own bytes lead to
 #[cfg(test)]
 pub(crate) mod made_up;
+#[cfg(test)]
+#[allow(dead_code)] // the properties take the rest
+#[path = "../../../fuzz/properties/elf.rs"]
+pub(crate) mod with_sections;
 
 use std::ops::Range;
 use std::sync::Arc;

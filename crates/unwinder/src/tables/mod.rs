@@ -9,5 +9,5 @@ pub(crate) mod expression; // the few rules that are little programs
 pub(crate) mod go_functions; // the depths in Go's own table of functions
 #[cfg(test)]
 #[path = "../../../pclntab/tests/common/mod.rs"]
-mod made_up_go_table;
+pub(crate) mod made_up_go_table;
 pub(crate) mod rule; // how to get from a frame to its caller
