@@ -283,7 +283,8 @@ fn is_one_of(name: &[u8], names: &[&str]) -> bool {
     names.iter().any(|known| known.as_bytes() == name)
 }
 
-fn file_range(data: &[u8], offset: u64, size: u64) -> Option<Range<usize>> {
+/// Where a part of a file lies in its bytes; `None` if it has fewer.
+pub(crate) fn file_range(data: &[u8], offset: u64, size: u64) -> Option<Range<usize>> {
     let start = usize::try_from(offset).ok()?;
     let end = usize::try_from(offset.checked_add(size)?).ok()?;
     (end <= data.len()).then_some(start..end)

@@ -87,7 +87,7 @@ impl Inference {
         if let Some(known) = self.known(vaddr) {
             return known;
         }
-        match search.symbols.around(vaddr) {
+        match search.symbols.around(search.image, vaddr) {
             None => return Inferred::NotReached,
             Some(Around::Function(extent)) => {
                 if search.allowance.is_spent() {

@@ -136,7 +136,7 @@ impl Module {
 
     /// Where the function around a virtual address starts and ends, as far as symbols tell.
     pub(crate) fn function_around(&self, vaddr: u64) -> Option<Range<u64>> {
-        match self.symbols().around(vaddr)? {
+        match self.symbols().around(&self.image, vaddr)? {
             Around::Function(extent) => Some(extent),
             Around::Unlisted(_) => None,
         }
