@@ -246,6 +246,14 @@ mod tests {
     }
 
     #[test]
+    fn data_behind_the_last_address_are_none() {
+        let table = table(Version::Go1_20, 0, false);
+        let pointers = TABLE.to_le_bytes().repeat(3);
+        let more = [(Kind::Data, u64::MAX - 7, &pointers[..])];
+        assert!(GoFunctions::find(&module(Arch::ALL[0], &table, &more)).is_none());
+    }
+
+    #[test]
     fn a_table_that_is_cut_or_damaged_has_no_rules_and_no_panics() {
         let whole = table(Version::Go1_20, TEXT, false);
         for len in 0..whole.len() {
