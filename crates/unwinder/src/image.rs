@@ -5,11 +5,11 @@
 
 mod contents; // what nothing but its own bytes lead to
 #[cfg(test)]
-pub(crate) mod made_up;
-#[cfg(test)]
 #[allow(dead_code)] // the properties take the rest
 #[path = "../../../fuzz/properties/elf.rs"]
-pub(crate) mod with_sections;
+pub(crate) mod elf_files;
+#[cfg(test)]
+pub(crate) mod made_up;
 
 use std::ops::Range;
 use std::sync::Arc;

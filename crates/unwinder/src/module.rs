@@ -205,7 +205,7 @@ mod tests {
 
     use super::*;
     use crate::arch::with_cpu;
-    use crate::image::{MACHINE, with_sections as elf};
+    use crate::image::{MACHINE, elf_files as elf};
     use crate::tables::made_up_go_table;
     use crate::tables::rule::Saved;
 
