@@ -1,4 +1,4 @@
-//! An ELF program with given sections, for those who read only one of them.
+//! ELF programs with given sections, for those who read only one of them, or with nothing but segments.
 
 /// Where the text is loaded, and where it lies in the file.
 pub(crate) const TEXT: u64 = 0x1000;
@@ -63,5 +63,45 @@ pub(crate) fn program(machine: u16, text: &[u8], sections: &[(&str, &[u8])]) -> 
             .concat(),
     );
     file[..header.len()].copy_from_slice(&header);
+    file
+}
+
+/// What a segment is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Code,
+    Constants,
+    Data,
+    Dynamic,
+}
+
+/// A program with these segments at these virtual addresses, whose first instruction is at `entry`. It has no
+/// section headers. The first segment lies at [`TEXT`] in the file.
+pub(crate) fn segments(machine: u16, entry: u64, segments: &[(Kind, u64, &[u8])]) -> Vec<u8> {
+    let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    file.extend([3_u16, machine].map(u16::to_le_bytes).concat()); // a shared object
+    file.extend(1_u32.to_le_bytes());
+    file.extend([entry, 64, 0].map(u64::to_le_bytes).concat());
+    file.extend(0_u32.to_le_bytes());
+    let counts = [64, 56, segments.len() as u16, 64, 0, 0];
+    file.extend(counts.map(u16::to_le_bytes).concat());
+    let mut offset = TEXT;
+    for &(kind, vaddr, content) in segments {
+        let (part, flags) = match kind {
+            Kind::Code => (1_u32, 5_u32), // loaded, to be read and executed
+            Kind::Constants => (1, 4),
+            Kind::Data => (1, 6), // to be read and written
+            Kind::Dynamic => (2, 6),
+        };
+        let size = content.len() as u64;
+        file.extend([part, flags].map(u32::to_le_bytes).concat());
+        let words = [offset, vaddr, vaddr, size, size, 8];
+        file.extend(words.map(u64::to_le_bytes).concat());
+        offset += size;
+    }
+    file.resize(TEXT as usize, 0);
+    for (_, _, content) in segments {
+        file.extend_from_slice(content);
+    }
     file
 }

@@ -2,7 +2,7 @@
 //! not hold. The fuzz targets call them with what libFuzzer thinks of, the tests of `prof-cli` with a
 //! fixed number of damaged examples.
 
-pub(crate) mod elf; // sections as a file
+pub(crate) mod elf; // sections or segments as a file
 pub(crate) mod generated; // perf maps, jitdumps
 pub(crate) mod kernel_tables; // kallsyms
 pub(crate) mod programs; // ELF, DWARF, Go's table
@@ -22,6 +22,7 @@ pub(crate) const ALL: &[Property] = &[
     ("unwinding", unwinding::property),
     ("elf", programs::elf),
     ("pclntab", programs::pclntab),
+    ("go_program", programs::go_program),
     ("kallsyms", kernel_tables::property),
     ("perf_map", generated::perf_map),
     ("jitdump", generated::jitdump),

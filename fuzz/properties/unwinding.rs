@@ -1,6 +1,7 @@
 //! Unwind tables, code, registers and stacks of any content, of both architectures: the first frame is the instruction, there
 //! is an end, and what was learned before changes no answer.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use prof_model::{AddressSpace, ChainEnd, DsoId, Mapping, VirtAddr};
@@ -42,20 +43,31 @@ pub(crate) fn property(bytes: &[u8]) {
         0 => Arch::X86_64,
         _ => Arch::Aarch64,
     };
-    let (machine, mask, fp, sp, ip) = match arch {
-        Arch::X86_64 => (X86_64, X86_MASK, 6, 7, 8), // as perf numbers them
-        Arch::Aarch64 => (AARCH64, AARCH64_MASK, 29, 31, 32),
+    let machine = match arch {
+        Arch::X86_64 => X86_64,
+        Arch::Aarch64 => AARCH64,
     };
-    let file = Arc::new(program(machine, text, &[(".eh_frame", tables)]));
+    let file = program(machine, text, &[(".eh_frame", tables)]);
+    check(file, arch, TEXT..TEXT + text.len() as u64, place, stack);
+}
+
+/// Unwinds one stack twice. `text` is where the code of the file lies in it; `place` says where in that it
+/// is executed, and what else the registers hold.
+pub(crate) fn check(file: Vec<u8>, arch: Arch, text: Range<u64>, place: u64, stack: &[u8]) {
+    let (mask, fp, sp, ip) = match arch {
+        Arch::X86_64 => (X86_MASK, 6, 7, 8), // as perf numbers them
+        Arch::Aarch64 => (AARCH64_MASK, 29, 31, 32),
+    };
+    let file = Arc::new(file);
     let mut space = AddressSpace::default();
     space.insert(Mapping {
         start: BASE,
-        end: BASE + file.len() as u64,
+        end: BASE + (file.len() as u64).max(text.end + 1),
         dso_start: 0,
         dso: DsoId(0),
         executable: true,
     });
-    let inside = |number: u64| BASE + TEXT + number % (text.len() as u64 + 1);
+    let inside = |number: u64| BASE + text.start + number % (text.end - text.start + 1);
     let mut values: Vec<u64> = (0..33).map(|at| place.rotate_left(at * 3)).collect();
     values[fp] = STACK + (place >> 8) % (stack.len() as u64 + 16);
     values[sp] = STACK;

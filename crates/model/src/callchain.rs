@@ -37,11 +37,13 @@ pub enum ChainEnd {
     NoUserState = 6,
     /// The recorder walked frame pointers, which cannot tell the root from a broken chain.
     Unknown = 7,
+    /// Code that no unwind table describes had not been looked at yet when the sample came.
+    NotYet = 8,
 }
 
 impl ChainEnd {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Root,
         Self::TruncatedCopy,
         Self::NoMapping,
@@ -50,6 +52,7 @@ impl ChainEnd {
         Self::TooDeep,
         Self::NoUserState,
         Self::Unknown,
+        Self::NotYet,
     ];
 
     /// Whether no frame is missing. A kernel thread has no user stack, nor has a process that is
@@ -85,6 +88,7 @@ impl ChainEnd {
             Self::TooDeep => "more frames than --max-stack",
             Self::NoUserState => "no user stack",
             Self::Unknown => "end not known",
+            Self::NotYet => "no unwind tables, and code not looked at yet",
         }
     }
 }

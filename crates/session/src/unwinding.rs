@@ -174,6 +174,7 @@ impl Unwinding {
             dsos: &processes.dsos,
         };
         let time = sample.time.unwrap_or(0);
+        self.unwinder.pass_time(time);
         let mut memory = self
             .polled
             .as_mut()

@@ -62,8 +62,18 @@ pub(crate) fn section(
         let bytes = SharedBytes(Arc::new(MappedFile::from_bytes(unpacked)));
         return Some(Reader::new(bytes, endian(object)));
     }
-    let (start, size) = section.file_range()?;
-    let start = usize::try_from(start).ok()?;
+    let (offset, size) = section.file_range()?;
+    part(image, object, offset, size)
+}
+
+/// So many bytes of `image` from an offset on; `None` if it has fewer.
+pub(crate) fn part(
+    image: &Arc<MappedFile>,
+    object: &object::File<'_>,
+    offset: u64,
+    size: u64,
+) -> Option<Reader> {
+    let start = usize::try_from(offset).ok()?;
     let end = start.checked_add(usize::try_from(size).ok()?)?;
     if end > (**image).as_ref().len() {
         return None;

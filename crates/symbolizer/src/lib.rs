@@ -19,7 +19,9 @@ mod elf_code; // all that one ELF file says about an address
 mod elf_symbols; // symbol tables into one
 mod files; // the right file for a mapping
 mod function_code; // a function's instructions
+mod go_inlining; // calls that Go inlined
 mod go_pclntab; // Go's own table
+mod go_program; // words of a Go program that lead to it
 mod jit_dump; // jit-PID.dump
 mod kallsyms; // the kernel's symbols
 mod kallsyms_copy; // perf's copy of them

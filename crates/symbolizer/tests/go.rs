@@ -111,3 +111,11 @@ fn a_stripped_position_independent_go_program_keeps_them_too() {
         agrees_with_the_unstripped_program(&["-buildmode=pie"]);
     }
 }
+
+/// The C linker puts the table into a section with other data.
+#[test]
+fn a_stripped_go_program_that_the_c_linker_made_position_independent_keeps_them_too() {
+    if has_go() && Command::new("gcc").arg("--version").output().is_ok() {
+        agrees_with_the_unstripped_program(&["-buildmode=pie", "-ldflags=-linkmode=external"]);
+    }
+}

@@ -13,6 +13,8 @@ pub(crate) enum Action {
     Inferred(RuleId),
     /// Not at all: the instructions show that the frame pointer does not lead on, and nothing else does.
     NoRule,
+    /// Not yet: the instructions are looked at with later samples. Not kept in the cache.
+    NotYet,
     /// Into what a signal interrupted: the kernel's signal frame is at the stack pointer.
     SignalReturn,
     /// Not at all: the instructions show that nobody called.

@@ -5,6 +5,10 @@
 
 mod contents; // what nothing but its own bytes lead to
 #[cfg(test)]
+#[allow(dead_code)] // the properties take the rest
+#[path = "../../../fuzz/properties/elf.rs"]
+pub(crate) mod elf_files;
+#[cfg(test)]
 pub(crate) mod made_up;
 
 use std::ops::Range;
@@ -14,8 +18,10 @@ use object::LittleEndian;
 use object::elf::{FileHeader64, PF_W, PF_X, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_LOAD};
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 use prof_model::DsoId;
+use prof_pclntab::{BUILD_SECTION_NAMES, SECTION_NAMES};
 
 use crate::Arch;
+pub(crate) use contents::MACHINE;
 
 /// The bytes of a file.
 pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
@@ -102,10 +108,11 @@ impl Image {
         };
         image.read_segments(header, data);
         image.read_sections(header, data);
-        if !header
-            .sections(LittleEndian, data)
-            .is_ok_and(|it| it.len() > 1)
-        {
+        let sections = header.sections(LittleEndian, data);
+        if !sections.is_ok_and(|sections| sections.len() > 1) {
+            image.is_go = image.is_built_by_go();
+        }
+        if image.is_go && image.go_functions.is_none() {
             image.go_functions = image.find_go_functions();
         }
         image.is_go |= image.go_functions.is_some();
@@ -149,10 +156,10 @@ impl Image {
             match sections.section_name(LittleEndian, section) {
                 Ok(b".text") => self.text = Some(vaddr),
                 Ok(b".got") => self.got = Some(vaddr),
-                Ok(b".gopclntab" | b".data.rel.ro.gopclntab") => {
+                Ok(name) if is_one_of(name, &SECTION_NAMES) => {
                     self.go_functions = plain_section(section, data);
                 }
-                Ok(b".note.go.buildid") => self.is_go = true,
+                Ok(name) if is_one_of(name, &BUILD_SECTION_NAMES) => self.is_go = true,
                 Ok(b".eh_frame") => self.eh_frame = plain_section(section, data),
                 Ok(b".debug_frame") => {
                     self.debug_frame =
@@ -272,7 +279,12 @@ impl Image {
     }
 }
 
-fn file_range(data: &[u8], offset: u64, size: u64) -> Option<Range<usize>> {
+fn is_one_of(name: &[u8], names: &[&str]) -> bool {
+    names.iter().any(|known| known.as_bytes() == name)
+}
+
+/// Where a part of a file lies in its bytes; `None` if it has fewer.
+pub(crate) fn file_range(data: &[u8], offset: u64, size: u64) -> Option<Range<usize>> {
     let start = usize::try_from(offset).ok()?;
     let end = usize::try_from(offset.checked_add(size)?).ok()?;
     (end <= data.len()).then_some(start..end)

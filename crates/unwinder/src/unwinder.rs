@@ -70,8 +70,8 @@ impl Unwinder {
     }
 
     /// Without any knowledge yet, for samples that come whether they are waited for or not. How much code
-    /// without tables is looked at for one of them is limited, and goes on with the next ones. Until then
-    /// callchains end there ([`ChainEnd::NoRule`]).
+    /// without tables is looked at is limited by the time that passes ([`Unwinder::pass_time`]), and goes on
+    /// with later samples. Until then callchains end there ([`ChainEnd::NotYet`]).
     pub fn live() -> Self {
         Self::with_allowance(Allowance::limited())
     }
@@ -88,6 +88,12 @@ impl Unwinder {
             buffers: Buffers::default(),
             reach: None,
         }
+    }
+
+    /// The recording has come to the time of the next sample, in nanoseconds since any moment. Matters to
+    /// [`Unwinder::live`] alone.
+    pub fn pass_time(&mut self, now: u64) {
+        self.allowance.pass_time(now);
     }
 
     /// Forgets what it read of a file; a sample that hits it again has it read again.
@@ -122,7 +128,6 @@ impl Unwinder {
     ) -> ChainEnd {
         out.clear();
         self.stats.chains += 1;
-        self.allowance.add_sample();
         let mut buffers = std::mem::take(&mut self.buffers);
         let start = state.regs.sp();
         let mut chain = Chain::new(out, max_frames);

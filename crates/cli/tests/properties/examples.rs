@@ -6,9 +6,13 @@ use std::process::Command;
 
 use prof_event::abi::{flag, misc, record, sample};
 use prof_event::{Event, EventAttr, EventSet, RecordBuilder, SampleId};
+use prof_pclntab::{Machine, Version};
 use prof_perfdata::{Features, PipeWriter, RecordSink, Writer, WriterOptions};
 
+use crate::go_table;
 use crate::properties::ALL;
+use crate::properties::elf::TEXT;
+use crate::properties::programs::GO_TABLE;
 use crate::support::has;
 
 /// xorshift64: the same sequence on every run.
@@ -279,6 +283,37 @@ fn pclntab() -> Vec<u8> {
     bytes
 }
 
+/// A Go program whose text is found by its data, and one where relocations tell.
+fn go_programs() -> Vec<Vec<u8>> {
+    const MACHINE: Machine = Machine {
+        is_big_endian: false,
+        address_size: 8,
+    };
+    const DATA: u64 = 0x60_0000;
+    let words = |words: &[u64]| -> Vec<u8> {
+        let bytes = words.iter().flat_map(|word| word.to_le_bytes());
+        bytes.collect()
+    };
+    let table = go_table::table(MACHINE, Version::Go1_20, TEXT, 0, false);
+    let names = GO_TABLE + go_table::NAMES as u64;
+    let mut pointers = vec![GO_TABLE, names];
+    pointers.resize(22, 0);
+    pointers.push(TEXT);
+    let in_data = words(&pointers);
+    let relocation = |(at, value): (u64, u64)| words(&[at, 8, value]);
+    let pointers = [(DATA + 16, GO_TABLE), (DATA + 24, names)];
+    let relocations = [pointers[0], pointers[1], (DATA + 16 + 22 * 8, TEXT)];
+    let relocations = relocations.map(relocation).concat();
+    let program = |data: &[u8], relocations: &[u8]| {
+        let sizes = table.len() as u64 | (data.len() as u64) << 16;
+        [&words(&[sizes, DATA]), &table, data, relocations].concat()
+    };
+    vec![
+        program(&in_data, &[]),
+        program(&vec![0; in_data.len()], &relocations),
+    ]
+}
+
 const KALLSYMS: &str = "\
 0000000000000000 A fixed_percpu_data
 ffffffff81000000 T _stext
@@ -345,6 +380,7 @@ fn examples(name: &str) -> Vec<Vec<u8>> {
         "unwinding" => unwinding(),
         "elf" => compiled(None).into_iter().collect(),
         "pclntab" => vec![pclntab()],
+        "go_program" => go_programs(),
         "kallsyms" => vec![KALLSYMS.as_bytes().to_vec()],
         "perf_map" => vec![PERF_MAP.as_bytes().to_vec()],
         "jitdump" => vec![jitdump()],

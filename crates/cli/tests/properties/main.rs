@@ -3,6 +3,10 @@
 
 mod examples; // what is damaged, and how
 
+#[allow(dead_code)] // of the tests of the crate that reads it
+#[path = "../../../pclntab/tests/common/mod.rs"]
+mod go_table;
+
 #[path = "../../../../fuzz/properties/mod.rs"]
 mod properties;
 

@@ -123,7 +123,7 @@ fn a_payload_that_is_cut_or_of_another_version_is_an_error() {
     trailer.version += 1;
     assert_eq!(
         StoredNames::from_trailer(&trailer).unwrap_err().to_string(),
-        "the stored names at offset 0x0: they have version 3, this program reads version 2"
+        "the stored names at offset 0x0: they have version 4, this program reads version 3"
     );
 }
 

@@ -15,7 +15,7 @@ use crate::Error;
 use crate::trailer::Trailer;
 
 /// Counts up whenever the form changes.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 #[derive(Serialize, Deserialize)]
 struct Wire {

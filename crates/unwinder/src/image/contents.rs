@@ -1,15 +1,20 @@
-//! What is found in a file by its bytes alone: words that point somewhere, what the dynamic linker will
-//! write, Go's table of functions where no section header tells.
+//! What is found in a file by its bytes alone: Go's table of functions where no section header tells, and
+//! the words that lead from it to the text: what they point to, what the dynamic linker will write.
 //!
-//! All of it is read once for each file, in one pass.
+//! Parts of it are read from one end to the other, once for each file, and only of files that Go built.
+
+use prof_pclntab::{Layout, Machine, Part, Program, has_build_info};
 
 use super::{Image, Section, SectionBytes, Segment, file_range};
-use crate::tables::go_functions::is_table;
 
 /// So much of a file is searched for a table. Those of the largest Go programs begin at some 100 MiB.
 const MOST_SEARCHED: u64 = 1 << 30;
-/// Where in a file Go's table may begin.
-const TABLE_ALIGNMENT: usize = 8;
+
+/// How machines keep numbers whose programs are unwound.
+pub(crate) const MACHINE: Machine = Machine {
+    is_big_endian: false,
+    address_size: 8,
+};
 
 // Numbers of the ELF specification.
 const DT_RELA: u64 = 7;
@@ -17,49 +22,14 @@ const DT_RELASZ: u64 = 8;
 const RELA_SIZE: usize = 24;
 
 impl Image {
+    /// Whether Go built it, as its data tell; of files whose sections do not.
+    pub(super) fn is_built_by_go(&self) -> bool {
+        has_build_info(self)
+    }
+
     /// Go's table of functions, by the bytes it begins with.
     pub(super) fn find_go_functions(&self) -> Option<Section> {
-        let segments = self.segments.iter().filter(|segment| !segment.executable);
-        segments.into_iter().find_map(|segment| {
-            let bytes = self.segment_bytes(segment)?;
-            let starts = (0..bytes.len()).step_by(TABLE_ALIGNMENT);
-            let found = starts.into_iter().find(|&start| {
-                let table = &bytes[start..];
-                table.get(1..4) == Some(&[0xff; 3]) && is_table(table)
-            })?;
-            let skip = found as u64;
-            let len = bytes.len() as u64 - skip;
-            Some(Section {
-                vaddr: segment.vaddr.checked_add(skip)?,
-                bytes: SectionBytes::InFile(file_range(
-                    self.bytes(),
-                    segment.offset.checked_add(skip)?,
-                    len,
-                )?),
-            })
-        })
-    }
-
-    /// The virtual addresses of words of writable data that have this value.
-    pub(crate) fn words_like(&self, value: u64) -> impl Iterator<Item = u64> {
-        let segments = self.segments.iter().filter(|segment| segment.writable);
-        segments.flat_map(move |segment| {
-            let words = self.segment_bytes(segment).unwrap_or_default();
-            let words = (segment.vaddr..)
-                .step_by(8)
-                .zip(words.chunks_exact(8))
-                .filter(move |(_, word)| *word == value.to_le_bytes());
-            words.map(|(at, _)| at)
-        })
-    }
-
-    /// The words that the dynamic linker will write where the file is loaded as its addresses say, and
-    /// where.
-    pub(crate) fn relocated_words(&self) -> impl Iterator<Item = (u64, u64)> {
-        let relative = self.arch.relative_relocation();
-        let entries = self.relocations().unwrap_or_default();
-        let entries = entries.chunks_exact(RELA_SIZE).map(words);
-        entries.filter_map(move |[at, kind, value]| (kind == relative).then_some((at, value)))
+        self.loaded_from(Layout::search(self, MACHINE)?)
     }
 
     fn relocations(&self) -> Option<&[u8]> {
@@ -84,6 +54,35 @@ impl Image {
         let size = segment.size.min(MOST_SEARCHED);
         self.bytes()
             .get(file_range(self.bytes(), segment.offset, size)?)
+    }
+}
+
+impl Program for Image {
+    fn is_code(&self, vaddr: u64) -> bool {
+        self.is_code(vaddr)
+    }
+
+    fn file_word(&self, vaddr: u64) -> Option<u64> {
+        let section = self.loaded_from(vaddr)?;
+        MACHINE.address(self.section(&section), 0)
+    }
+
+    fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        let segments = self.segments.iter().filter(|segment| !segment.executable);
+        segments.filter_map(|segment| {
+            Some(Part {
+                vaddr: segment.vaddr,
+                bytes: self.segment_bytes(segment)?,
+                is_writable: segment.writable,
+            })
+        })
+    }
+
+    fn relocated_words(&self) -> impl Iterator<Item = (u64, u64)> {
+        let relative = self.arch.relative_relocation();
+        let entries = self.relocations().unwrap_or_default();
+        let entries = entries.chunks_exact(RELA_SIZE).map(words);
+        entries.filter_map(move |[at, kind, value]| (kind == relative).then_some((at, value)))
     }
 }
 

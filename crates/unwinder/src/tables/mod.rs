@@ -6,6 +6,8 @@
 pub(crate) mod cfi; // finds the entry of an address
 pub(crate) mod compile; // a function's entry -> rules, once
 pub(crate) mod expression; // the few rules that are little programs
-pub(crate) mod go_functions; // Go's own table of functions and their depths
-mod go_text_start; // where the code begins from which that table counts
+pub(crate) mod go_functions; // the depths in Go's own table of functions
+#[cfg(test)]
+#[path = "../../../pclntab/tests/common/mod.rs"]
+pub(crate) mod made_up_go_table;
 pub(crate) mod rule; // how to get from a frame to its caller

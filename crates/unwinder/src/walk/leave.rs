@@ -54,6 +54,7 @@ impl<C: Cpu, S: StackMemory + ?Sized> Walk<'_, C, S> {
                 Err(ChainEnd::Root.into())
             }
             Action::NoRule => Err(ChainEnd::NoRule.into()),
+            Action::NotYet => Err(ChainEnd::NotYet.into()),
             Action::StackSwitch => Err(Stop::Unreadable(0)),
             Action::VdsoCall => self.leave_vdso_call(frame),
             Action::AtSp(at) => self

@@ -306,7 +306,8 @@ impl<C: Cpu> Search<'_, C> {
             (Some(Inferred::Rule(id)), _) => Action::Inferred(id),
             (Some(Inferred::Outermost), _) => Action::ProgramStart,
             (_, Some(at_sp)) => Action::AtSp(at_sp),
-            (Some(Inferred::NoRule | Inferred::NotYet), None) => Action::NoRule,
+            (Some(Inferred::NoRule), None) => Action::NoRule,
+            (Some(Inferred::NotYet), None) => Action::NotYet,
             (Some(Inferred::NotReached) | None, None) => Action::FramePointer,
         }
     }
@@ -331,5 +332,80 @@ impl<C: Cpu> Search<'_, C> {
         let table = table.map(|id| self.rules.rule(id));
         let rule = C::rule_by_code(self.module, vaddr, [before, from], table)?;
         self.rules.intern(rule)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use prof_model::{AddressSpace, Mapping};
+
+    use super::*;
+    use crate::Arch;
+    use crate::image::Bytes;
+    use crate::image::made_up::{Kind, file};
+    use crate::{Process, Regs, StackCopy, UserState};
+
+    const START: u64 = 0x40_0000;
+
+    struct OneFile(Bytes);
+
+    impl Images for OneFile {
+        fn image(&mut self, _: DsoId) -> Option<Bytes> {
+            Some(Arc::clone(&self.0))
+        }
+
+        fn debug_image(&mut self, _: DsoId) -> Option<Bytes> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_chain_that_ends_in_code_not_looked_at_yet_says_so_and_a_later_one_goes_on() {
+        // push %rax; cwtl ... pop %rdx; ret, one after the other; the first one begins with a call
+        let mut function = [0x98; 16];
+        (function[0], function[14], function[15]) = (0x50, 0x5a, 0xc3);
+        let mut code = function.repeat(4_000);
+        code[..5].copy_from_slice(&[0xe8, 0x7b, 0, 0, 0]);
+        let file: Bytes = Arc::new(file(Arch::ALL[0], START, &[(Kind::Code, START, &code)]));
+        let offset = (*file).as_ref().len() - code.len();
+        let mut images = OneFile(file);
+        let mut space = AddressSpace::default();
+        space.insert(Mapping {
+            start: START,
+            end: START + code.len() as u64,
+            dso_start: offset as u64,
+            dso: DsoId(0),
+            executable: true,
+        });
+        let mut values = [0; 9];
+        (values[7], values[8]) = (0x7000, START + code.len() as u64 - 10); // as perf numbers them
+        let regs = Regs::from_perf(Arch::ALL[0], 0x1ff, values);
+        let stack: Vec<u8> = [7, START + 5, 0, 0].map(u64::to_le_bytes).concat();
+        let copy = StackCopy::new(VirtAddr(0x7000), &stack, true);
+        let mut unwinder = Unwinder::live();
+        let mut unwind = |now| {
+            unwinder.pass_time(now);
+            let process = Process {
+                space: &space,
+                images: &mut images,
+                live: None,
+            };
+            let state = UserState {
+                regs: &regs,
+                stack: &copy,
+                kernel_chain: &[],
+            };
+            let mut chain = Vec::new();
+            (
+                unwinder.unwind(process, state, 100, &mut chain),
+                chain.len(),
+            )
+        };
+        assert_eq!(unwind(0), (ChainEnd::NotYet, 1));
+        assert_eq!(unwind(1_000_000), (ChainEnd::NotYet, 1));
+        let later = (0..200).map(|now| unwind(now * 1_000_000));
+        assert_eq!(later.last(), Some((ChainEnd::Root, 2)));
     }
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod cgo; // Go's calls of C: back to the goroutine's stack
 pub(crate) mod frame_pointer; // leaves a frame that no rule describes
+mod goroutine; // where Go has left one for good
 mod kernel_chain; // goes on where the copy ends, with what the kernel read live
 mod leave; // from a frame to its caller
 pub(crate) mod live_stack; // goes on where the copy ends, with what lies there now
@@ -157,6 +158,9 @@ impl<'a, C: Cpu, S: StackMemory + ?Sized> Walk<'a, C, S> {
         };
         self.unwinder.stats.moved_on += u64::from(self.memory.is_unproven());
         let Stuck { frame, action, .. } = &*stuck;
+        if *action == Action::StackSwitch && self.leaves_goroutine(chain) {
+            return ChainEnd::Root;
+        }
         self.continue_by_kernel(frame, *action, sample, kernel_chain, chain)
             .or_else(|| match action {
                 Action::StackSwitch => self.continue_in_goroutine(frame, chain),

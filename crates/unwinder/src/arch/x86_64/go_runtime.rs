@@ -6,8 +6,12 @@ use crate::walk::cgo::WayBack;
 /// with work for the goroutine whose stack it has left.
 pub(super) fn is_after_stack_switch(before: &[u8], from: &[u8]) -> bool {
     // asmcgocall: mov N(%rsp), %rdi; mov 8(%rdi), %rsi; sub M(%rsp), %rsi
+    let (from, known) = match behind_thread_offset(from) {
+        Some(from) => (from, &[0x48, 0x8b, 0x77, 0x08][..]), // as many bytes as there are
+        None => (from, &[0x48, 0x8b, 0x77, 0x08, 0x48, 0x2b][..]),
+    };
     if let [0x48, 0x8b, 0x7c, 0x24, _, rest @ ..] = from
-        && rest.starts_with(&[0x48, 0x8b, 0x77, 0x08, 0x48, 0x2b])
+        && rest.starts_with(known)
     {
         return true;
     }
@@ -34,6 +38,16 @@ pub(super) fn is_after_stack_switch(before: &[u8], from: &[u8]) -> bool {
         ] => true,
         [.., 0x48, 0x8b, 0x63, 0x38, 0xe8, _, _, _, _] => true,
         _ => false,
+    }
+}
+
+/// The code behind an instruction with which a position-independent program gets the place of a thread's
+/// goroutine into `rcx`: `mov $-8, %rcx`, or `mov NAME(%rip), %rcx`. `None` if it does not begin with one.
+fn behind_thread_offset(code: &[u8]) -> Option<&[u8]> {
+    match code {
+        [0x48, 0xc7, 0xc1, 0xf8, 0xff, 0xff, 0xff, rest @ ..]
+        | [0x48, 0x8b, 0x0d, _, _, _, _, rest @ ..] => Some(rest),
+        _ => None,
     }
 }
 
@@ -94,16 +108,23 @@ pub(super) fn is_in_systemstack_switch(before: &[u8], from: &[u8]) -> bool {
 /// How `asmcgocall` finds back to the goroutine's stack, from the instructions behind its call:
 ///
 /// ```text
+/// mov $-8, %rcx            position-independent programs
 /// mov 48(%rsp), %rdi       the goroutine
 /// mov 8(%rdi), %rsi        the end of its stack
 /// sub 40(%rsp), %rsi       or: sub (%rsp), %rsi
-/// mov %rdi, %fs:-8
+/// mov %rdi, %fs:-8         or: mov %rdi, %fs:(%rcx)
 /// mov %rsi, %rsp
 /// mov %eax, 24(%rsp)
 /// pop %rbp                 current versions
 /// ret
 /// ```
 pub(super) fn way_back(from: &[u8]) -> Option<WayBack> {
+    const STORES: &[u8] = &[0x64, 0x48, 0x89, 0x3c, 0x25, 0xf8, 0xff, 0xff, 0xff];
+    const STORES_BY_RCX: &[u8] = &[0x64, 0x48, 0x89, 0x39];
+    let (from, stores) = match behind_thread_offset(from) {
+        Some(from) => (from, STORES_BY_RCX),
+        None => (from, STORES),
+    };
     let [0x48, 0x8b, 0x7c, 0x24, goroutine_at, rest @ ..] = from else {
         return None;
     };
@@ -113,7 +134,7 @@ pub(super) fn way_back(from: &[u8]) -> Option<WayBack> {
         [0x48, 0x2b, 0x34, 0x24, rest @ ..] => (0, rest),
         _ => return None,
     };
-    let rest = rest.strip_prefix(&[0x64, 0x48, 0x89, 0x3c, 0x25, 0xf8, 0xff, 0xff, 0xff])?;
+    let rest = rest.strip_prefix(stores)?;
     let restores_fp = match rest {
         [0x48, 0x89, 0xf4, 0x89, 0x44, 0x24, _, 0xc3, ..] => false,
         [0x48, 0x89, 0xf4, 0x89, 0x44, 0x24, _, 0x5d, 0xc3, ..] => true,
@@ -248,6 +269,25 @@ mod tests {
         0x89, 0x3c, 0x25, 0xf8, 0xff, 0xff, 0xff, 0x48, 0x89, 0xf4, 0x89, 0x44, 0x24, 0x20, 0x5d,
         0xc3,
     ];
+
+    /// Of Go 1.19, position-independent.
+    const INDEPENDENT_ASMCGOCALL: [u8; 33] = [
+        0x48, 0xc7, 0xc1, 0xf8, 0xff, 0xff, 0xff, 0x48, 0x8b, 0x7c, 0x24, 0x30, 0x48, 0x8b, 0x77,
+        0x08, 0x48, 0x2b, 0x74, 0x24, 0x28, 0x64, 0x48, 0x89, 0x39, 0x48, 0x89, 0xf4, 0x89, 0x44,
+        0x24, 0x18, 0xc3,
+    ];
+
+    #[test]
+    fn a_position_independent_program_goes_back_from_c_in_the_same_way() {
+        assert_eq!(way_back(&INDEPENDENT_ASMCGOCALL), way_back(&ASMCGOCALL));
+        let from = &INDEPENDENT_ASMCGOCALL[..crate::arch::BYTES_FROM];
+        assert!(is_after_stack_switch(&[], from));
+        let mut from_memory = INDEPENDENT_ASMCGOCALL;
+        from_memory[..7].copy_from_slice(&[0x48, 0x8b, 0x0d, 0x55, 0x44, 0x33, 0x02]);
+        assert_eq!(way_back(&from_memory), way_back(&ASMCGOCALL));
+        from_memory[24] = 0x3c; // not where rcx says
+        assert_eq!(way_back(&from_memory), None);
+    }
 
     #[test]
     fn the_way_back_is_what_the_instructions_say() {

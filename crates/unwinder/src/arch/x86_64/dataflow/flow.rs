@@ -19,7 +19,8 @@ pub(super) struct Flow {
     places: BTreeMap<u64, Place>,
     table: Table,
     end: u64,
-    /// How many instructions were decoded, each as often as a way led to it with another frame.
+    /// How many instructions were decoded, each as often as a way led to it with another frame or as it was
+    /// looked at as padding.
     steps: u64,
 }
 
@@ -32,8 +33,12 @@ struct Place {
 /// Where compilers let functions start.
 const FUNCTION_ALIGNMENT: u64 = 16;
 
-/// Functions with more instructions are not followed to their end.
-const MOST_INSTRUCTIONS: usize = 20_000;
+/// A function is not followed to its end if it takes more steps than that.
+const MOST_STEPS: u64 = 20_000;
+/// So many bytes of padding are passed over at once.
+const MOST_PADDING: usize = 1 << 16;
+/// So many zeros are passed over in the time that an instruction takes.
+const ZEROS_PER_STEP: usize = 256;
 
 impl Flow {
     /// Follows the code of `code`, which lies at `extent`, from its first instruction on. With
@@ -55,18 +60,13 @@ impl Flow {
             is_whole,
         };
         ways.run();
-        if is_whole && let Table::One(frame) = ways.flow.table {
-            let mut from = extent.start;
-            while let Some(start) = ways.gap(from) {
-                from = start;
-                ways.open.push((start, frame));
-                ways.run();
-                if !ways.flow.places.contains_key(&start) {
-                    break; // no instruction
-                }
+        ways.flow.end = match is_whole {
+            true => {
+                ways.follow_cases();
+                extent.end
             }
-        }
-        ways.flow.end = ways.gap(extent.start).unwrap_or(end);
+            false => ways.gap(extent.start).unwrap_or(end),
+        };
         ways.flow
     }
 
@@ -85,9 +85,9 @@ impl Flow {
         }
     }
 
-    /// Whether the function has more instructions than are followed.
+    /// Whether the function takes more steps than are taken.
     pub(super) fn is_cut(&self) -> bool {
-        self.places.len() >= MOST_INSTRUCTIONS
+        self.steps >= MOST_STEPS
     }
 
     /// How many instructions were decoded.
@@ -131,15 +131,32 @@ struct Ways<'c> {
     is_whole: bool,
 }
 
-impl Ways<'_> {
+impl<'c> Ways<'c> {
     fn run(&mut self) {
         while let Some((addr, frame)) = self.open.pop() {
             self.follow(addr, frame);
         }
     }
 
+    /// Follows what no jump leads to, as far as one frame holds at all jumps whose targets are read from
+    /// memory.
+    fn follow_cases(&mut self) {
+        let Table::One(frame) = self.flow.table else {
+            return;
+        };
+        let mut from = self.extent.start;
+        while let Some(start) = self.gap(from) {
+            from = start;
+            self.open.push((start, frame));
+            self.run();
+            if !self.flow.places.contains_key(&start) {
+                break; // no instruction, or too many before
+            }
+        }
+    }
+
     fn follow(&mut self, mut addr: u64, mut frame: Frame) {
-        while self.extent.contains(&addr) && self.flow.places.len() < MOST_INSTRUCTIONS {
+        while self.extent.contains(&addr) && self.flow.steps < MOST_STEPS {
             if let Some(known) = self.flow.places.get(&addr) {
                 if addr == self.extent.start {
                     return; // back to the start, as Go goes with a larger stack: the frame is gone again
@@ -190,35 +207,38 @@ impl Ways<'_> {
         }
     }
 
-    /// The first address from one on that was not reached and is no padding.
-    fn gap(&self, mut from: u64) -> Option<u64> {
-        while from < self.extent.end {
+    /// The first address from one on that was not reached and is no padding, as far as there is not too much
+    /// of that.
+    fn gap(&mut self, mut from: u64) -> Option<u64> {
+        let mut steps = 0;
+        while from < self.extent.end && steps < MOST_STEPS {
             from = match self.flow.places.get(&from) {
                 Some(place) => place.next,
-                None => match padding(self.code_at(from)?) {
-                    0 => return Some(from),
+                None => match padding(self.code_at(from)?, &mut steps) {
+                    0 => break,
                     len => from + len as u64,
                 },
             };
         }
-        None
+        self.flow.steps += steps;
+        (from < self.extent.end).then_some(from)
     }
 
-    fn code_at(&self, addr: u64) -> Option<&[u8]> {
+    fn code_at(&self, addr: u64) -> Option<&'c [u8]> {
         let skip = usize::try_from(addr.checked_sub(self.extent.start)?).ok()?;
         self.code.get(skip..)
     }
 
     /// Whether the call before an address is a function's last instruction, since it never returns.
     /// What comes next then is another function, aligned as compilers do, and saves registers.
-    fn ends_at(&self, addr: u64) -> bool {
+    fn ends_at(&mut self, addr: u64) -> bool {
         if self.is_whole {
             return false;
         }
         let Some(code) = self.code_at(addr) else {
             return true;
         };
-        let len = padding(code);
+        let len = padding(code, &mut self.flow.steps);
         let start = addr + len as u64;
         // Go puts a single nop behind such calls.
         if len == 1 && code[0] == 0x90 && start.is_multiple_of(FUNCTION_ALIGNMENT) {
@@ -240,19 +260,21 @@ fn decode(code: &[u8], addr: u64) -> Instruction {
 }
 
 /// How many bytes of padding, as compilers and linkers put it between functions and before loops, the
-/// code begins with.
-pub(super) fn padding(code: &[u8]) -> usize {
+/// code begins with. What it took to pass over it is added to `steps`.
+pub(super) fn padding(code: &[u8], steps: &mut u64) -> usize {
+    let code = &code[..code.len().min(MOST_PADDING)];
     let mut decoder = Decoder::with_ip(64, code, 0, DecoderOptions::NONE);
     let mut len = 0;
     while decoder.can_decode() {
-        let is_zero = code[len] == 0;
-        let instruction = decoder.decode();
-        if is_zero {
-            len += 1;
+        let zeros = code[len..].iter().take_while(|&&byte| byte == 0).count();
+        if zeros > 0 {
+            *steps += 1 + (zeros / ZEROS_PER_STEP) as u64;
+            len += zeros;
             if decoder.set_position(len).is_err() {
                 break;
             }
-        } else if matches!(instruction.mnemonic(), Mnemonic::Nop | Mnemonic::Int3) {
+        } else if matches!(decoder.decode().mnemonic(), Mnemonic::Nop | Mnemonic::Int3) {
+            *steps += 1;
             len = decoder.position();
         } else {
             break;
@@ -433,6 +455,50 @@ mod tests {
             let flow = Flow::follow(&code, START..START + code.len() as u64, false);
             assert_eq!(flow.end(), START + 16);
         }
+    }
+
+    #[test]
+    fn a_function_of_any_size_takes_a_bounded_number_of_steps() {
+        const SIZE: usize = 64 << 20;
+        let table = [0x53, 0xff, 0xe0]; // push %rbx; jmp *%rax
+        let steps = |filler: &[u8], is_whole| {
+            let code = [&table, &filler.repeat(SIZE / filler.len())[..]].concat();
+            let extent = START..START + code.len() as u64;
+            let flow = Flow::follow(&code, extent.clone(), is_whole);
+            assert_eq!(flow.end() == extent.end, is_whole);
+            flow.steps()
+        };
+        let fillers: [&[u8]; 3] = [&[0], &[0x90], &[0xcc]];
+        for filler in fillers {
+            for is_whole in [false, true] {
+                let taken = steps(filler, is_whole);
+                assert!(taken < 2 * MOST_STEPS + MOST_PADDING as u64, "{taken}");
+            }
+        }
+    }
+
+    #[test]
+    fn ways_that_meet_again_and_again_count_as_often_as_they_are_followed() {
+        const LEN: usize = 5_000;
+        let pushes: [&[u8]; 6] = [
+            &[0x53],       // push %rbx
+            &[0x55],       // push %rbp
+            &[0x41, 0x54], // push %r12, and so on
+            &[0x41, 0x55],
+            &[0x41, 0x56],
+            &[0x41, 0x57],
+        ];
+        let mut code = Vec::new();
+        for (index, push) in pushes.into_iter().enumerate() {
+            code.extend(push);
+            let behind: usize = pushes[index + 1..].iter().map(|push| push.len() + 2).sum();
+            code.extend([0x74, behind as u8]); // je to behind the last push
+        }
+        code.resize(code.len() + LEN, 0x98); // cwtl
+        let extent = START..START + code.len() as u64;
+        let flow = Flow::follow(&code, extent, true);
+        assert!(flow.places.len() > LEN);
+        assert_eq!((flow.steps(), flow.is_cut()), (MOST_STEPS, true));
     }
 
     #[test]

@@ -21,9 +21,10 @@ pub(super) fn follow(
     is_whole: bool,
     rules: &mut RuleStore,
 ) -> Option<InferredFunction> {
+    let mut steps = 0;
     let skipped = match is_whole {
         true => 0,
-        false => padding(image.code(extent.clone())?) as u64,
+        false => padding(image.code(extent.clone())?, &mut steps) as u64,
     };
     let start = extent.start + skipped;
     let code = image.code(start..extent.end)?;
@@ -39,6 +40,6 @@ pub(super) fn follow(
         },
         rows: flow.rows(rules).into(),
         may_go_on: flow.has_table() || flow.is_cut(),
-        instructions: flow.steps() + skipped,
+        instructions: flow.steps() + steps,
     })
 }
