@@ -7,7 +7,7 @@ use std::fs;
 use std::time::Duration;
 
 use prof_model::Pid;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::proc;
 
@@ -44,15 +44,19 @@ pub(crate) fn descendants(roots: &[Pid]) -> Vec<Child> {
     found
 }
 
-/// CPU time of a process and of all that descend from it, also of those that have ended and were waited for.
-/// `None` if it is gone.
-pub(crate) fn cpu_time(root: Pid) -> Option<Duration> {
+/// CPU time of processes and of all that descend from them, each of them once, also of those that have ended
+/// and were waited for. `None` if one of `roots` is gone.
+pub(crate) fn cpu_time(roots: &[Pid]) -> Option<Duration> {
     let ourselves = std::process::id() as i32;
-    let mut sum = proc::cpu_time_with_ended_children(root)?;
-    let mut parents = vec![root];
+    let times = roots
+        .iter()
+        .map(|&root| proc::cpu_time_with_ended_children(root));
+    let mut sum = times.sum::<Option<Duration>>()?;
+    let mut seen: FxHashSet<_> = roots.iter().copied().collect();
+    let mut parents = roots.to_vec();
     while let Some(parent) = parents.pop() {
         for child in children_of(parent) {
-            if child.0 != ourselves {
+            if child.0 != ourselves && seen.insert(child) {
                 sum += proc::cpu_time_with_ended_children(child).unwrap_or_default();
                 parents.push(child);
             }
@@ -89,7 +93,7 @@ mod tests {
         let of_shell = descendants(&[root]);
         assert!(matches!(of_shell[..], [child] if child.parent == root));
         assert_eq!(children_of(root), [of_shell[0].pid]);
-        assert!(cpu_time(root).is_some());
+        assert!(cpu_time(&[root]).is_some());
         let ourselves = Pid(std::process::id() as i32);
         let of_us = descendants(&[ourselves]);
         assert!(of_us.contains(&Child {
@@ -98,6 +102,31 @@ mod tests {
         }));
         let parent = proc::parent(ourselves).unwrap();
         assert!(descendants(&[parent]).iter().all(|it| it.pid != ourselves));
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
+    }
+    #[test]
+    fn a_child_that_is_named_beside_its_parent_is_counted_once() {
+        let script =
+            "sh -c 'i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo $$; read it'; :";
+        let mut shell = std::process::Command::new("sh")
+            .args(["-c", script])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let parent = Pid(shell.id() as i32);
+        let mut child = String::new();
+        let mut lines = std::io::BufReader::new(shell.stdout.as_mut().unwrap());
+        std::io::BufRead::read_line(&mut lines, &mut child).unwrap();
+        let child = Pid(child.trim().parse().unwrap());
+        let of_child = cpu_time(&[child]).unwrap();
+        assert!(of_child >= Duration::from_millis(50), "{of_child:?}");
+        let with_parent = cpu_time(&[parent]).unwrap();
+        for both in [[parent, child], [child, parent]] {
+            let sum = cpu_time(&both).unwrap();
+            assert!(sum < with_parent + of_child / 2, "{sum:?} {with_parent:?}");
+        }
         drop(shell.stdin.take());
         shell.wait().unwrap();
     }
