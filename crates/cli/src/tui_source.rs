@@ -11,28 +11,14 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, Signal, kill, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
-use prof_event::{Event, EventSet};
 use prof_model::{FunctionCode, Resolution, Symbol};
 use prof_profile::Weight;
-use prof_report::{CodeKind, FlameGraphOptions, FoldedStacks, StackWeight, write_flame_graph};
+use prof_report::{CodeKind, FlameGraphExport, FoldedStacks, write_flame_graph};
 use prof_session::record::write_whole;
 use prof_symbolizer::NoCode;
-use prof_tui::{EventFacts, Facts, Kind, Request, Window};
+use prof_tui::{Facts, Kind, Request, Window};
 
 use crate::signals::EndRequests;
-
-/// The names and rates of events.
-pub fn events(events: &EventSet) -> Vec<EventFacts> {
-    let of = |event: &Event| EventFacts {
-        name: event.name.clone(),
-        rate: match event.attr.frequency() {
-            Some(hz) => format!("{hz} Hz"),
-            None => format!("every {}", event.attr.sample_period_or_freq),
-        },
-        unit: prof_session::unit_of(&event.attr),
-    };
-    events.events().iter().map(of).collect()
-}
 
 /// Takes the signals that stop this process and let it go on.
 ///
@@ -167,22 +153,16 @@ pub fn draw(
     let stacks = stacks.map(|(path, weight)| (path.iter().map(name).collect(), *weight));
     let stacks = FoldedStacks::new(stacks);
     let event = facts.events.get(usize::from(window.event));
-    let event = event.map_or_else(String::new, |it| format!("{} {}", it.name, it.rate));
+    let event = event.cloned().unwrap_or_default();
     let weight: Weight = paths.stacks.iter().map(|it| it.1).sum();
     let seconds = (window.span.end - window.span.start) as f64 / 1e9;
     let filters = match window.filters {
         "" => String::new(),
         filters => format!(", {filters}"),
     };
-    let options = FlameGraphOptions {
-        title: title.to_owned(),
-        subtitle: format!(
-            "{event}, {} samples, {seconds:.1} s{filters}",
-            weight.samples
-        ),
-        weight: StackWeight::Samples,
-        ..FlameGraphOptions::default()
-    };
+    let (name, rate, samples) = (&event.name, event.rate(), weight.samples);
+    let subtitle = format!("{name} {rate}, {samples} samples, {seconds:.1} s{filters}");
+    let options = FlameGraphExport::default().options(&event, title, subtitle);
     let mut narrow = 0;
     let written = write_whole(path, |out| {
         narrow = write_flame_graph(out, &stacks, &options)?;

@@ -15,8 +15,6 @@ pub struct RecordingFacts {
     pub kernel_release: Option<String>,
     /// The command that recorded.
     pub command: Vec<String>,
-    /// How many samples were taken.
-    pub samples: u64,
     /// How long was recorded, in nanoseconds.
     pub duration_ns: u64,
     /// When the first and the last sample were taken, in nanoseconds of the recording's clock, if

@@ -35,6 +35,14 @@ impl EventInfo {
         }
     }
 
+    /// How often it was sampled, for people: `99 Hz`, `every 1000`.
+    pub fn rate(&self) -> String {
+        match (self.sample_freq, self.sample_period) {
+            (Some(hz), _) => format!("{hz} Hz"),
+            (None, period) => format!("every {}", period.unwrap_or(0)),
+        }
+    }
+
     /// The word behind what pictures weigh: `samples`, or what periods count.
     pub fn weight_label(&self) -> &str {
         match self.weighs_by_period() {

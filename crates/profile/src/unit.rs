@@ -15,11 +15,6 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// Whether periods are nanoseconds.
-    pub fn is_time(self) -> bool {
-        matches!(self, Self::CpuTime | Self::WaitTime)
-    }
-
     /// The word behind a sum of periods of the event `name`.
     pub fn label(self, name: &str) -> &str {
         match self {

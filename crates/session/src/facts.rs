@@ -11,13 +11,12 @@ use prof_profile::{Profile, RecordingFacts};
 use crate::load::LoadedRecording;
 use crate::naming::wall_time;
 
-/// The facts of a recording of `target` with so many samples. Without a `duration` it lasted from the first
-/// sample to the last one.
+/// The facts of a recording of `target`. Without a `duration` it lasted from the first sample to the last
+/// one.
 pub fn recording_facts(
     features: &Features,
     profile: &Profile,
     target: String,
-    samples: u64,
     duration: Option<Duration>,
 ) -> RecordingFacts {
     let sample_times = features.sample_time.or_else(|| profile.times());
@@ -29,7 +28,6 @@ pub fn recording_facts(
         arch: features.arch.clone(),
         kernel_release: features.os_release.clone(),
         command: features.cmdline.clone(),
-        samples,
         duration_ns: duration.or(sampled).unwrap_or(0),
         sample_times,
         began: sample_times.and_then(|(first, _)| wall_time(features, first)),
@@ -41,13 +39,10 @@ impl LoadedRecording {
     pub fn facts(&self) -> RecordingFacts {
         let features = self.recording.features();
         let host = features.hostname.clone();
-        let events = 0..self.profile.events.len() as u16;
-        let samples = events.map(|event| self.profile.total(event).samples);
         recording_facts(
             features,
             &self.profile,
             host.unwrap_or_else(|| "flame graph".to_owned()),
-            samples.sum(),
             None,
         )
     }

@@ -50,7 +50,7 @@ pub use generated::GeneratedCode;
 pub use load::{LoadedRecording, Warning};
 pub use machine::Machine;
 pub use naming::Namer;
-pub use pipeline::{DEFAULT_MAX_STACK, Pipeline, TakenSample, unit_of};
+pub use pipeline::{DEFAULT_MAX_STACK, Pipeline, TakenSample, event_infos};
 pub use placing::{Callers, PlacedChain, faulted_data};
 pub use read_options::{InlinedFunctions, ReadOptions};
 pub use selection::{Selection, Wanted};

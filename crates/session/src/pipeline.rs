@@ -7,9 +7,7 @@
 use std::time::Duration;
 
 use prof_event::abi::{event_type, flag, sample};
-use prof_event::{
-    Decoded, Event, EventAttr, EventSet, Mmap, RawRecord, ReadValues, Record, Sample, Tracker,
-};
+use prof_event::{Decoded, Event, EventSet, Mmap, RawRecord, ReadValues, Record, Sample, Tracker};
 use prof_model::{AddressSpace, ChainEnd, CpuMode, DsoId, DsoKind, DsoTable, Pid, Tid, VirtAddr};
 use prof_profile::{EventInfo, FrameKey, Profile, Unit};
 use prof_symbolizer::Symbolizer;
@@ -118,7 +116,7 @@ impl Pipeline {
         Self {
             tracker: Tracker::default(),
             generated,
-            profile: Profile::new(events.events().iter().map(event_info).collect()),
+            profile: Profile::new(event_infos(events)),
             aggregation: None,
             unwinding: Unwinding::new(events, files.origin(), machine, max_stack),
             files,
@@ -298,7 +296,7 @@ impl Pipeline {
 
     /// Events that a pipe told only while its records were read.
     pub fn set_events(&mut self, events: &EventSet) {
-        self.profile.events = events.events().iter().map(event_info).collect();
+        self.profile.events = event_infos(events);
     }
 
     /// Takes note of a sample that is not one of the profile, because it is from before the recording or
@@ -440,12 +438,9 @@ fn is_monotonic(events: &EventSet) -> bool {
     attrs.all(|attr| attr.has(flag::USE_CLOCKID) && attr.clockid == libc::CLOCK_MONOTONIC)
 }
 
-/// What an event's periods count.
-pub fn unit_of(attr: &EventAttr) -> Unit {
-    match attr.is_cpu_time() {
-        true => Unit::CpuTime,
-        false => Unit::Count,
-    }
+/// What reports, screens and pictures want to know of events.
+pub fn event_infos(events: &EventSet) -> Vec<EventInfo> {
+    events.events().iter().map(event_info).collect()
 }
 
 fn event_info(event: &Event) -> EventInfo {
@@ -453,7 +448,10 @@ fn event_info(event: &Event) -> EventInfo {
     let has = |bit: u64| attr.sample_type & bit != 0;
     EventInfo {
         name: event.name.clone(),
-        unit: unit_of(attr),
+        unit: match attr.is_cpu_time() {
+            true => Unit::CpuTime,
+            false => Unit::Count,
+        },
         is_tracepoint: attr.kind == event_type::TRACEPOINT,
         has_callchain: has(sample::CALLCHAIN),
         has_cpu: has(sample::CPU),

@@ -10,6 +10,9 @@ use crate::value::{Data, Value};
 /// How wide a number or text is made at most; Rust's own formatting panics above 65,535.
 const MAX_WIDTH: usize = 4096;
 
+/// How long a line may get, in bytes; the kernel's own buffer has a page.
+const LONGEST: usize = 1 << 16;
+
 /// What pointers in the data stand for.
 #[derive(Clone, Copy)]
 pub(crate) struct Pointers<'a> {
@@ -59,6 +62,9 @@ pub(crate) fn print(
         let (conversion, behind) = Conversion::parse(rest, &mut number)?;
         let value = data.evaluate(arguments.next()?)?;
         conversion.print(&value, pointers, &mut out)?;
+        if out.len() > LONGEST {
+            return None; // widths of a foreign format add up
+        }
         rest = behind;
     }
     out.push_str(rest);

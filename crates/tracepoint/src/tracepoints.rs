@@ -194,6 +194,8 @@ mod tests {
         let wide = printed(r#""%.99999999d|%99999999d", 1, 2"#, 1);
         assert_eq!(wide, format!("{:04096}|{:4096}", 1, 2));
         assert_eq!(printed(r#""%.*x", 9223372036854775807, 1"#, 1).len(), 4096);
+        let widths = format!("\"{}\"{}", "%4096d".repeat(1000), ", 1".repeat(1000));
+        assert_eq!(printed(&widths, 1), FIELDS);
         let past_the_end = printed(r#""%d", REC->port[9223372036854775807]"#, 1);
         assert_eq!(past_the_end, FIELDS);
     }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use prof_profile::Unit;
+use prof_profile::EventInfo;
 
 /// What the header says besides what the samples tell.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,7 +16,7 @@ pub struct Facts {
     /// CPUs of the machine that a recording was made on.
     pub machine_cpus: Option<u32>,
     /// What is sampled, in the profile's order.
-    pub events: Vec<EventFacts>,
+    pub events: Vec<EventInfo>,
     /// Samples that were lost, all in all.
     pub lost: u64,
     /// How often the kernel paused an event, all in all.
@@ -38,17 +38,6 @@ pub struct CpuUse {
     pub quota: Option<f64>,
     /// For how long of each second its cgroup was made to wait, summed over CPUs.
     pub throttled: Option<Duration>,
-}
-
-/// One event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventFacts {
-    /// `cpu-clock`
-    pub name: String,
-    /// `99 Hz`, `every 1000`
-    pub rate: String,
-    /// What its periods count.
-    pub unit: Unit,
 }
 
 /// What the profiler itself uses.

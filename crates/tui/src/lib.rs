@@ -26,7 +26,7 @@ mod tree; // call trees
 #[cfg(test)]
 mod tests;
 
-pub use facts::{Cost, CpuUse, EventFacts, Facts};
+pub use facts::{Cost, CpuUse, Facts};
 pub use function::{Function, Key, Kind, Line, Process, Thread};
 pub use history::History;
 pub use intake::{Intake, Samples};

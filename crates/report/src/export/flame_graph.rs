@@ -21,6 +21,17 @@ pub struct FlameGraphExport {
     pub min_width: f64,
 }
 
+impl Default for FlameGraphExport {
+    fn default() -> Self {
+        Self {
+            title: None,
+            reverse: false,
+            inverted: false,
+            min_width: FlameGraphOptions::default().min_width,
+        }
+    }
+}
+
 impl FlameGraphExport {
     /// How a flame graph of `event` looks. `title` is for where none was chosen.
     pub fn options(&self, event: &EventInfo, title: &str, subtitle: String) -> FlameGraphOptions {
@@ -53,7 +64,7 @@ impl Export for FlameGraphExport {
         if stacks.is_empty() {
             return Err(ExportError::Nothing);
         }
-        let subtitle = subtitle(&data.profile.events[0], data.facts);
+        let subtitle = subtitle(info, stacks.total().samples, data.facts);
         let options = self.options(info, &data.facts.target, subtitle);
         let narrow = write_flame_graph(&mut out, &stacks, &options)?;
         Ok((narrow > 0).then(|| {
@@ -66,12 +77,12 @@ impl Export for FlameGraphExport {
     }
 }
 
-fn subtitle(event: &EventInfo, facts: &RecordingFacts) -> String {
+fn subtitle(event: &EventInfo, samples: u64, facts: &RecordingFacts) -> String {
     let rate = match event.sample_freq {
         Some(hz) => format!(" at {hz} Hz"),
         None => String::new(),
     };
-    let samples = thousands(facts.samples);
+    let samples = thousands(samples);
     let (event, seconds) = (&event.name, facts.seconds());
     format!("{event}{rate}, {samples} samples, {seconds:.1} s")
 }

@@ -5,7 +5,8 @@ use std::io::Write;
 use super::{Export, ExportData, ExportError};
 use crate::{ReportOptions, write_json_report};
 
-/// The rows of the table that these options describe. The filter of the options is the one that counts.
+/// The rows of the table that these options describe, of the samples that the filter of the data lets
+/// through.
 #[derive(Clone, Debug)]
 pub struct JsonExport {
     /// Which rows.
@@ -22,7 +23,12 @@ impl Export for JsonExport {
         data: &ExportData<'_>,
         mut out: &mut dyn Write,
     ) -> Result<Option<String>, ExportError> {
-        match write_json_report(&mut out, data.profile, data.names, &self.options)? {
+        let options = ReportOptions {
+            filter: data.filter.clone(),
+            inline: data.inline,
+            ..self.options.clone()
+        };
+        match write_json_report(&mut out, data.profile, data.names, &options)? {
             true => Ok(None),
             false => Err(ExportError::Nothing),
         }

@@ -98,7 +98,7 @@ fn facts(app: &App) -> Vec<Fact> {
             1 => String::new(),
             count => format!(" ({} of {count})", app.event + 1),
         };
-        facts.push((format!("{} {}{of}", event.name, event.rate), plain));
+        facts.push((format!("{} {}{of}", event.name, event.rate()), plain));
     }
     let picture = &app.picture;
     if app.live {

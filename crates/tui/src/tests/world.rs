@@ -13,7 +13,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::app::{App, Effect};
-use crate::{Cost, CpuUse, EventFacts, Facts, History, Intake, Request, Samples, Source, Window};
+use crate::{Cost, CpuUse, Facts, History, Intake, Request, Samples, Source, Window};
 
 pub(super) const SECOND: u64 = 1_000_000_000;
 
@@ -360,13 +360,14 @@ impl Screens {
 }
 
 fn facts(live: bool) -> Facts {
-    let event = |name: &str| EventFacts {
+    let event = |name: &str| EventInfo {
         name: name.to_owned(),
-        rate: "99 Hz".to_owned(),
+        sample_freq: Some(99),
         unit: match name {
             "cpu-clock" => Unit::CpuTime,
             _ => Unit::Count,
         },
+        ..EventInfo::default()
     };
     Facts {
         target: "server (100)".to_owned(),

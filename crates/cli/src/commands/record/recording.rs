@@ -213,7 +213,7 @@ impl LiveRecording {
         let profile = &self.recorder.pipeline.profile;
         let features = host_features(self.sampler.events(), self.sampler.clock());
         let target = self.plan.sampling.target_name();
-        let facts = recording_facts(&features, profile, target, done.samples, Some(done.elapsed));
+        let facts = recording_facts(&features, profile, target, Some(done.elapsed));
         self.plan.exports.write(&ExportData {
             profile,
             names,

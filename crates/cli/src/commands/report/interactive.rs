@@ -13,7 +13,7 @@ use prof_perfdata::{ChainEnds, StoredNames};
 use prof_profile::{SampleKey, Weight};
 use prof_report::Filter;
 use prof_session::record::Output;
-use prof_session::{LoadedRecording, Wanted};
+use prof_session::{LoadedRecording, Wanted, event_infos};
 use prof_symbolizer::AsmSyntax;
 use prof_tui::{Facts, History, Intake, Options, Request, Samples, Source, Window};
 
@@ -201,7 +201,7 @@ fn facts(path: &Path, input: &LoadedRecording) -> Facts {
     Facts {
         target: words.join("  "),
         machine_cpus: features.nr_cpus_online,
-        events: tui_source::events(input.recording.events()),
+        events: event_infos(input.recording.events()),
         lost: losses.lost(),
         throttled: losses.throttled,
         notes: input.recording.warnings().to_vec(),

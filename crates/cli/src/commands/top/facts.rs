@@ -4,13 +4,14 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
+use prof_profile::Unit;
 use prof_sampler::{Note, Sampler, Target, online_cpus, page_size, parse_cpu_list, proc};
+use prof_session::event_infos;
 use prof_session::record::Piece;
 use prof_tui::{Cost, CpuUse, Facts};
 
 use super::cgroup::Cgroup;
 use crate::sampling::Sampling;
-use crate::tui_source;
 
 /// What is known before the first sample.
 pub fn at_start(sampling: &Sampling, sampler: &Sampler) -> Facts {
@@ -23,7 +24,7 @@ pub fn at_start(sampling: &Sampling, sampler: &Sampler) -> Facts {
     Facts {
         target: sampling.target_name(),
         container: first_task(&sampling.options.target).and_then(container),
-        events: tui_source::events(sampler.events()),
+        events: event_infos(sampler.events()),
         notes: notes.map(ToString::to_string).collect(),
         ..Facts::default()
     }
@@ -71,7 +72,6 @@ pub struct Meters {
     inherit: bool,
     available: f64,
     cgroup: Option<Cgroup>,
-    time_is_sampled: bool,
     before: Reading,
 }
 
@@ -85,16 +85,14 @@ struct Reading {
 
 impl Meters {
     /// For a target.
-    pub fn new(sampling: &Sampling, sampler: &Sampler) -> Self {
+    pub fn new(sampling: &Sampling) -> Self {
         let target = sampling.options.target.clone();
         let task = first_task(&target);
-        let event = sampler.events().events().first();
         let mut meters = Self {
             available: task
                 .and_then(allowed_cpus)
                 .unwrap_or_else(|| online_cpus().len()) as f64,
             cgroup: task.and_then(Cgroup::of),
-            time_is_sampled: event.is_some_and(|event| event.attr.is_cpu_time()),
             target,
             inherit: sampling.options.inherit,
             before: Reading::default(),
@@ -133,10 +131,12 @@ impl Meters {
             cpu_percent: 100.0 * own / seconds,
             memory_bytes: resident_bytes().unwrap_or(0),
         });
+        let event = piece.profile.events.first();
+        let time_is_sampled = event.is_some_and(|event| event.unit == Unit::CpuTime);
         let used = match (before.target_cpu, now.target_cpu) {
             (Some(before), Some(now)) => Some(now.saturating_sub(before).as_secs_f64() / seconds),
             // Of a command and its children only the samples tell.
-            _ if self.time_is_sampled && matches!(self.target, Target::Command(_)) => {
+            _ if time_is_sampled && matches!(self.target, Target::Command(_)) => {
                 let length = (piece.span.end - piece.span.start) as f64;
                 Some(piece.profile.total(0).period as f64 / length)
             }

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use prof_profile::EventInfo;
 use prof_sampler::Clock;
 use prof_tui::{Key, Picture};
 use serde::Serialize;
@@ -23,7 +24,7 @@ struct Object<'a> {
     container: Option<&'a str>,
     ended: Option<&'a str>,
     event: &'a str,
-    rate: &'a str,
+    rate: String,
     window_seconds: f64,
     samples: u64,
     idle_samples: u64,
@@ -86,7 +87,7 @@ fn object<'a>(state: &'a State, picture: &'a Picture) -> Object<'a> {
         container: facts.container.as_deref(),
         ended: facts.ended.as_deref(),
         event: event.map_or("", |event| &event.name),
-        rate: event.map_or("", |event| &event.rate),
+        rate: event.map_or_else(String::new, EventInfo::rate),
         window_seconds: picture.seconds(),
         samples: picture.all.samples,
         idle_samples: picture.idle.samples,

@@ -139,7 +139,7 @@ impl Watch {
         let kernel = RunningKernel::read();
         let mut sampler = sampling.open()?;
         let shared = Shared::new(facts::at_start(sampling, &sampler));
-        let meters = Meters::new(sampling, &sampler);
+        let meters = Meters::new(sampling);
         let (to_namer, messages) = sync_channel(WAITING);
         let recent =
             (form == Form::Screens).then(|| RecentRecords::new(file_events(sampler.events())));

@@ -59,7 +59,7 @@ fn write_table(
         facts
             .events
             .first()
-            .map(|it| format!("{} {}", it.name, it.rate)),
+            .map(|it| format!("{} {}", it.name, it.rate())),
     );
     let seconds = picture.seconds();
     words.push(format!(
