@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use prof_event::abi::{read_format, record, sample};
 use prof_event::{Event, EventSet, RawRecord, RecordBuilder, SampleId};
-use prof_model::{KernelLayout, Pid, Tid};
+use prof_model::{KernelLayout, Pid};
 
 use crate::bytes::u64_at;
-use crate::descendants::descendants;
+use crate::descendants::{Child, Descendants};
 use crate::kept::KeptProcesses;
 use crate::open::{CpuRing, Instance, OpenError, Opened, open};
 use crate::options::{Clock, Note, Options, StackCapture, Target};
@@ -93,7 +93,7 @@ impl Sampler {
             Target::Processes(pids) => pids.clone(),
             Target::Threads(tids) => tids
                 .iter()
-                .filter_map(|tid| proc::status_number(tid.0, "Tgid").map(Pid))
+                .filter_map(|tid| proc::process_of(tid.0))
                 .collect(),
             Target::Command(_) | Target::System => Vec::new(),
         };
@@ -165,11 +165,10 @@ impl Sampler {
         self.synthesizer(&mut bytes).kernel(kernel);
         emit(&bytes, sink)?;
         let mut drained = Instant::now();
-        let present = self.present()?;
-        if let Some(kept) = &mut self.kept {
-            present.iter().for_each(|&(pid, _)| kept.add(pid));
-        }
-        for (pid, named) in present {
+        for (pid, named) in self.present()? {
+            if let Some(kept) = &mut self.kept {
+                kept.add(pid);
+            }
             bytes.clear();
             let lineage = matches!(self.options.target, Target::System) || self.kept.is_some();
             let readable = self.synthesizer(&mut bytes).process(pid, lineage);
@@ -199,33 +198,32 @@ impl Sampler {
         sink.finish_round()
     }
 
-    /// The processes whose state is to be told, and whether the user named them.
-    fn present(&self) -> io::Result<Vec<(Pid, bool)>> {
-        Ok(match &self.options.target {
-            Target::Command(_) => Vec::new(),
-            Target::System => proc::processes()?
-                .into_iter()
-                .map(|pid| (pid, false))
-                .collect(),
-            Target::Processes(pids) => {
-                let mut present: Vec<_> = pids.iter().map(|&pid| (pid, true)).collect();
-                if self.options.inherit {
-                    let children = descendants(pids).into_iter();
-                    present.extend(children.map(|child| (child.pid, false)));
-                }
-                present
-            }
+    /// The processes whose state is to be told, and whether the user named them. Children are looked for when
+    /// their turn comes, for that may take long.
+    fn present(&self) -> io::Result<impl Iterator<Item = (Pid, bool)> + use<>> {
+        let (named, parents) = match &self.options.target {
+            Target::Command(_) | Target::System => (Vec::new(), Vec::new()),
+            Target::Processes(pids) if self.options.inherit => (pids.clone(), pids.clone()),
+            Target::Processes(pids) => (pids.clone(), Vec::new()),
             Target::Threads(tids) => {
                 let mut pids: Vec<_> = tids
                     .iter()
-                    .filter_map(|&Tid(tid)| proc::status_number(tid, "Tgid"))
-                    .map(|pid| (Pid(pid), true))
+                    .filter_map(|tid| proc::process_of(tid.0))
                     .collect();
                 pids.sort();
                 pids.dedup();
-                pids
+                (pids, Vec::new())
             }
-        })
+        };
+        let others = match &self.options.target {
+            Target::System => proc::processes()?,
+            _ => Vec::new(),
+        };
+        let children = Descendants::of(&parents).filter(Child::is_running);
+        let children = children.map(|child| child.pid);
+        let named = named.into_iter().map(|pid| (pid, true));
+        let others = others.into_iter().chain(children).map(|pid| (pid, false));
+        Ok(named.chain(others))
     }
 
     fn synthesizer<'b>(&self, out: &'b mut Vec<u8>) -> Synthesizer<'b> {

@@ -10,7 +10,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::births::Births;
 use super::error::OpenError;
-use crate::descendants::{Child, descendants};
+use crate::descendants::{Child, Descendants};
 use crate::options::{Clock, Options, Target};
 use crate::proc;
 use crate::scope::Scope;
@@ -73,14 +73,10 @@ impl<'o> Scopes<'o> {
             Target::Command(pid) => return Ok(vec![of_threads(&[Tid(pid.0)])]),
             Target::Threads(tids) => return Ok(vec![of_threads(tids)]),
         };
-        let children = match self.with_children {
-            true => descendants(named),
-            false => Vec::new(),
-        };
+        let parents = if self.with_children { named } else { &[][..] };
+        let children = Descendants::of(parents).filter(Child::is_running);
         let named = named.iter().map(|&pid| (pid, None));
-        let children = children
-            .into_iter()
-            .map(|Child { pid, parent }| (pid, Some(parent)));
+        let children = children.map(|Child { pid, parent }| (pid, Some(parent)));
         let mut unopened = Vec::new();
         for (pid, parent) in named.chain(children) {
             let threads = match proc::threads(pid) {
