@@ -301,6 +301,14 @@ fn what_starts_between_looking_and_sampling_is_sampled_once() {
     assert!(samples < cpus * 999 * 3 * 110 / 100, "{samples} samples");
 }
 
+/// Runs `prof` where `mounts`, a line of shell, has put something over `/sys` or `/proc`.
+fn with_mounts(place: &Place, mounts: &str, args: &[&str]) -> Ran {
+    let script = format!("{mounts} && exec \"$@\"");
+    let unshare = ["-m", "sh", "-c", &script, "sh", PROF];
+    let mut command = place.command("unshare", &[&unshare[..], args].concat());
+    command.output().unwrap().into()
+}
+
 #[test]
 fn without_sys_all_cpus_are_sampled() {
     if !(is_root() && has("unshare") && has("taskset")) {
@@ -313,17 +321,9 @@ fn without_sys_all_cpus_are_sampled() {
     let pid = target.pid();
     for whom in [&["-p", &pid][..], &["-a"], &["-C", &last]] {
         let record = [&["record", "-v", "--sample-cpu", "-d", "1s"][..], whom].concat();
-        let script = "mount -t tmpfs none /sys && exec \"$@\"";
-        let unshare = ["-m", "sh", "-c", script, "sh", PROF];
-        let mut command = place.command("unshare", &[&unshare[..], &record].concat());
-        let ran: Ran = command.output().unwrap().into();
-        let ran = ran.ok();
+        let ran = with_mounts(&place, "mount -t tmpfs none /sys", &record).ok();
         let rings = if whom[0] == "-C" { 1 } else { cpus };
-        assert!(
-            ran.err.contains(&format!("{rings} ring buffers")),
-            "{}",
-            ran.err
-        );
+        ran.says(&[&format!("{rings} ring buffers")]);
         let script = ["script", "-F", "pid,cpu", "-G"];
         let lines = place.prof(&script).ok().out;
         let of_last = lines.lines().filter(|line| {
@@ -331,5 +331,28 @@ fn without_sys_all_cpus_are_sampled() {
             words.next() == Some(&pid) && words.next() == Some(&format!("[{:03}]", cpus - 1))
         });
         assert!(of_last.count() > 200, "{whom:?}: {lines}");
+        let header = place.prof(&["report", "--header-only"]).ok().out;
+        for count in ["online", "avail"] {
+            let line = format!("# nrcpus {count} : {cpus}\n");
+            assert!(header.contains(&line), "{header}");
+        }
+    }
+}
+
+#[test]
+fn a_list_of_cpus_that_a_container_was_given_is_not_believed() {
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    if !(is_root() && has("unshare") && has("taskset")) || cpus == 1 {
+        return;
+    }
+    let place = Place::new();
+    fs::write(place.file("online"), "0\n").unwrap();
+    fs::write(place.file("stat"), "cpu  1 2 3\ncpu0 1 2 3\n").unwrap();
+    let online = "mount --bind online /sys/devices/system/cpu/online";
+    let both = format!("{online} && mount --bind stat /proc/stat");
+    for mounts in [online, &both] {
+        let record = ["record", "-v", "-a", "-d", "100ms"];
+        let ran = with_mounts(&place, mounts, &record).ok();
+        ran.says(&[&format!("{cpus} ring buffers")]);
     }
 }
