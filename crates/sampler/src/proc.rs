@@ -25,6 +25,14 @@ pub struct MapLine {
     pub name: Vec<u8>,
 }
 
+impl MapLine {
+    /// Whether code may run there.
+    pub(crate) fn is_executable(&self) -> bool {
+        const PROT_EXEC: u32 = 4;
+        self.prot & PROT_EXEC != 0
+    }
+}
+
 /// Every process there is.
 ///
 /// # Errors
@@ -103,6 +111,12 @@ pub fn living_task(pid: Pid) -> i32 {
 /// Whether any thread of a process goes on.
 pub(crate) fn is_running(pid: Pid) -> bool {
     !has_ended(living_task(pid))
+}
+
+/// Whether a process has memory at all: a thread of the kernel has none, nor has what has ended.
+pub(crate) fn has_memory(pid: Pid) -> bool {
+    let pages = fs::read_to_string(format!("/proc/{}/statm", living_task(pid)));
+    pages.is_ok_and(|pages| !pages.starts_with("0 "))
 }
 
 /// The parent of a process. `None` if it is gone.
@@ -243,6 +257,7 @@ mod tests {
         let pid = Pid(std::process::id() as i32);
         assert!(threads(pid).unwrap().contains(&Tid(pid.0)));
         assert!(!comm(pid, Tid(pid.0)).unwrap().is_empty());
+        assert!(has_memory(pid) && !has_memory(Pid(i32::MAX)));
         assert!(maps(pid).unwrap().iter().any(|map| map.name == b"[vdso]"));
         assert_eq!(status_number(pid.0, "Tgid"), Some(pid.0));
     }

@@ -17,8 +17,10 @@ use crate::kept::KeptProcesses;
 use crate::open::{CpuRing, Instance, OpenError, Opened, open};
 use crate::options::{Clock, Note, Options, StackCapture, Target};
 use crate::proc;
+use crate::shared_memory::SharedMemory;
 use crate::synthesize::Synthesizer;
 use crate::sys;
+use crate::unseen_mappings::UnseenMappings;
 
 /// Takes the records of a recording, in time order.
 pub trait Sink {
@@ -53,6 +55,8 @@ pub struct Sampler {
     started_at: u64,
     rounds: Rounds,
     kept: Option<KeptProcesses>,
+    shared: SharedMemory,
+    unseen: UnseenMappings,
     scratch: Vec<Vec<u8>>,
     early: Vec<u8>, // records that came while /proc was being read
     turns: Turns,
@@ -104,6 +108,8 @@ impl Sampler {
         let keep = opened.keep.as_ref();
         Ok(Self {
             kept: keep.map(|pids| KeptProcesses::new(pids, &opened.events)),
+            shared: SharedMemory::default(),
+            unseen: UnseenMappings::default(),
             scratch: opened.rings.iter().map(|_| Vec::new()).collect(),
             opened,
             options,
@@ -165,10 +171,13 @@ impl Sampler {
         self.synthesizer(&mut bytes).kernel(kernel);
         emit(&bytes, sink)?;
         let mut drained = Instant::now();
+        let mut present = Vec::new();
         for (pid, named) in self.present()? {
+            present.push(pid);
             if let Some(kept) = &mut self.kept {
                 kept.add(pid);
             }
+            self.shared.add(pid);
             bytes.clear();
             let lineage = matches!(self.options.target, Target::System) || self.kept.is_some();
             let readable = self.synthesizer(&mut bytes).process(pid, lineage);
@@ -181,6 +190,10 @@ impl Sampler {
                 drained = Instant::now();
             }
         }
+        self.unseen = UnseenMappings::of(match self.options.target {
+            Target::Threads(_) => present,
+            _ => self.shared.with_others(&present),
+        });
         let now = self.options.clock.now();
         let delay = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
         self.started_at = match (on_exec, delay) {
@@ -342,6 +355,12 @@ impl Sampler {
     /// # Errors
     /// The sink's, or a corrupt ring.
     pub fn round(&mut self, sink: &mut dyn Sink) -> io::Result<bool> {
+        let mut unseen = Vec::new();
+        self.unseen.look(&mut Synthesizer {
+            out: &mut unseen,
+            sample_type: self.opened.events.events()[0].attr.sample_type,
+        });
+        emit(&unseen, sink)?;
         let limit = std::mem::replace(&mut self.rounds.previous, self.options.clock.now());
         self.drain(limit, sink)?;
         sink.finish_round()?;
@@ -435,6 +454,12 @@ impl Sampler {
                     sink.record(raw)?;
                 } else if has_counters && raw.kind == record::SAMPLE {
                     sink.skipped(raw)?;
+                }
+                for copy in self.shared.take(raw) {
+                    let raw = RawRecord::parse(&copy).map_err(io::Error::other)?;
+                    if self.kept.as_mut().is_none_or(|kept| kept.include(raw)) {
+                        sink.record(raw)?;
+                    }
                 }
                 ring.release(at + len);
                 match time_at(events, ring, at + len, head, scratch)? {

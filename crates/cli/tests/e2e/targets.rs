@@ -1,6 +1,7 @@
 //! Whom `-p`, `-t` and `-a` mean: threads, processes whose first thread has ended, children.
 
 use std::fs;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -309,6 +310,99 @@ fn what_starts_between_looking_and_sampling_is_sampled_once() {
     assert!(samples[1] > 0, "{samples:?}");
     // all do the same
     assert!(10 * samples[19] < 17 * samples[5], "{samples:?}");
+}
+
+/// A thread, or a process that shares our memory, which calls what we load once there is a file `go`. It says
+/// its number.
+const LOADS_LATER: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+static void (*volatile work)(void);
+static int child(void *it) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while (!work);
+    for (;;) work();
+    return 0;
+}
+int main(int count, char **words) {
+    char *stack = malloc(1 << 16);
+    int flags = strcmp(words[1], "thread") ? SIGCHLD : CLONE_SIGHAND | CLONE_THREAD;
+    int number = clone(child, stack + (1 << 16), CLONE_VM | flags, 0);
+    FILE *file = fopen("number", "w");
+    fprintf(file, "%d\n", number);
+    fclose(file);
+    while (access("go", F_OK)) usleep(10000);
+    void *library = dlopen("./later.so", RTLD_NOW);
+    work = (void (*)(void))dlsym(library, "loaded_later");
+    for (;;) pause();
+}
+"#;
+
+#[test]
+fn what_is_loaded_by_another_thread_or_process_in_the_same_memory_has_its_names() {
+    if !has("gcc") {
+        return;
+    }
+    let place = Place::new();
+    fs::write(place.file("target.c"), LOADS_LATER).unwrap();
+    gcc(&place, &["-O2", "-o", "target", "target.c", "-ldl"]);
+    let later = "static volatile long s; void loaded_later(void) { for (int i = 0; i < 1000000; i++) s++; }";
+    fs::write(place.file("later.c"), later).unwrap();
+    gcc(
+        &place,
+        &["-O2", "-shared", "-fPIC", "-o", "later.so", "later.c"],
+    );
+    // all of them, from the start; the first process and its child; one alone
+    for (kind, whom) in [
+        ("process", "-- ./target process"),
+        ("process", "-p FIRST"),
+        ("process", "-p NUMBER"),
+        ("process", "-a"),
+        ("thread", "-t NUMBER"),
+    ] {
+        for file in ["go", "number"] {
+            let _ = fs::remove_file(place.file(file));
+        }
+        let is_command = whom.starts_with("--");
+        let target = (!is_command).then(|| {
+            let mut target = place.command("./target", &[kind]);
+            Running(target.spawn().unwrap())
+        });
+        let number = || fs::read_to_string(place.file("number")).unwrap_or_default();
+        let until = Instant::now() + Duration::from_secs(10);
+        while target.is_some() && !number().ends_with('\n') {
+            assert!(Instant::now() < until);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let first = target.as_ref().map(Running::pid).unwrap_or_default();
+        let whom = whom
+            .replace("NUMBER", number().trim())
+            .replace("FIRST", &first);
+        let words: Vec<_> = whom.split(' ').collect();
+        let args = [&["record", "-d", "2s"][..], &words].concat();
+        let mut record = place.command(PROF, &args);
+        let record = record.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let record = record.spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(700));
+        fs::write(place.file("go"), "").unwrap();
+        let ran: Ran = record.wait_with_output().unwrap().into();
+        ran.ok();
+        drop(target);
+        let share = place.share("perf.data", "loaded_later");
+        assert!(share > 15.0, "{share}% with {whom}");
+        let script = ["script", "--comms", "target", "-F", "ip,sym", "-G"];
+        let lines = place.prof(&script).ok().out;
+        let unnamed = lines.lines().filter(|it| it.contains("[unknown]")).count();
+        let all = lines.lines().filter(|it| !it.is_empty()).count();
+        assert!(10 * unnamed < all, "{unnamed} of {all} with {whom}");
+    }
 }
 
 /// Runs `prof` where `mounts`, a line of shell, has put something over `/sys` or `/proc`.
