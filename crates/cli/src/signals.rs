@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ pub struct EndRequests {
 
 #[derive(Default)]
 struct State {
-    requests: AtomicU32,
+    was_asked: AtomicBool,
     forward_to: AtomicI32, // 0: nobody
     unfinished: Mutex<Option<Unfinished>>,
 }
@@ -66,9 +66,9 @@ impl EndRequests {
         Ok(Self { state, wake })
     }
 
-    /// How often the end was asked for.
-    pub fn count(&self) -> u32 {
-        self.state.requests.load(Ordering::Acquire)
+    /// Whether the end was asked for.
+    pub fn were_made(&self) -> bool {
+        self.state.was_asked.load(Ordering::Acquire)
     }
 
     /// Becomes readable at the first request, and stays so.
@@ -105,7 +105,7 @@ fn listen(signals: &SignalFd, state: &State, waker: &OwnedFd) {
         {
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(command), signal);
         }
-        if state.requests.fetch_add(1, Ordering::AcqRel) == 0 {
+        if !state.was_asked.swap(true, Ordering::AcqRel) {
             let _ = nix::unistd::write(waker, &[1]);
         }
         // `timeout` signals its command and then the whole group: what comes twice is one request.

@@ -43,7 +43,7 @@ pub fn wait_for_foreground(ends: &EndRequests) -> bool {
         group.is_ok_and(|group| group != nix::unistd::getpgrp())
     };
     while is_in_background() {
-        if ends.count() > 0 {
+        if ends.were_made() {
             return false;
         }
         let before = Instant::now();
@@ -69,7 +69,7 @@ impl<'a> Signals<'a> {
 
     /// What was asked for since the last call.
     pub fn request(&self) -> Option<Request> {
-        if self.ends.count() > 0 {
+        if self.ends.were_made() {
             return Some(Request::Quit);
         }
         let signal = self.stops.as_ref()?.read_signal().ok()??;

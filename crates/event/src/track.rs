@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use crate::abi::{misc, record};
 use crate::encode::RecordBuilder;
-use crate::record::{Ksymbol, Mmap, Record, SampleId};
+use crate::record::{Ksymbol, Mmap, Record, SampleId, Task};
 
 const PROT_EXEC: u32 = 4;
 const MAP_HUGETLB: u32 = 0x40000;
@@ -51,6 +51,8 @@ impl Tracker {
     pub fn apply(&mut self, record: &Record<'_>) {
         match *record {
             Record::Mmap(ref mmap) => self.map(mmap),
+            // What has just ended, or is out of our pid namespace, has the number of the idle threads.
+            Record::Comm { tid: Tid(0), .. } | Record::Fork(Task { tid: Tid(0), .. }) => {}
             Record::Comm {
                 pid,
                 tid,
@@ -488,6 +490,39 @@ mod tests {
                 .into_owned()
         };
         assert_eq!([name(&again, 5), name(&again, 6)], ["main", "worker"]);
+    }
+
+    #[test]
+    fn thread_0_is_the_idle_one_whatever_a_record_says() {
+        let mut tracker = Tracker::default();
+        let (none, idle) = (Pid(0), Tid(0));
+        let task = Task {
+            pid: none,
+            tid: idle,
+            ppid: PID,
+            ptid: Tid(5),
+            time: 1,
+            made_up: false,
+        };
+        for (pid, tid) in [(PID, Tid(5)), (PID, idle), (none, idle)] {
+            tracker.apply(&Record::Comm {
+                pid,
+                tid,
+                exec: false,
+                name: b"powerd",
+            });
+            tracker.apply(&Record::Fork(task));
+        }
+        tracker.processes.forget(none, idle);
+        let processes = &tracker.processes;
+        let name = |pid, tid| {
+            processes
+                .comms
+                .display(processes.comm_of(pid, tid).unwrap())
+        };
+        assert_eq!(name(none, idle), "swapper");
+        assert_eq!(name(PID, idle), "swapper"); // as Linux 3.8 tells what it samples of an idle CPU
+        assert_eq!(name(PID, Tid(5)), "powerd");
     }
 
     fn kernel_mmap(name: &str, addr: u64) -> Record<'_> {

@@ -119,9 +119,10 @@ impl ProcessTable {
         }
     }
 
-    /// Forgets a thread that has ended, and with its process's last thread the mappings.
+    /// Forgets a thread that has ended, and with its process's last thread the mappings. Idle threads do not end.
     pub fn forget(&mut self, pid: Pid, tid: Tid) {
-        if self.threads.get(&tid).is_some_and(|it| it.pid == pid) {
+        let is_its = |thread: &Thread| thread.pid == pid && tid != Tid(0);
+        if self.threads.get(&tid).is_some_and(is_its) {
             self.threads.remove(&tid);
         }
         let has_first = self.threads.contains_key(&Tid(pid.0));
@@ -140,9 +141,10 @@ impl ProcessTable {
         self.threads.get(&tid)
     }
 
-    /// A name for the thread: its own, else that of its process.
+    /// A name for the thread: its own, else that of its process. The idle threads, number 0, are of no process.
     pub fn comm_of(&self, pid: Pid, tid: Tid) -> Option<CommId> {
-        let own = self.threads.get(&tid).filter(|thread| thread.pid == pid);
+        let is_own = |thread: &&Thread| thread.pid == pid || tid == Tid(0);
+        let own = self.threads.get(&tid).filter(is_own);
         own.and_then(|thread| thread.comm)
             .or_else(|| self.threads.get(&Tid(pid.0)).and_then(|thread| thread.comm))
     }

@@ -3,23 +3,26 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use prof_model::Cpu;
+
 use crate::feature::{CpuTopology, Features, NumaNode};
 
 impl Features {
-    /// What can be said of the machine that runs this; the fields about a recording stay empty.
-    pub fn of_this_host() -> Self {
-        let cpus = available_cpus();
+    /// What can be said of the machine that runs this, whose CPUs `online` are on; the fields about a recording
+    /// stay empty.
+    pub fn of_this_host(online: &[Cpu]) -> Self {
+        let cpus = available_cpus(online);
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         Self {
             hostname: line("/proc/sys/kernel/hostname"),
             os_release: line("/proc/sys/kernel/osrelease"),
             arch: Some(std::env::consts::ARCH.to_owned()),
             nr_cpus_available: Some(cpus),
-            nr_cpus_online: line("/sys/devices/system/cpu/online").map(|list| count(&list)),
+            nr_cpus_online: Some(online.len() as u32),
             cpu_desc: field(&cpuinfo, "model name").map(squeeze),
             cpu_id: cpu_id(&cpuinfo),
             total_mem_kb: memory("/proc/meminfo", "MemTotal"),
-            cpu_topology: Some(topology(cpus)),
+            cpu_topology: topology(cpus),
             numa: numa_nodes(),
             pmu_mappings: pmus(),
             ..Self::default()
@@ -65,17 +68,15 @@ fn members(list: &str) -> impl Iterator<Item = u32> {
     })
 }
 
-fn count(list: &str) -> u32 {
-    members(list).count() as u32
+/// How many numbers of CPUs there are.
+fn available_cpus(online: &[Cpu]) -> u32 {
+    let present = line("/sys/devices/system/cpu/present").unwrap_or_default();
+    let known = members(&present).chain(online.iter().map(|cpu| cpu.0));
+    known.max().map_or(1, |last| last + 1)
 }
 
-fn available_cpus() -> u32 {
-    let present = line("/sys/devices/system/cpu/present");
-    let last = present.and_then(|list| members(&list).max());
-    last.map_or(1, |last| last + 1)
-}
-
-fn topology(cpus: u32) -> CpuTopology {
+/// Which CPUs are one core and one package. `None` without `/sys`.
+fn topology(cpus: u32) -> Option<CpuTopology> {
     let of_cpu =
         |cpu: u32, name: &str| line(&format!("/sys/devices/system/cpu/cpu{cpu}/topology/{name}"));
     let number = |cpu, name| of_cpu(cpu, name).and_then(|text| text.parse::<i32>().ok());
@@ -85,13 +86,14 @@ fn topology(cpus: u32) -> CpuTopology {
     };
     // A CPU that is off says nothing; perf writes -1 for it.
     let id = |cpu, name| number(cpu, name).unwrap_or(-1) as u32;
-    CpuTopology {
-        core_siblings: siblings("core_siblings_list"),
+    let core_siblings: Vec<_> = siblings("core_siblings_list");
+    (!core_siblings.is_empty()).then(|| CpuTopology {
+        core_siblings,
         thread_siblings: siblings("thread_siblings_list"),
         cpus: (0..cpus)
             .map(|cpu| (id(cpu, "core_id"), id(cpu, "physical_package_id")))
             .collect(),
-    }
+    })
 }
 
 /// A line of a `meminfo` file, in KiB. The files of the nodes begin each line with `Node N`.
@@ -141,10 +143,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_of_cpus_are_counted_with_their_ranges() {
+    fn a_list_of_cpus_has_the_members_of_its_ranges() {
         assert_eq!(members("0-3,8").collect::<Vec<_>>(), [0, 1, 2, 3, 8]);
-        assert_eq!(count("0"), 1);
-        assert_eq!(count(""), 0);
+        assert_eq!(members("").count(), 0);
     }
 
     #[test]
@@ -158,11 +159,12 @@ mod tests {
 
     #[test]
     fn this_host_says_what_every_linux_says() {
-        let host = Features::of_this_host();
+        let host = Features::of_this_host(&[Cpu(0), Cpu(300)]);
         assert!(host.hostname.is_some() && host.os_release.is_some());
         assert!(host.total_mem_kb > Some(0));
         assert!(host.pmu_mappings.contains(&(1, "software".to_owned())));
         let cpus = host.cpu_topology.unwrap().cpus.len() as u32;
-        assert_eq!(Some(cpus), host.nr_cpus_available);
+        assert_eq!((host.nr_cpus_available, cpus), (Some(301), 301));
+        assert_eq!(host.nr_cpus_online, Some(2));
     }
 }

@@ -71,7 +71,9 @@ fn what_this_host_says_is_what_perf_wrote() {
     let Some(perf) = Perf::find() else { return };
     let theirs = Recording::open(&perf.record("host.data", "-F 99")).unwrap();
     let theirs = theirs.features();
-    let ours = prof_perfdata::Features::of_this_host();
+    let cpus = std::thread::available_parallelism().unwrap().get() as u32;
+    let online: Vec<_> = (0..cpus).map(prof_model::Cpu).collect();
+    let ours = prof_perfdata::Features::of_this_host(&online);
     assert_eq!(ours.hostname, theirs.hostname);
     assert_eq!(ours.os_release, theirs.os_release);
     assert_eq!(ours.arch, theirs.arch);

@@ -7,7 +7,7 @@ use std::fs;
 use std::time::Duration;
 
 use prof_model::Pid;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::proc;
 
@@ -18,51 +18,81 @@ pub(crate) struct Child {
     pub(crate) parent: Pid,
 }
 
-/// The processes that descend from `roots`, parents before their children, as `/proc` has them now. Without
-/// those that have ended, and without this process and what it has started.
-pub(crate) fn descendants(roots: &[Pid]) -> Vec<Child> {
-    let ourselves = std::process::id() as i32;
-    let mut children: FxHashMap<Pid, Vec<Pid>> = FxHashMap::default();
-    for pid in proc::processes().unwrap_or_default() {
-        let Some(parent) = proc::parent(pid) else {
-            continue;
-        };
-        if pid.0 != ourselves {
-            children.entry(parent).or_default().push(pid);
-        }
+impl Child {
+    /// Whether any thread of it goes on.
+    pub(crate) fn is_running(&self) -> bool {
+        proc::is_running(self.pid)
     }
-    let mut found = Vec::new();
-    let mut ancestors = roots.to_vec();
-    while let Some(parent) = ancestors.pop() {
-        for pid in children.remove(&parent).unwrap_or_default() {
-            if !roots.contains(&pid) && proc::is_running(pid) {
-                found.push(Child { pid, parent });
-                ancestors.push(pid);
-            }
-        }
-    }
-    found
 }
 
-/// CPU time of a process and of all that descend from it, also of those that have ended and were waited for.
-/// `None` if it is gone.
-pub(crate) fn cpu_time(root: Pid) -> Option<Duration> {
-    let ourselves = std::process::id() as i32;
-    let mut sum = proc::cpu_time_with_ended_children(root)?;
-    let mut parents = vec![root];
-    while let Some(parent) = parents.pop() {
-        for child in children_of(parent) {
-            if child.0 != ourselves {
-                sum += proc::cpu_time_with_ended_children(child).unwrap_or_default();
-                parents.push(child);
-            }
-        }
-    }
-    Some(sum)
+/// A way through all that descends from some processes, as `/proc` has it now, parents before their children.
+/// Each is looked for when it is asked for. Without this process and what it has started.
+#[derive(Debug)]
+pub(crate) struct Descendants {
+    parents: Vec<Pid>,
+    found: Vec<Child>,
+    seen: FxHashSet<Pid>,
+    all: Option<FxHashMap<Pid, Vec<Pid>>>, // where the kernel has no lists of children
 }
 
-/// The children of a process, without a look at all processes; none where the kernel does not list them.
-fn children_of(parent: Pid) -> Vec<Pid> {
+impl Descendants {
+    /// Those of `roots`, without them.
+    pub(crate) fn of(roots: &[Pid]) -> Self {
+        let ourselves = Pid(std::process::id() as i32);
+        Self {
+            parents: roots.to_vec(),
+            found: Vec::new(),
+            seen: roots.iter().copied().chain([ourselves]).collect(),
+            all: (!lists_children()).then(children_by_parent),
+        }
+    }
+
+    fn children_of(&self, parent: Pid) -> Vec<Pid> {
+        match &self.all {
+            None => listed_children(parent),
+            Some(all) => all.get(&parent).cloned().unwrap_or_default(),
+        }
+    }
+}
+
+impl Iterator for Descendants {
+    type Item = Child;
+
+    /// The next one, which may have ended and be there only to be waited for.
+    fn next(&mut self) -> Option<Child> {
+        loop {
+            if let Some(child) = self.found.pop() {
+                self.parents.push(child.pid);
+                return Some(child);
+            }
+            let parent = self.parents.pop()?;
+            let mut children = self.children_of(parent);
+            children.retain(|&pid| self.seen.insert(pid));
+            let children = children.into_iter().map(|pid| Child { pid, parent });
+            self.found.extend(children);
+        }
+    }
+}
+
+/// CPU time of processes and of all that descend from them, each of them once, also of those that have ended
+/// and were waited for. `None` if one of `roots` is gone.
+pub(crate) fn cpu_time(roots: &[Pid]) -> Option<Duration> {
+    let times = roots
+        .iter()
+        .map(|&root| proc::cpu_time_with_ended_children(root));
+    let sum = times.sum::<Option<Duration>>()?;
+    let children = Descendants::of(roots);
+    let times = children.filter_map(|child| proc::cpu_time_with_ended_children(child.pid));
+    Some(sum + times.sum::<Duration>())
+}
+
+/// Whether the kernel lists the children of a thread: not without `CONFIG_PROC_CHILDREN`.
+fn lists_children() -> bool {
+    fs::exists("/proc/thread-self/children").unwrap_or(false)
+}
+
+/// The children of a process, without a look at all processes.
+fn listed_children(parent: Pid) -> Vec<Pid> {
     let threads = proc::threads(parent).unwrap_or_default().into_iter();
     let lists =
         threads.map(|tid| fs::read_to_string(format!("/proc/{parent}/task/{tid}/children")));
@@ -71,9 +101,24 @@ fn children_of(parent: Pid) -> Vec<Pid> {
     numbers.filter_map(|it| it.parse().ok().map(Pid)).collect()
 }
 
+/// All processes by their parents.
+fn children_by_parent() -> FxHashMap<Pid, Vec<Pid>> {
+    let mut children: FxHashMap<Pid, Vec<Pid>> = FxHashMap::default();
+    for pid in proc::processes().unwrap_or_default() {
+        if let Some(parent) = proc::parent(pid) {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    children
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn running(roots: &[Pid]) -> Vec<Child> {
+        Descendants::of(roots).filter(Child::is_running).collect()
+    }
 
     #[test]
     fn a_child_is_found_by_its_parent_and_we_are_not() {
@@ -86,18 +131,46 @@ mod tests {
         let root = Pid(shell.id() as i32);
         let mut started = [0; 8];
         std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut started).unwrap();
-        let of_shell = descendants(&[root]);
+        let of_shell = running(&[root]);
         assert!(matches!(of_shell[..], [child] if child.parent == root));
-        assert_eq!(children_of(root), [of_shell[0].pid]);
-        assert!(cpu_time(root).is_some());
+        let child = of_shell[0].pid;
+        assert_eq!(listed_children(root), [child]);
+        assert_eq!(children_by_parent()[&root], [child]);
+        assert!(cpu_time(&[root]).is_some());
         let ourselves = Pid(std::process::id() as i32);
-        let of_us = descendants(&[ourselves]);
+        let of_us = running(&[ourselves]);
         assert!(of_us.contains(&Child {
             pid: root,
             parent: ourselves
         }));
         let parent = proc::parent(ourselves).unwrap();
-        assert!(descendants(&[parent]).iter().all(|it| it.pid != ourselves));
+        assert!(running(&[parent]).iter().all(|it| it.pid != ourselves));
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
+    }
+
+    #[test]
+    fn a_child_that_is_named_beside_its_parent_is_counted_once() {
+        let script =
+            "sh -c 'i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo $$; read it'; :";
+        let mut shell = std::process::Command::new("sh")
+            .args(["-c", script])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let parent = Pid(shell.id() as i32);
+        let mut child = String::new();
+        let mut lines = std::io::BufReader::new(shell.stdout.as_mut().unwrap());
+        std::io::BufRead::read_line(&mut lines, &mut child).unwrap();
+        let child = Pid(child.trim().parse().unwrap());
+        let of_child = cpu_time(&[child]).unwrap();
+        assert!(of_child >= Duration::from_millis(50), "{of_child:?}");
+        let with_parent = cpu_time(&[parent]).unwrap();
+        for both in [[parent, child], [child, parent]] {
+            let sum = cpu_time(&both).unwrap();
+            assert!(sum < with_parent + of_child / 2, "{sum:?} {with_parent:?}");
+        }
         drop(shell.stdin.take());
         shell.wait().unwrap();
     }

@@ -1,40 +1,76 @@
-//! What this machine has and permits, from `/sys` and `/proc/sys`.
+//! What this machine has, from `/sys`, `/proc` and the kernel's own answers, and what it permits, from
+//! `/proc/sys` and the limits of this process.
 
 use std::fs;
 use std::str::FromStr;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use prof_event::EventAttr;
+use prof_event::abi::{event_type, flag, software};
 use prof_model::Cpu;
 
-/// The CPUs that are on, whatever this process itself may run on. Without `/sys` those
-/// that `/proc` knows of: a few more, perhaps, but never fewer. CPU 0 if nothing says more.
+use crate::scope::Scope;
+use crate::sys::EventFd;
+
+const ONLINE: &str = "/sys/devices/system/cpu/online";
+const STAT: &str = "/proc/stat";
+
+/// The CPUs that are on, whatever this process itself may run on. Where neither `/sys` nor `/proc` is the
+/// kernel's own, all that anything says: a few more, perhaps, but never fewer. CPU 0 if nothing says more.
 pub fn online_cpus() -> Vec<Cpu> {
-    let list = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
-    let mut cpus = parse_cpu_list(list.trim()).unwrap_or_default();
-    if cpus.is_empty() {
-        cpus = cpus_of_proc();
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let mounts = read("/proc/self/mountinfo");
+    let of_sys = parse_cpu_list(read(ONLINE).trim()).unwrap_or_default();
+    if !of_sys.is_empty() && is_kernels_own(ONLINE, "sysfs", &mounts) {
+        return of_sys;
     }
+    let of_proc = cpus_of_stat(&read(STAT));
+    if !of_proc.is_empty() && is_kernels_own(STAT, "proc", &mounts) {
+        return of_proc;
+    }
+    let of_processes = ["1", "self"].map(|it| allowed_cpus(&read(&format!("/proc/{it}/status"))));
+    let mut cpus = [of_sys, of_proc, of_processes.concat(), sampled_cpus()].concat();
+    cpus.sort();
+    cpus.dedup();
     if cpus.is_empty() {
         cpus.push(Cpu(0));
     }
     cpus
 }
 
-/// The CPUs with times of their own. Where that file is not the kernel's but one that a container was given,
-/// also those that the first process and this one may run on.
-fn cpus_of_proc() -> Vec<Cpu> {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let mut cpus = cpus_of_stat(&read("/proc/stat"));
-    let mounts = read("/proc/self/mountinfo");
-    let mut places = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-    if !cpus.is_empty() && places.all(|place| place != "/proc/stat") {
-        return cpus;
+/// Whether a file is the kernel's and not one that a container was given in its place, as lxcfs does: whether
+/// the last of `mounts`, the lines of `/proc/self/mountinfo`, that it is below is of the kernel's file system.
+fn is_kernels_own(path: &str, file_system: &str, mounts: &str) -> bool {
+    let mut own = false;
+    for line in mounts.lines() {
+        let Some((mount, source)) = line.split_once(" - ") else {
+            continue;
+        };
+        let place = mount.split(' ').nth(4).unwrap_or_default();
+        let below = path.strip_prefix(place.trim_end_matches('/'));
+        if below.is_some_and(|it| it.is_empty() || it.starts_with('/')) {
+            own = source.split(' ').next() == Some(file_system);
+        }
     }
-    for process in ["1", "self"] {
-        cpus.extend(allowed_cpus(&read(&format!("/proc/{process}/status"))));
+    own
+}
+
+/// The CPUs that may be sampled as a whole, and so are on; none without the permission.
+fn sampled_cpus() -> Vec<Cpu> {
+    let attr = EventAttr {
+        kind: event_type::SOFTWARE,
+        config: software::DUMMY,
+        flags: flag::EXCLUDE_KERNEL | flag::EXCLUDE_HV,
+        ..EventAttr::default()
+    };
+    let mut cpus = Vec::new();
+    for cpu in (0..).map(Cpu) {
+        match EventFd::open(&attr, Scope::Everything, cpu, None) {
+            Ok(_) => cpus.push(cpu),
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {} // it is off
+            Err(_) => break,                                               // there are no more
+        }
     }
-    cpus.sort();
-    cpus.dedup();
     cpus
 }
 
@@ -107,8 +143,29 @@ mod tests {
         let status = "Name:\tcat\nCpus_allowed:\t3\nCpus_allowed_list:\t0-1,4\n";
         assert_eq!(allowed_cpus(status), [Cpu(0), Cpu(1), Cpu(4)]);
         assert!(allowed_cpus("").is_empty() && cpus_of_stat("").is_empty());
-        let of_proc = cpus_of_proc();
-        assert!(online_cpus().iter().all(|cpu| of_proc.contains(cpu)));
+        let sampled = sampled_cpus();
+        assert!(sampled.is_empty() || sampled == online_cpus());
+    }
+
+    #[test]
+    fn a_file_that_a_container_was_given_is_not_the_kernels() {
+        let own = |mounts: &[&str]| is_kernels_own(ONLINE, "sysfs", &mounts.join("\n"));
+        let root = "1 0 8:1 / / rw - ext4 /dev/sda1 rw";
+        let sys = "2 1 0:20 / /sys rw,nosuid shared:2 - sysfs sysfs rw";
+        let cgroups = "3 2 0:21 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw";
+        assert!(own(&[root, sys, cgroups]));
+        assert!(!own(&[root]) && !own(&[]));
+        let given = [
+            "4 1 0:22 / /sys ro - tmpfs none rw",
+            "4 2 0:22 /sys/cpu /sys/devices/system/cpu rw - fuse.lxcfs lxcfs rw",
+            "4 2 0:22 /sys/online /sys/devices/system/cpu/online rw - fuse.lxcfs lxcfs rw",
+        ];
+        for lxcfs in given {
+            assert!(!own(&[root, sys, lxcfs, cgroups]), "{lxcfs}");
+        }
+        assert!(own(&[root, given[0], sys])); // mounted over it again
+        let part = "4 2 0:20 /devices/system/cpu/online /sys/devices/system/cpu/online ro - sysfs sysfs ro";
+        assert!(own(&[root, sys, part]));
     }
 
     #[test]

@@ -18,9 +18,11 @@ pub mod proc; // what /proc tells
 mod ring; // the kernel's ring buffer
 mod sampler; // rounds and time order
 mod scope; // what one event covers
+mod shared_memory; // whose mappings are others', too
 mod synthesize; // records for what was there before
 #[allow(unsafe_code)] // what no crate makes safe
 mod sys; // system calls
+mod unseen_mappings; // made by who is not sampled
 
 pub use host::{max_sample_rate, online_cpus, paranoid, parse_cpu_list};
 pub use launch::{ExitStatus, HeldCommand, RunningCommand};

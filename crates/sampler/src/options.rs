@@ -38,14 +38,12 @@ impl Target {
     }
 
     /// CPU time of its processes or threads so far, and where events are inherited of the children of
-    /// processes. `None` if one is gone, and for what is not a list of them.
+    /// processes, each of them once. `None` if one is gone, and for what is not a list of them.
     pub fn cpu_time(&self, inherit: bool) -> Option<Duration> {
         match self {
-            Self::Processes(pids) if inherit => {
-                pids.iter().map(|&pid| descendants::cpu_time(pid)).sum()
-            }
-            Self::Processes(pids) => pids.iter().map(|pid| proc::cpu_time(pid.0)).sum(),
-            Self::Threads(tids) => tids.iter().map(|tid| proc::cpu_time(tid.0)).sum(),
+            Self::Processes(pids) if inherit => descendants::cpu_time(pids),
+            Self::Processes(pids) => pids.iter().map(|&pid| proc::cpu_time(pid)).sum(),
+            Self::Threads(tids) => tids.iter().map(|&tid| proc::thread_cpu_time(tid)).sum(),
             Self::System | Self::Command(_) => None,
         }
     }

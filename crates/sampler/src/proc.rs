@@ -25,6 +25,14 @@ pub struct MapLine {
     pub name: Vec<u8>,
 }
 
+impl MapLine {
+    /// Whether code may run there.
+    pub(crate) fn is_executable(&self) -> bool {
+        const PROT_EXEC: u32 = 4;
+        self.prot & PROT_EXEC != 0
+    }
+}
+
 /// Every process there is.
 ///
 /// # Errors
@@ -105,6 +113,12 @@ pub(crate) fn is_running(pid: Pid) -> bool {
     !has_ended(living_task(pid))
 }
 
+/// Whether a process has memory at all: a thread of the kernel has none, nor has what has ended.
+pub(crate) fn has_memory(pid: Pid) -> bool {
+    let pages = fs::read_to_string(format!("/proc/{}/statm", living_task(pid)));
+    pages.is_ok_and(|pages| !pages.starts_with("0 "))
+}
+
 /// The parent of a process. `None` if it is gone.
 pub(crate) fn parent(pid: Pid) -> Option<Pid> {
     let fields = stat_fields(pid.0)?;
@@ -126,25 +140,34 @@ fn has_ended(task: i32) -> bool {
 
 /// `/proc/TASK/stat` from the state on; the name in front of it, in parentheses, may contain anything.
 fn stat_fields(task: i32) -> Option<String> {
-    let stat = fs::read(format!("/proc/{task}/stat")).ok()?;
+    fields_of(&format!("/proc/{task}/stat"))
+}
+
+fn fields_of(stat: &str) -> Option<String> {
+    let stat = fs::read(stat).ok()?;
     let after_name = stat.iter().rposition(|&byte| byte == b')')? + 2;
     Some(String::from_utf8_lossy(stat.get(after_name..)?).into_owned())
 }
 
-/// CPU time that a process, or a thread by its own number, has used so far. `None` if it is gone.
-pub fn cpu_time(task: i32) -> Option<Duration> {
-    cpu_times(task, 2)
+/// CPU time that a process has used so far. `None` if it is gone.
+pub(crate) fn cpu_time(pid: Pid) -> Option<Duration> {
+    cpu_times(&stat_fields(pid.0)?, 2)
+}
+
+/// CPU time that a thread alone has used so far. `None` if it is gone.
+pub(crate) fn thread_cpu_time(tid: Tid) -> Option<Duration> {
+    // `/proc/TID/stat` would tell that of its process.
+    cpu_times(&fields_of(&format!("/proc/{tid}/task/{tid}/stat"))?, 2)
 }
 
 /// CPU time of a process and of those of its children that have ended and were waited for.
 pub(crate) fn cpu_time_with_ended_children(pid: Pid) -> Option<Duration> {
-    cpu_times(pid.0, 4)
+    cpu_times(&stat_fields(pid.0)?, 4)
 }
 
-/// The sum of so many fields of `/proc/TASK/stat`: its own user and system time, those of ended children.
-fn cpu_times(task: i32, count: usize) -> Option<Duration> {
+/// The sum of so many fields of a `stat`: its own user and system time, those of ended children.
+fn cpu_times(fields: &str, count: usize) -> Option<Duration> {
     const TICKS_PER_SECOND: u64 = 100; // USER_HZ, which is 100 on every platform of Linux we run on
-    let fields = stat_fields(task)?;
     let times = fields.split_whitespace().skip(11).take(count);
     let ticks: u64 = times
         .map(|it| it.parse::<u64>().ok())
@@ -234,7 +257,26 @@ mod tests {
         let pid = Pid(std::process::id() as i32);
         assert!(threads(pid).unwrap().contains(&Tid(pid.0)));
         assert!(!comm(pid, Tid(pid.0)).unwrap().is_empty());
+        assert!(has_memory(pid) && !has_memory(Pid(i32::MAX)));
         assert!(maps(pid).unwrap().iter().any(|map| map.name == b"[vdso]"));
         assert_eq!(status_number(pid.0, "Tgid"), Some(pid.0));
+    }
+
+    #[test]
+    fn the_time_of_a_thread_is_not_that_of_its_process() {
+        let pid = Pid(std::process::id() as i32);
+        let used = Duration::from_millis(100);
+        while cpu_time(pid).unwrap() < used {}
+        let (tell, told) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let idle = std::thread::spawn(move || {
+            tell.send(nix::unistd::gettid().as_raw()).unwrap();
+            ended.recv().unwrap_err();
+        });
+        let idle_time = thread_cpu_time(Tid(told.recv().unwrap())).unwrap();
+        drop(end);
+        idle.join().unwrap();
+        assert!(idle_time < used / 2, "{idle_time:?}");
+        assert!(cpu_time(pid).unwrap() >= used);
     }
 }

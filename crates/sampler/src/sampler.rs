@@ -9,16 +9,18 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use prof_event::abi::{read_format, record, sample};
 use prof_event::{Event, EventSet, RawRecord, RecordBuilder, SampleId};
-use prof_model::{KernelLayout, Pid, Tid};
+use prof_model::{KernelLayout, Pid};
 
 use crate::bytes::u64_at;
-use crate::descendants::descendants;
+use crate::descendants::{Child, Descendants};
 use crate::kept::KeptProcesses;
 use crate::open::{CpuRing, Instance, OpenError, Opened, open};
 use crate::options::{Clock, Note, Options, StackCapture, Target};
 use crate::proc;
+use crate::shared_memory::SharedMemory;
 use crate::synthesize::Synthesizer;
 use crate::sys;
+use crate::unseen_mappings::UnseenMappings;
 
 /// Takes the records of a recording, in time order.
 pub trait Sink {
@@ -53,6 +55,8 @@ pub struct Sampler {
     started_at: u64,
     rounds: Rounds,
     kept: Option<KeptProcesses>,
+    shared: SharedMemory,
+    unseen: UnseenMappings,
     scratch: Vec<Vec<u8>>,
     early: Vec<u8>, // records that came while /proc was being read
     turns: Turns,
@@ -93,7 +97,7 @@ impl Sampler {
             Target::Processes(pids) => pids.clone(),
             Target::Threads(tids) => tids
                 .iter()
-                .filter_map(|tid| proc::status_number(tid.0, "Tgid").map(Pid))
+                .filter_map(|tid| proc::process_of(tid.0))
                 .collect(),
             Target::Command(_) | Target::System => Vec::new(),
         };
@@ -104,6 +108,8 @@ impl Sampler {
         let keep = opened.keep.as_ref();
         Ok(Self {
             kept: keep.map(|pids| KeptProcesses::new(pids, &opened.events)),
+            shared: SharedMemory::default(),
+            unseen: UnseenMappings::default(),
             scratch: opened.rings.iter().map(|_| Vec::new()).collect(),
             opened,
             options,
@@ -165,11 +171,13 @@ impl Sampler {
         self.synthesizer(&mut bytes).kernel(kernel);
         emit(&bytes, sink)?;
         let mut drained = Instant::now();
-        let present = self.present()?;
-        if let Some(kept) = &mut self.kept {
-            present.iter().for_each(|&(pid, _)| kept.add(pid));
-        }
-        for (pid, named) in present {
+        let mut present = Vec::new();
+        for (pid, named) in self.present()? {
+            present.push(pid);
+            if let Some(kept) = &mut self.kept {
+                kept.add(pid);
+            }
+            self.shared.add(pid);
             bytes.clear();
             let lineage = matches!(self.options.target, Target::System) || self.kept.is_some();
             let readable = self.synthesizer(&mut bytes).process(pid, lineage);
@@ -182,6 +190,10 @@ impl Sampler {
                 drained = Instant::now();
             }
         }
+        self.unseen = UnseenMappings::of(match self.options.target {
+            Target::Threads(_) => present,
+            _ => self.shared.with_others(&present),
+        });
         let now = self.options.clock.now();
         let delay = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
         self.started_at = match (on_exec, delay) {
@@ -199,33 +211,32 @@ impl Sampler {
         sink.finish_round()
     }
 
-    /// The processes whose state is to be told, and whether the user named them.
-    fn present(&self) -> io::Result<Vec<(Pid, bool)>> {
-        Ok(match &self.options.target {
-            Target::Command(_) => Vec::new(),
-            Target::System => proc::processes()?
-                .into_iter()
-                .map(|pid| (pid, false))
-                .collect(),
-            Target::Processes(pids) => {
-                let mut present: Vec<_> = pids.iter().map(|&pid| (pid, true)).collect();
-                if self.options.inherit {
-                    let children = descendants(pids).into_iter();
-                    present.extend(children.map(|child| (child.pid, false)));
-                }
-                present
-            }
+    /// The processes whose state is to be told, and whether the user named them. Children are looked for when
+    /// their turn comes, for that may take long.
+    fn present(&self) -> io::Result<impl Iterator<Item = (Pid, bool)> + use<>> {
+        let (named, parents) = match &self.options.target {
+            Target::Command(_) | Target::System => (Vec::new(), Vec::new()),
+            Target::Processes(pids) if self.options.inherit => (pids.clone(), pids.clone()),
+            Target::Processes(pids) => (pids.clone(), Vec::new()),
             Target::Threads(tids) => {
                 let mut pids: Vec<_> = tids
                     .iter()
-                    .filter_map(|&Tid(tid)| proc::status_number(tid, "Tgid"))
-                    .map(|pid| (Pid(pid), true))
+                    .filter_map(|tid| proc::process_of(tid.0))
                     .collect();
                 pids.sort();
                 pids.dedup();
-                pids
+                (pids, Vec::new())
             }
-        })
+        };
+        let others = match &self.options.target {
+            Target::System => proc::processes()?,
+            _ => Vec::new(),
+        };
+        let children = Descendants::of(&parents).filter(Child::is_running);
+        let children = children.map(|child| child.pid);
+        let named = named.into_iter().map(|pid| (pid, true));
+        let others = others.into_iter().chain(children).map(|pid| (pid, false));
+        Ok(named.chain(others))
     }
 
     fn synthesizer<'b>(&self, out: &'b mut Vec<u8>) -> Synthesizer<'b> {
@@ -344,6 +355,12 @@ impl Sampler {
     /// # Errors
     /// The sink's, or a corrupt ring.
     pub fn round(&mut self, sink: &mut dyn Sink) -> io::Result<bool> {
+        let mut unseen = Vec::new();
+        self.unseen.look(&mut Synthesizer {
+            out: &mut unseen,
+            sample_type: self.opened.events.events()[0].attr.sample_type,
+        });
+        emit(&unseen, sink)?;
         let limit = std::mem::replace(&mut self.rounds.previous, self.options.clock.now());
         self.drain(limit, sink)?;
         sink.finish_round()?;
@@ -437,6 +454,12 @@ impl Sampler {
                     sink.record(raw)?;
                 } else if has_counters && raw.kind == record::SAMPLE {
                     sink.skipped(raw)?;
+                }
+                for copy in self.shared.take(raw) {
+                    let raw = RawRecord::parse(&copy).map_err(io::Error::other)?;
+                    if self.kept.as_mut().is_none_or(|kept| kept.include(raw)) {
+                        sink.record(raw)?;
+                    }
                 }
                 ring.release(at + len);
                 match time_at(events, ring, at + len, head, scratch)? {

@@ -8,7 +8,6 @@ use prof_model::{KernelLayout, KernelProgram, Pid, Tid};
 
 use crate::proc::{self, MapLine};
 
-const PROT_EXEC: u32 = 4;
 const MAP_SHARED: u32 = 1;
 const MAP_PRIVATE: u32 = 2;
 
@@ -83,7 +82,7 @@ impl Synthesizer<'_> {
             return false;
         };
         maps.iter()
-            .filter(|map| map.prot & PROT_EXEC != 0)
+            .filter(|map| map.is_executable())
             .for_each(|map| self.mmap(pid, map));
         true
     }
@@ -114,7 +113,8 @@ impl Synthesizer<'_> {
         });
     }
 
-    fn mmap(&mut self, pid: Pid, map: &MapLine) {
+    /// What a process has mapped.
+    pub(crate) fn mmap(&mut self, pid: Pid, map: &MapLine) {
         let anonymous = map.name.is_empty();
         let name = if anonymous { b"//anon" } else { &map.name[..] };
         let offset = if anonymous { map.start } else { map.offset }; // as the kernel's own records

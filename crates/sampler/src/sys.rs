@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use perf_event_open_sys::bindings::{PERF_FLAG_FD_CLOEXEC, perf_event_attr};
 use perf_event_open_sys::{ioctls, perf_event_open};
 use prof_event::{EventAttr, WRITTEN_ATTR_SIZE};
-use prof_model::Cpu;
+use prof_model::{Cpu, Pid};
 
 use crate::scope::Scope;
 
@@ -105,6 +105,13 @@ fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
 pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     // SAFETY: two integers, no pointer.
     owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
+}
+
+/// Whether two processes have one address space. Not without the permission to trace both, or a kernel that tells.
+pub(crate) fn share_memory(one: Pid, other: Pid) -> bool {
+    const KCMP_VM: libc::c_int = 1;
+    // SAFETY: integers, no pointer.
+    unsafe { libc::syscall(libc::SYS_kcmp, one.0, other.0, KCMP_VM, 0, 0) == 0 }
 }
 
 /// Whether a seccomp filter forbids `perf_event_open` altogether, as Docker's default does: without

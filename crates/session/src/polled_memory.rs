@@ -98,16 +98,16 @@ impl PolledMemory {
         })
     }
 
-    /// Looks at everything that is still asked for.
-    pub(crate) fn look(&mut self, mut read: impl FnMut(Pid, VirtAddr, &mut [u8]) -> usize) {
+    /// Looks at everything that is still asked for. `read` reads a process's memory, by a thread of it.
+    pub(crate) fn look(&mut self, mut read: impl FnMut(Pid, Tid, VirtAddr, &mut [u8]) -> usize) {
         let Some(clock) = self.clock else {
             return;
         };
         self.threads
             .retain(|_, watch| watch.asked.elapsed() < FORGOTTEN);
-        for (&(pid, _), watch) in &mut self.threads {
+        for (&(pid, tid), watch) in &mut self.threads {
             watch.look(clock, &mut self.ids, &mut |addr, into| {
-                read(pid, addr, into)
+                read(pid, tid, addr, into)
             });
         }
     }
@@ -182,8 +182,8 @@ mod tests {
     }
 
     fn look(polled: &mut PolledMemory, value: u8) {
-        polled.look(|pid, addr, into| {
-            assert_eq!((pid, addr), (THREAD.0, AT));
+        polled.look(|pid, tid, addr, into| {
+            assert_eq!((pid, tid, addr), (THREAD.0, THREAD.1, AT));
             into.fill(value);
             into.len()
         });

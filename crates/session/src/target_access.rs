@@ -81,7 +81,7 @@ impl LiveMemory for TargetMemory<'_> {
     }
 
     fn read_code(&mut self, addr: VirtAddr, into: &mut [u8]) -> usize {
-        read_memory(self.pid, addr, into).unwrap_or_else(|error| {
+        read_memory(self.pid, self.tid, addr, into).unwrap_or_else(|error| {
             self.was_refused |= error.kind() == ErrorKind::PermissionDenied;
             0
         })
@@ -92,9 +92,9 @@ impl LiveMemory for TargetMemory<'_> {
     }
 
     fn watched(&mut self) -> Option<Watched> {
-        let pid = self.pid;
-        let mut read = |addr, into: &mut [u8]| read_memory(pid, addr, into).unwrap_or(0);
+        let (pid, tid) = (self.pid, self.tid);
+        let mut read = |addr, into: &mut [u8]| read_memory(pid, tid, addr, into).unwrap_or(0);
         self.was_read = true;
-        self.polled.at((pid, self.tid), self.time, &mut read)
+        self.polled.at((pid, tid), self.time, &mut read)
     }
 }

@@ -223,7 +223,9 @@ impl Unwinding {
     /// Looks at the words of the target's memory that samples may ask for.
     pub(crate) fn finish_round(&mut self) {
         if let Some(polled) = &mut self.polled {
-            polled.look(|pid, addr, into: &mut [u8]| read_memory(pid, addr, into).unwrap_or(0));
+            polled.look(|pid, tid, addr, into: &mut [u8]| {
+                read_memory(pid, tid, addr, into).unwrap_or(0)
+            });
         }
     }
 

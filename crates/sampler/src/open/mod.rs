@@ -1,6 +1,7 @@
 //! Opening events: what is asked for is settled with the kernel, and opened on every thread and CPU.
 
 mod attrs; // what is asked for
+mod births; // which threads start meanwhile
 mod concessions; // what it can do without
 mod error; // why the kernel said no
 mod instances; // on every CPU
@@ -45,7 +46,7 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
     let mut planned = plan_events(options, &mut notes)?;
     let cpus = cpus_of(options)?;
     let mut unknown = Scopes::new(options);
-    let mut unopened = unknown.look(false)?;
+    let mut unopened = unknown.look()?;
     let scopes: Vec<_> = unopened.iter().flat_map(|it| it.scopes.clone()).collect();
     let probe = settle_all(&mut planned, options, &scopes, cpus[0], &mut notes)?;
 
@@ -79,18 +80,25 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
         notes,
         keep,
     };
+    if opened.keep.is_none() && are_inherited {
+        unknown.watch_births(opened.rings.iter().map(|ring| ring.cpu));
+    }
     let mut ids = vec![Vec::new(); planned.len()];
     while !unopened.is_empty() {
         for Unopened { process, scopes } in unopened {
             for scope in scopes {
                 open_scope(&mut opened, &planned, scope, &mut ids)?;
+                if let Scope::Thread(tid) = scope {
+                    unknown.opened_thread(tid);
+                }
             }
             unknown.opened(process);
         }
-        // What starts meanwhile may have missed some CPUs' events: look again until nothing new is there.
+        // What starts meanwhile may have missed some CPUs' events: look again until nothing new is there. Where
+        // nothing is inherited what starts later is not sampled at all, and there may always be something new.
         unopened = match &opened.keep {
-            None => unknown.look(are_inherited)?,
-            Some(_) => Vec::new(),
+            None if are_inherited => unknown.look()?,
+            _ => Vec::new(),
         };
     }
     if opened.instances.is_empty() {

@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
-use prof_model::{Pid, Tid};
+use prof_model::{Cpu, Pid, Tid};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::births::Births;
 use super::error::OpenError;
-use crate::descendants::{Child, descendants};
-use crate::options::{Options, Target};
+use crate::descendants::{Child, Descendants};
+use crate::options::{Clock, Options, Target};
 use crate::proc;
 use crate::scope::Scope;
 
@@ -26,6 +27,10 @@ pub(super) struct Scopes<'o> {
     done: FxHashSet<Tid>,
     /// The processes whose threads have events, and the newest thread of all when they had.
     opened: FxHashMap<Pid, Option<i32>>,
+    /// The threads on which events were opened, and when all of them were.
+    since: FxHashMap<Tid, u64>,
+    births: Births,
+    clock: Clock,
 }
 
 /// What is to be opened together.
@@ -44,13 +49,22 @@ impl<'o> Scopes<'o> {
             has_looked: false,
             done: FxHashSet::default(),
             opened: FxHashMap::default(),
+            since: FxHashMap::default(),
+            births: Births::default(),
+            clock: options.clock,
+        }
+    }
+
+    /// Watches who starts threads on these CPUs from now on, where that is of use and permitted.
+    pub(super) fn watch_births(&mut self, cpus: impl Iterator<Item = Cpu>) {
+        if matches!(self.target, Target::Processes(_)) {
+            self.births = Births::watch(cpus, self.clock);
         }
     }
 
     /// What is there and was not in an earlier answer. Each thread of a process has events of its own, and
-    /// so have its children. A thread that was started once its parent's events were open
-    /// has inherited them, if they are `inherited` at all.
-    pub(super) fn look(&mut self, inherited: bool) -> Result<Vec<Unopened>, OpenError> {
+    /// so have its children. A thread that was started once its parent's events were open has inherited them.
+    pub(super) fn look(&mut self) -> Result<Vec<Unopened>, OpenError> {
         let is_first = !std::mem::replace(&mut self.has_looked, true);
         let named = match self.target {
             Target::Processes(pids) => pids,
@@ -59,14 +73,10 @@ impl<'o> Scopes<'o> {
             Target::Command(pid) => return Ok(vec![of_threads(&[Tid(pid.0)])]),
             Target::Threads(tids) => return Ok(vec![of_threads(tids)]),
         };
-        let children = match self.with_children {
-            true => descendants(named),
-            false => Vec::new(),
-        };
+        let parents = if self.with_children { named } else { &[][..] };
+        let children = Descendants::of(parents).filter(Child::is_running);
         let named = named.iter().map(|&pid| (pid, None));
-        let children = children
-            .into_iter()
-            .map(|Child { pid, parent }| (pid, Some(parent)));
+        let children = children.map(|Child { pid, parent }| (pid, Some(parent)));
         let mut unopened = Vec::new();
         for (pid, parent) in named.chain(children) {
             let threads = match proc::threads(pid) {
@@ -79,10 +89,13 @@ impl<'o> Scopes<'o> {
             let of_own = self.opened.get(&pid);
             let of_parent = parent.and_then(|parent| self.opened.get(&parent));
             let newest = of_own.or(of_parent).copied().flatten();
-            let has_inherited = |tid: Tid| inherited && newest.is_some_and(|it| tid.0 > it);
-            let new = threads.into_iter().filter(|&tid| self.done.insert(tid));
-            let new = new.filter(|&tid| !has_inherited(tid));
-            let scopes: Vec<_> = new.map(Scope::Thread).collect();
+            self.births.read();
+            let mut new = threads;
+            new.retain(|&tid| self.done.insert(tid));
+            // While other threads of a process are being opened, numbers do not tell who starts one.
+            let by_number = |tid: Tid| newest.is_some_and(|it| tid.0 > it);
+            new.retain(|&tid| !self.has_inherited(tid).unwrap_or_else(|| by_number(tid)));
+            let scopes: Vec<_> = new.into_iter().map(Scope::Thread).collect();
             if scopes.is_empty() {
                 self.opened.entry(pid).or_insert(newest);
             } else {
@@ -93,6 +106,28 @@ impl<'o> Scopes<'o> {
             }
         }
         Ok(unopened)
+    }
+
+    /// Whether a thread was started by one that had events already, by itself or from where it was started.
+    /// `None` if that was not seen.
+    fn has_inherited(&self, tid: Tid) -> Option<bool> {
+        let mut birth = self.births.of(tid)?;
+        loop {
+            if let Some(since) = self.since.get(&birth.parent) {
+                return Some(birth.time > since + COPYING.as_nanos() as u64);
+            }
+            let before = self.births.of(birth.parent)?;
+            if before.time >= birth.time {
+                return None; // of another thread, which has the number by now
+            }
+            birth = before;
+        }
+    }
+
+    /// The events of a thread were opened.
+    pub(super) fn opened_thread(&mut self, tid: Tid) {
+        self.since.insert(tid, self.clock.now());
+        self.births.read();
     }
 
     /// The events of a process were opened.
@@ -113,5 +148,35 @@ fn of_no_process(scopes: Vec<Scope>) -> Unopened {
     Unopened {
         process: None,
         scopes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::births::Birth;
+    use super::*;
+    use crate::options::Rate;
+
+    #[test]
+    fn a_thread_has_inherited_what_its_parent_had_by_then() {
+        let options = Options::new(Target::Processes(vec![Pid(5)]), Rate::Frequency(99));
+        let mut scopes = Scopes::new(&options);
+        scopes
+            .since
+            .extend([(Tid(5), 1_000_000), (Tid(6), 2_000_000)]);
+        let mut born = |tid, parent, time| {
+            let parent = Tid(parent);
+            scopes.births.add(Tid(tid), Birth { parent, time });
+        };
+        born(10, 5, 900_000); // before its parent's events
+        born(11, 5, 1_500_000);
+        born(12, 6, 1_500_000); // while those of another thread were open
+        born(13, 11, 1_600_000); // from a thread that has inherited
+        born(14, 10, 1_600_000); // from one that has not
+        born(15, 7, 1_600_000); // from one that nothing is known of
+        born(16, 16, 1_600_000);
+        let inherited = [10, 11, 12, 13, 14, 15, 16, 17].map(|tid| scopes.has_inherited(Tid(tid)));
+        let (yes, no) = (Some(true), Some(false));
+        assert_eq!(inherited, [no, yes, no, yes, no, None, None, None]);
     }
 }

@@ -4,7 +4,7 @@ use prof_event::EventSet;
 use prof_event::abi::event_type;
 use prof_model::{BuildId, CpuMode, DsoId, DsoKind, DsoTable, Pid};
 use prof_perfdata::{ClockData, Features, StoredBuildId, TracingData};
-use prof_sampler::Clock;
+use prof_sampler::{Clock, online_cpus};
 
 use crate::error::OutputError;
 
@@ -22,7 +22,7 @@ pub fn host_features(events: &EventSet, clock: Clock) -> Features {
             clock_ns: clock.now(),
         }),
         groups: events.groups().to_vec(),
-        ..Features::of_this_host()
+        ..Features::of_this_host(&online_cpus())
     }
 }
 

@@ -268,7 +268,7 @@ impl LiveRecording {
         };
         self.requests.forward_to(0);
         let end = end_command(&mut command).map_err(failed("could not wait for the command"))?;
-        if end.by_us || !self.plan.sampling.samples_command && self.requests.count() > 0 {
+        if end.by_us || !self.plan.sampling.samples_command && self.requests.were_made() {
             return Ok(Some(0)); // its end is not its own doing
         }
         Ok(Some(u8::try_from(end.status.code()).unwrap_or(255)))

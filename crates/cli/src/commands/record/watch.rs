@@ -26,14 +26,14 @@ impl Control<FileDestination> for Watch<'_> {
     }
 
     fn wake_fds<'a>(&'a self, fds: &mut Vec<BorrowedFd<'a>>) {
-        if self.requests.count() == 0 {
+        if !self.requests.were_made() {
             fds.push(self.requests.wake_fd());
         }
     }
 
     fn is_asked_to_end(&self) -> bool {
         // Ctrl-C reached the command as well.
-        !self.has_command && self.requests.count() > 0
+        !self.has_command && self.requests.were_made()
     }
 
     fn after_round(&mut self, recorder: &mut Recorder<FileDestination>, _passed: u64) {

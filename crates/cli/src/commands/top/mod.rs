@@ -188,7 +188,7 @@ impl Watch {
             return Ok(0);
         };
         let end = end_command(&mut command).map_err(failed("could not wait for the command"))?;
-        if end.by_us || !sampling.samples_command || requests.count() > 0 {
+        if end.by_us || !sampling.samples_command || requests.were_made() {
             return Ok(0); // its end is not its own doing
         }
         Ok(u8::try_from(end.status.code()).unwrap_or(255))

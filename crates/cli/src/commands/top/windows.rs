@@ -40,7 +40,7 @@ pub fn for_each_window(
     loop {
         let version = shared.lock().version;
         let state = shared.wait(version, Duration::from_millis(200));
-        if requests.count() > 0 {
+        if requests.were_made() {
             return Ok(());
         }
         if state.version < shown + every && !state.ended {
