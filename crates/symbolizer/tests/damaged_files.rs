@@ -190,6 +190,42 @@ fn a_symbol_whose_name_cannot_be_read_leads_to_the_same_answer_each_time() {
     }
 }
 
+/// Where a label's code ends is looked up in the sorted table of unwind entries.
+#[test]
+fn a_table_of_unwind_entries_has_no_more_than_its_bytes_can_hold() {
+    if !(has("gcc") && has("readelf")) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("labels.s");
+    let function = |name| {
+        let start = format!(".type {name}, @function\n{name}: .cfi_startproc\n");
+        start + ".skip 16, 0x90\n.cfi_endproc\n.skip 16, 0x90\n"
+    };
+    let text = [function("first"), function("second")].concat();
+    fs::write(&source, format!(".text\n{text}")).unwrap();
+    let program = dir.path().join("labels");
+    run(Command::new("gcc")
+        .args(["-shared", "-nostdlib", "-o"])
+        .args([&program, &source]));
+    let first = offset_of_label(&program, "first");
+    let mut bytes = fs::read(&program).unwrap();
+    let named = |bytes: &[u8]| {
+        let mut symbolizer = Symbolizer::new(Options::default());
+        symbolizer.keep(DsoId(0), found(bytes.to_vec()));
+        let addrs = [DsoAddr(first + 5), DsoAddr(first + 20)];
+        let answers = symbolizer.resolve(DsoId(0), &dso(&program), &addrs);
+        let is_named = |one: &Resolution| matches!(one, Resolution::Named { .. });
+        answers.iter().map(is_named).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&bytes), [true, false]);
+    const COUNT_OF_8_BYTES: u8 = 0x04; // DW_EH_PE_udata8
+    let (start, _) = section_ranges(&program, &[".eh_frame_hdr"])[0];
+    bytes[start + 2] = COUNT_OF_8_BYTES;
+    bytes[start + 8..start + 16].fill(0xff);
+    named(&bytes);
+}
+
 fn offset_of_label(program: &Path, name: &str) -> u64 {
     let listing = run(Command::new("nm").arg(program));
     let line = listing.lines().find(|line| line.ends_with(name)).unwrap();
