@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// A mangled name can refer back to parts of itself, so that a short one may stand for gigabytes.
-const LONGEST_NAME: usize = 64 << 10;
+pub(crate) const LONGEST_NAME: usize = 64 << 10;
 
 /// The name as reports print it: C++ without parameters and return type, Rust without hash, the
 /// suffixes of compiler-made copies (`.isra.0`, `.llvm.123`) left out. Other names as they are.

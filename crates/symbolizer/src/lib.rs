@@ -33,10 +33,12 @@ mod names; // interned names
 mod perf_map; // /tmp/perf-PID.map
 mod plt; // stubs for calls into shared libraries
 mod scoped_names; // C++ names without a mangled form
+mod scoped_unit; // the entries of debug info that they are made of
 mod source_text; // source files
 mod split_dwarf; // .dwo and .dwp
 mod symbol_table; // symbols by address
 mod symbolizer;
+mod type_names; // the types in those names
 mod unit_index; // which units of debug info have code where
 
 pub use debug_file::debug_file_path;

@@ -209,6 +209,11 @@ impl UnitIndex {
         Some(after.checked_sub(1)? as u32)
     }
 
+    /// Where the unit starts that the byte at an offset of `.debug_info` belongs to.
+    pub(crate) fn start_around(&self, offset: usize) -> Option<usize> {
+        Some(self.units[self.around(offset)? as usize].offset)
+    }
+
     /// The units with the entries that functions of these units refer to for their names, and these
     /// units themselves.
     ///

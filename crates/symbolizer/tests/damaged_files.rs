@@ -126,6 +126,21 @@ fn a_damaged_c_program_does_no_harm() {
     assert!(read >= sections.len() - 1, "{read}"); // the build-id names nothing
 }
 
+#[test]
+fn a_damaged_cpp_program_does_no_harm() {
+    if !(has("g++") && has("readelf")) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let flags = ["-O1", "-g", "-w", "-DINLINE=__attribute__((always_inline))"];
+    for flags in [&flags[..], &[&flags[..], &["-flto"]].concat()] {
+        let program = build(dir.path(), "scopes.cc", flags);
+        let sections = [".debug_info", ".debug_abbrev"];
+        let read = survives_in_sections(&program, &sections, 400);
+        assert_eq!(read, sections.len());
+    }
+}
+
 /// Sections of an object file that is not linked all have the address 0.
 #[test]
 fn functions_cover_what_was_asked_for_where_sections_share_their_addresses() {
