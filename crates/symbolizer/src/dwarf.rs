@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::thread::Builder;
 
 use addr2line::{Context, FunctionName, LookupContinuation, LookupResult};
-use gimli::UnitOffset;
+use gimli::{DebugInfoOffset, UnitOffset};
 use object::Object as _;
 use prof_model::SourceLine;
+use rustc_hash::FxHashMap;
 
 use crate::code_place::{PlaceFrame, PlaceFunction};
 use crate::debug_file;
@@ -17,6 +18,7 @@ use crate::elf::{self, Reader};
 use crate::files::FoundFile;
 use crate::mapped_file::MappedFile;
 use crate::names::Names;
+use crate::nesting;
 use crate::scoped_names::{ScopedNames, UnitSource, may_be_cpp};
 use crate::scoped_unit::UnitKey;
 use crate::split_dwarf::SplitDwarf;
@@ -31,6 +33,7 @@ pub(crate) struct Dwarf {
     has_references: bool, // units take names from other ones
     split: SplitDwarf,
     plain: OnceCell<Arc<gimli::Dwarf<Reader>>>, // that hides no unit
+    too_deep: RefCell<FxHashMap<u32, bool>>,    // units that were asked for
     scopes: RefCell<ScopedNames>,
 }
 
@@ -86,6 +89,7 @@ impl Dwarf {
             has_references: false,
             split: SplitDwarf::new(program),
             plain: OnceCell::new(),
+            too_deep: RefCell::default(),
             scopes: RefCell::default(),
         })
     }
@@ -155,11 +159,30 @@ impl Dwarf {
         self.sections.borrow_with_sup(shared, Clone::clone)
     }
 
+    /// A damaged unit, whose reader would run out of stack.
+    fn is_too_deep(&self, unit: u32) -> bool {
+        let mut known = self.too_deep.borrow_mut();
+        *known.entry(unit).or_insert_with(|| {
+            let dwarf = self.plain();
+            let start = DebugInfoOffset(self.index.start(unit));
+            let header = dwarf.unit_header(start);
+            header.is_ok_and(|header| nesting::is_too_deep(dwarf, &header))
+        })
+    }
+
+    fn plain(&self) -> &Arc<gimli::Dwarf<Reader>> {
+        self.plain.get_or_init(|| Arc::new(self.all_sections()))
+    }
+
     /// Asks the part that has the units around an address. What it cannot tell because a name is in
     /// another unit is asked once more of a part that has that one, too.
     fn ask<T>(&mut self, address: u64, ask: impl Fn(&Asked<'_>) -> gimli::Result<T>) -> Option<T> {
         let around: Vec<u32> = self.index.at(address).collect();
         if around.is_empty() && self.index.is_complete() {
+            return None;
+        }
+        let mut asked = around.iter().chain(self.index.anywhere());
+        if asked.any(|&unit| self.is_too_deep(unit)) {
             return None;
         }
         if !self.is_ready(&around) {
@@ -263,7 +286,7 @@ impl Asked<'_> {
     fn scoped(&self, entry: UnitOffset<usize>) -> Option<Arc<str>> {
         let dwarf = self.dwarf;
         let unit = finish(&dwarf.split, self.context.find_dwarf_and_unit(self.address))?;
-        let plain = dwarf.plain.get_or_init(|| Arc::new(dwarf.all_sections()));
+        let plain = dwarf.plain();
         let sections = match unit.dwo_id {
             Some(id) => dwarf.split.loaded(id),
             None => Some(Arc::clone(plain)),

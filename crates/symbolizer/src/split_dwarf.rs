@@ -13,6 +13,7 @@ use rustc_hash::FxHashMap;
 use crate::elf::{self, Reader};
 use crate::files::open_regular;
 use crate::mapped_file::MappedFile;
+use crate::nesting;
 
 /// Finds the split debug info of one program.
 pub(crate) struct SplitDwarf {
@@ -37,7 +38,14 @@ impl SplitDwarf {
         &self,
         wanted: &SplitDwarfLoad<Reader>,
     ) -> Option<Arc<gimli::Dwarf<Reader>>> {
-        let loaded = Arc::new(self.find(wanted)?);
+        let loaded = self.find(wanted)?;
+        let mut units = loaded.units();
+        while let Ok(Some(unit)) = units.next() {
+            if nesting::is_too_deep(&loaded, &unit) {
+                return None;
+            }
+        }
+        let loaded = Arc::new(loaded);
         let mut all = self.loaded.borrow_mut();
         all.insert(wanted.dwo_id, Arc::clone(&loaded));
         Some(loaded)

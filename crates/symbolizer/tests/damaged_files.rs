@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use common::{build, dso, found, has, offset_of, run};
+use common::{build, dso, found, has, offset_of, offsets_of, resolve, run};
 use prof_model::{DsoAddr, DsoId, Resolution};
 use prof_symbolizer::{Options, Symbolizer};
 
@@ -138,6 +138,34 @@ fn a_damaged_cpp_program_does_no_harm() {
         let sections = [".debug_info", ".debug_abbrev"];
         let read = survives_in_sections(&program, &sections, 400);
         assert_eq!(read, sections.len());
+    }
+}
+
+/// What reads inlined functions calls itself for each one around another.
+#[test]
+fn functions_that_are_inlined_deeper_than_a_stack_reaches_do_no_harm() {
+    if !(has("gcc") && has("nm")) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
+    for (depth, expected) in [(900, 900), (6_000, 0), (200_000, 0)] {
+        let program = dir.path().join(format!("deep-{depth}"));
+        run(Command::new("gcc")
+            .args(["-O2", "-g", &format!("-Wa,--defsym,DEPTH={depth}"), "-o"])
+            .arg(&program)
+            .args([programs.join("deep.s"), programs.join("inlined.c")]));
+        let most_inlined = |name| {
+            let offsets = offsets_of(&program, name);
+            let found = resolve(Options::default(), &dso(&program), &offsets);
+            let counts = found.iter().map(|one| match one {
+                Resolution::Named { inlined, .. } => inlined.len(),
+                Resolution::Unresolved(reason) => panic!("{reason:?}"),
+            });
+            counts.max()
+        };
+        assert_eq!(most_inlined("deep"), Some(expected), "{depth}");
+        assert_eq!(most_inlined("outer"), Some(2), "beside {depth}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{build, dso, has, nm, offset_of, offset_of_symbol, resolve, run, symbol};
+use common::{build, dso, has, nm, offset_of, offset_of_symbol, offsets_of, resolve, run, symbol};
 use prof_model::{DsoAddr, DsoId, Reason, Resolution, SourceLine, SymbolSource};
 use prof_symbolizer::{Options, Request, Symbolizer};
 
@@ -260,15 +260,6 @@ fn split_debug_info_gives_the_same_frames_as_whole() {
     assert!(whole.iter().any(|resolution| frames(resolution).len() == 3));
     let frames = |all: &[Resolution]| all.iter().map(frames).collect::<Vec<_>>();
     assert_eq!(frames(&split), frames(&whole));
-}
-
-/// All offsets of a function.
-fn offsets_of(program: &Path, function: &str) -> Vec<u64> {
-    let functions = nm(program);
-    let mut functions = functions.iter();
-    let function = functions.find(|found| found.name == function).unwrap();
-    let start = offset_of(program)(function.address);
-    (start..start + function.size).collect()
 }
 
 /// A program whose split debug info lies in a package beside it and nowhere else, and what is found
