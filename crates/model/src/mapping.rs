@@ -1,7 +1,7 @@
 use crate::{DsoAddr, DsoId, VirtAddr};
 
 /// A DSO in an address space: `start <= address < end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mapping {
     /// First address.
     pub start: u64,

@@ -97,11 +97,14 @@ pub enum Reason {
     OtherKernel = 7,
     /// The file is there, and cannot be opened or mapped.
     FileUnreadable = 8,
+    /// The file has no symbol table, and what is packed in it or in its debug file would unpack to more
+    /// than debug info does.
+    TooLarge = 9,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NoMapping,
         Self::FileMissing,
         Self::FileReplaced,
@@ -111,6 +114,7 @@ impl Reason {
         Self::KernelRestricted,
         Self::OtherKernel,
         Self::FileUnreadable,
+        Self::TooLarge,
     ];
 
     /// A few words for a summary line.
@@ -125,6 +129,7 @@ impl Reason {
             Self::KernelRestricted => "kernel.kptr_restrict hides kernel addresses",
             Self::OtherKernel => "recorded on another kernel",
             Self::FileUnreadable => "the mapped file could not be read",
+            Self::TooLarge => "its packed debug info is larger than any can be",
         }
     }
 }

@@ -8,7 +8,7 @@ use prof_model::{CodeLine, FunctionCode};
 use prof_profile::{Names, Profile, SelfSamples, Weight};
 
 use crate::draw::push_colored;
-use crate::text::{base_name, printable};
+use crate::text::{base_name, left, printable};
 use crate::{Filter, Places};
 
 /// What stands before an instruction.
@@ -197,7 +197,8 @@ impl Text<'_> {
         let (title, width) = self.column();
         let width = width * samples.totals.len();
         let title = format!(
-            " {title:<width$}|\tSource code & Disassembly of {} for {event} ({} samples, percent: {})",
+            " {}|\tSource code & Disassembly of {} for {event} ({} samples, percent: {})",
+            left(title, width),
             printable(self.path(module)),
             samples.totals.first().map_or(0, |total| total.samples),
             self.options.percent_type.describe()
@@ -263,7 +264,7 @@ impl Text<'_> {
         let raw = raw_width.map_or_else(String::new, |width| {
             let bytes = instruction.bytes.iter();
             let bytes: String = bytes.map(|byte| format!("{byte:02x} ")).collect();
-            format!("{bytes:<width$}   ")
+            left(&bytes, width) + "   "
         });
         let address = format!("{:x}", instruction.address);
         let text = printable(&instruction.text);

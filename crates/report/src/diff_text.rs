@@ -7,7 +7,7 @@ use crate::ReportOptions;
 use crate::column::Column;
 use crate::diff::{DiffCompute, DiffRow, EventDiff};
 use crate::stdio::elided;
-use crate::text::width;
+use crate::text::{left, right, width};
 
 /// How a comparison looks.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -158,11 +158,11 @@ impl Text<'_> {
                             None => text,
                         };
                         let is_free = index == last && self.keys()[key] == Column::Symbol;
-                        if is_free { text } else { pad(text, width) }
+                        if is_free { text } else { left(&text, width) }
                     }
-                    (_, Some(_)) => pad(text.trim().to_owned(), width),
-                    (Cell::Noise(_), None) => pad(text, width),
-                    (_, None) => format!("{text:>width$}"),
+                    (_, Some(_)) => left(text.trim(), width),
+                    (Cell::Noise(_), None) => left(&text, width),
+                    (_, None) => right(&text, width),
                 }
             });
             let cells: Vec<String> = cells.collect();
@@ -192,8 +192,8 @@ impl Text<'_> {
         let titles = columns.iter().map(|&(cell, width)| {
             let title = self.title(cell);
             match cell {
-                Cell::Key(_) | Cell::Noise(_) => pad(title, width),
-                _ => format!("{title:>width$}"),
+                Cell::Key(_) | Cell::Noise(_) => left(&title, width),
+                _ => right(&title, width),
             }
         });
         let titles: Vec<String> = titles.collect();
@@ -375,10 +375,4 @@ impl Text<'_> {
             }
         }
     }
-}
-
-/// Fills up with blanks by what a terminal shows, not by bytes.
-fn pad(text: String, to: usize) -> String {
-    let missing = to.saturating_sub(width(&text));
-    text + &" ".repeat(missing)
 }

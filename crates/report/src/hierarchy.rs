@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use crate::draw::push_call_tree;
 use crate::hist::{Counts, Row, Table};
 use crate::stdio::{natural_width, push_weights, weight_width, write_events};
+use crate::text::{left, right};
 use crate::{Column, EventGroup};
 
 /// Columns by which each level is moved to the right.
@@ -64,7 +65,7 @@ impl<'t, 'a> HierarchyText<'t, 'a> {
             .map(|(index, &column)| {
                 let more = if index == 0 { self.indent() } else { 0 };
                 let width = weight_width(self.table, column) + more;
-                format!("{:>width$}", column.header(false))
+                right(column.header(false), width)
             })
             .collect();
         let titles = titles.join("  ");
@@ -152,7 +153,7 @@ impl<'t, 'a> HierarchyText<'t, 'a> {
         let label = self.table.label(&row, column);
         let label = match column {
             Column::Symbol => label,
-            _ => Cow::Owned(format!("{label:<width$}")),
+            _ => Cow::Owned(left(&label, width)),
         };
         let margin = " ".repeat(2 + STEP * depth);
         let gap = " ".repeat(self.indent() + 2);

@@ -1,5 +1,4 @@
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, Builder};
@@ -11,7 +10,7 @@ use crate::digits::push_decimal;
 use crate::draw::{push_call_tree, push_colored};
 use crate::hierarchy::HierarchyText;
 use crate::hist::{Row, Table};
-use crate::text::{push_blanks, push_percent, width};
+use crate::text::{cut, left, push_blanks, push_left, push_percent, push_right, right, width};
 use crate::{Column, EventGroup, ReportOptions};
 
 /// So many rows are made into text at once; each with a call tree counts as many.
@@ -232,9 +231,9 @@ impl<'t, 'a> TableText<'t, 'a> {
         let titles = self.columns.iter().map(|&(column, width)| {
             let title = column.header(self.table.layout().overhead_is_self);
             if column.is_key() {
-                format!("{title:<width$.width$}")
+                left(cut(title, width), width)
             } else {
-                format!("{title:>width$}")
+                right(title, width)
             }
         });
         writeln!(out, "# {}", self.join(titles))?;
@@ -288,20 +287,12 @@ impl<'t, 'a> TableText<'t, 'a> {
             Some(separator) => Cow::Owned(label.replace(separator, ".")),
             None => label,
         };
-        let _ = match column {
-            Column::SymbolSize | Column::Cpu | Column::Socket => write!(text, "{label:>width$}"),
-            Column::Symbol | Column::Trace if is_last && !self.is_cut(row) => {
-                text.write_str(&label)
-            }
-            Column::Symbol | Column::Trace if is_last => write!(text, "{label:.width$}"),
-            _ if label.is_ascii() => {
-                let label = &label[..label.len().min(width)];
-                text.push_str(label);
-                push_blanks(text, width - label.len());
-                Ok(())
-            }
-            _ => write!(text, "{label:<width$.width$}"),
-        };
+        match column {
+            Column::SymbolSize | Column::Cpu | Column::Socket => push_right(text, &label, width),
+            Column::Symbol | Column::Trace if is_last && !self.is_cut(row) => text.push_str(&label),
+            Column::Symbol | Column::Trace if is_last => text.push_str(cut(&label, width)),
+            _ => push_left(text, cut(&label, width), width),
+        }
     }
 }
 

@@ -67,6 +67,42 @@ pub(crate) fn push_blanks(text: &mut String, mut count: usize) {
     text.push_str(&BLANKS[..count]);
 }
 
+/// The first so many columns of a text.
+pub(crate) fn cut(text: &str, width: usize) -> &str {
+    let end = match text.is_ascii() {
+        true => width,
+        false => text.char_indices().nth(width).map_or(text.len(), |it| it.0),
+    };
+    text.get(..end).unwrap_or(text)
+}
+
+/// Appends a text with blanks behind it, up to a width: `format!` panics at widths of 65,536 columns,
+/// which names have.
+pub(crate) fn push_left(text: &mut String, label: &str, to: usize) {
+    text.push_str(label);
+    push_blanks(text, to.saturating_sub(width(label)));
+}
+
+/// Appends a text with blanks before it, up to a width.
+pub(crate) fn push_right(text: &mut String, label: &str, to: usize) {
+    push_blanks(text, to.saturating_sub(width(label)));
+    text.push_str(label);
+}
+
+/// A text with blanks behind it, up to a width.
+pub(crate) fn left(label: &str, to: usize) -> String {
+    let mut text = String::new();
+    push_left(&mut text, label, to);
+    text
+}
+
+/// A text with blanks before it, up to a width.
+pub(crate) fn right(label: &str, to: usize) -> String {
+    let mut text = String::new();
+    push_right(&mut text, label, to);
+    text
+}
+
 /// Appends a share in percent with two decimals, as `{percent:width$.2}%`.
 pub(crate) fn push_percent(text: &mut String, percent: f64, width: usize) {
     let hundredths = percent * 100.0;
@@ -75,7 +111,8 @@ pub(crate) fn push_percent(text: &mut String, percent: f64, width: usize) {
     // Where the product's own error could decide the last digit, the long way is taken.
     let is_certain = (0.0..1e9).contains(&hundredths) && (rest - 0.5).abs() > 1e-5;
     if !is_certain {
-        let _ = write!(text, "{percent:width$.2}%");
+        push_right(text, &format!("{percent:.2}"), width);
+        text.push('%');
         return;
     }
     let number = down + u32::from(rest > 0.5);
@@ -120,6 +157,22 @@ mod tests {
     fn a_name_cannot_carry_an_escape_sequence() {
         assert_eq!(printable("a\x1b[2J\nb"), "a?[2J?b");
         assert!(matches!(printable("plain::name"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_text_is_as_wide_as_it_is_asked_to_be() {
+        assert_eq!(left("ä", 3) + "|", "ä  |");
+        assert_eq!(right("ä", 3), "  ä");
+        assert_eq!((&*left("long", 2), &*right("long", 2)), ("long", "long"));
+        assert_eq!(
+            (cut("äöü", 2), cut("äöü", 3), cut("äöü", 4)),
+            ("äö", "äöü", "äöü")
+        );
+        assert_eq!((cut("abc", 2), cut("abc", 4)), ("ab", "abc"));
+        assert_eq!(
+            (left("", 70_000).len(), right("", 70_000).len()),
+            (70_000, 70_000)
+        );
     }
 
     #[test]

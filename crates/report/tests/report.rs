@@ -163,6 +163,44 @@ fn a_profile_without_samples_prints_nothing() {
 }
 
 #[test]
+fn names_of_templates_make_columns_as_wide_as_they_are() {
+    let long = |letter: &str| letter.repeat(70_000);
+    let (module, function) = (long("m"), format!("{}ö", long("f")));
+    let recording = Maker::new()
+        .add(MAIN, &format!("{module}!{function}"), 3)
+        .add(MAIN, "short", 1)
+        .done();
+    let sorted = |keys: &str, more: ReportOptions| {
+        let sort = Some(parse_sort(keys).unwrap());
+        text(&recording, &ReportOptions { sort, ..more })
+    };
+    let alone = ReportOptions {
+        children: false,
+        ..no_graph()
+    };
+    let plain = sorted("sym,dso", alone);
+    let line = format!(
+        "    25.00%  [.] short{}  cg",
+        " ".repeat(70_001 - "short".len())
+    );
+    assert!(plain.lines().any(|found| found.trim_end() == line));
+    for keys in ["dso,sym", "sym,dso,comm"] {
+        let hierarchy = ReportOptions {
+            hierarchy: true,
+            ..own_only()
+        };
+        let wide = ReportOptions {
+            widths: vec![70_010; 3],
+            ..no_graph()
+        };
+        for options in [no_graph(), hierarchy, wide] {
+            let text = sorted(keys, options);
+            assert!(text.contains(&function) && text.contains(&module), "{keys}");
+        }
+    }
+}
+
+#[test]
 fn a_branch_of_exactly_the_limit_is_kept_and_one_below_it_is_not() {
     // of 10000, 0.5% are 50
     let recording = Maker::new()

@@ -1,38 +1,32 @@
 //! Where code ends that no symbol gives a size: at the next place that anything else in the file knows.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
-use gimli::{BaseAddresses, EhFrame, EhFrameHdr, ParsedEhFrameHdr, Pointer, UnwindSection};
+use gimli::{
+    BaseAddresses, EhFrame, EhFrameHdr, ParsedEhFrameHdr, Pointer, Reader as _, UnwindSection,
+};
 use object::{Object, ObjectSection, SectionFlags, SectionKind, elf};
 
 use crate::elf::{self as elf_file, AddressMap, Reader};
 use crate::go_pclntab::GoTable;
 use crate::mapped_file::MappedFile;
 
-/// What knows of other code than the symbols do: sections, segments, unwind tables, Go's table.
+/// What knows of other code than the symbols do: sections, segments, unwind tables, Go's table. Nothing
+/// is read before the first question: most tables have a size for each symbol.
 pub(crate) struct CodeBounds<'a> {
+    image: &'a Arc<MappedFile>,
     map: &'a AddressMap,
-    sections: Vec<u64>, // offsets at which one starts or ends, ascending
-    frames: Option<Frames>,
-    go: Option<GoTable>,
+    tables: OnceCell<Tables>,
 }
 
 impl<'a> CodeBounds<'a> {
     /// Those of `image`, whose addresses `map` converts.
-    pub(crate) fn new(image: &Arc<MappedFile>, map: &'a AddressMap) -> Self {
-        let Ok(object) = object::File::parse((**image).as_ref()) else {
-            return Self {
-                map,
-                sections: Vec::new(),
-                frames: None,
-                go: None,
-            };
-        };
+    pub(crate) fn new(image: &'a Arc<MappedFile>, map: &'a AddressMap) -> Self {
         Self {
+            image,
             map,
-            sections: sections(&object, map),
-            frames: Frames::load(image, &object),
-            go: GoTable::load(image),
+            tables: OnceCell::new(),
         }
     }
 
@@ -42,16 +36,44 @@ impl<'a> CodeBounds<'a> {
     /// A function reaches to the end of what its unwind table covers in one, for hand-written code has
     /// labels inside of that.
     pub(crate) fn end(&self, offset: u64) -> Option<u64> {
-        let behind = self.sections.partition_point(|&bound| bound <= offset);
-        let section = self.sections.get(behind).copied();
+        let tables = self
+            .tables
+            .get_or_init(|| Tables::load(self.image, self.map));
+        let behind = tables.sections.partition_point(|&bound| bound <= offset);
+        let section = tables.sections.get(behind).copied();
         let by_address = self.map.address(offset).and_then(|address| {
-            let frames = self.frames.as_ref().and_then(|frames| frames.end(address));
-            let go = self.go.as_ref().and_then(|go| go.end(address));
-            let end = frames.into_iter().chain(go).min()?;
+            let end = tables.end(address)?;
             offset.checked_add(end.checked_sub(address)?)
         });
         let ends = [section, by_address, self.map.end(offset)];
         ends.into_iter().flatten().min()
+    }
+}
+
+#[derive(Default)]
+struct Tables {
+    sections: Vec<u64>, // offsets at which one starts or ends, ascending
+    frames: Option<Frames>,
+    go: Option<GoTable>,
+}
+
+impl Tables {
+    fn load(image: &Arc<MappedFile>, map: &AddressMap) -> Self {
+        let Ok(object) = object::File::parse((**image).as_ref()) else {
+            return Self::default();
+        };
+        Self {
+            sections: sections(&object, map),
+            frames: Frames::load(image, &object),
+            go: GoTable::load(image),
+        }
+    }
+
+    /// Where the function around an address ends, or the next one starts.
+    fn end(&self, address: u64) -> Option<u64> {
+        let frames = self.frames.as_ref().and_then(|frames| frames.end(address));
+        let go = self.go.as_ref().and_then(|go| go.end(address));
+        frames.into_iter().chain(go).min()
     }
 }
 
@@ -80,11 +102,15 @@ fn sections(object: &object::File<'_>, map: &AddressMap) -> Vec<u64> {
     bounds
 }
 
+/// Two pointers of 2 bytes.
+const SMALLEST_ENTRY: usize = 4;
+
 /// The functions that `.eh_frame` describes.
 enum Frames {
     /// By the table that is sorted for look-ups.
     Sorted {
         table: Box<ParsedEhFrameHdr<Reader>>,
+        most: usize, // entries that its bytes can hold, whatever it says
         frames: EhFrame<Reader>,
         start_of_frames: u64,
         bases: BaseAddresses,
@@ -113,12 +139,16 @@ impl Frames {
         let word = if object.is_64() { 8 } else { 4 };
         let mut frames = EhFrame::from(elf_file::section(image, object, ".eh_frame")?);
         frames.set_address_size(word);
-        let sorted = elf_file::section(image, object, ".eh_frame_hdr")
-            .and_then(|section| EhFrameHdr::from(section).parse(&bases, word).ok())
-            .filter(|table| table.table().is_some());
+        let sorted = elf_file::section(image, object, ".eh_frame_hdr").and_then(|section| {
+            let most = section.len() / SMALLEST_ENTRY;
+            let table = EhFrameHdr::from(section).parse(&bases, word).ok()?;
+            table.table()?;
+            Some((Box::new(table), most))
+        });
         Some(match sorted {
-            Some(table) => Self::Sorted {
-                table: Box::new(table),
+            Some((table, most)) => Self::Sorted {
+                table,
+                most,
                 frames,
                 start_of_frames,
                 bases,
@@ -132,6 +162,7 @@ impl Frames {
         match self {
             Self::Sorted {
                 table,
+                most,
                 frames,
                 start_of_frames,
                 bases,
@@ -139,7 +170,8 @@ impl Frames {
                 let sorted = table.table()?;
                 let entry = |index: usize| Iterator::nth(&mut sorted.iter(bases), index)?.ok();
                 let start = |index| Some(direct(entry(index)?.0));
-                let (mut low, mut high) = (0, Iterator::size_hint(&sorted.iter(bases)).0);
+                let count = Iterator::size_hint(&sorted.iter(bases)).0;
+                let (mut low, mut high) = (0, count.min(*most));
                 while low < high {
                     let middle = low + (high - low) / 2;
                     if start(middle)? <= address {

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// A mangled name can refer back to parts of itself, so that a short one may stand for gigabytes.
-const LONGEST_NAME: usize = 64 << 10;
+pub(crate) const LONGEST_NAME: usize = 64 << 10;
 
 /// The name as reports print it: C++ without parameters and return type, Rust without hash, the
 /// suffixes of compiler-made copies (`.isra.0`, `.llvm.123`) left out. Other names as they are.
@@ -57,17 +57,18 @@ fn cpp_function(mangled: &str) -> Option<String> {
 
 /// The library refuses some types that only functions are declared with: `std::sin<int>` returns
 /// `enable_if<is_integer<T>::value>::type`. Neither return type nor parameters are printed, so the name
-/// is told from as much of them as the library reads.
+/// is told from as much of them as the library reads. Only the names of templates have a return type, and
+/// these end with their arguments, in an `E`.
 fn cpp_name_alone(mangled: &str) -> Option<String> {
-    const LONGEST: usize = 2000; // each byte costs an attempt
+    const LONGEST: usize = 2000; // each `E` costs an attempt
     if mangled.len() > LONGEST || !mangled.is_ascii() || !mangled.contains("sr") {
         return None; // `sr` begins the names that it refuses
     }
-    let ends = (3..mangled.len()).rev();
+    let ends = mangled.rmatch_indices('E').map(|(at, _)| at + 1);
     let mut names = ends.filter_map(|end| {
         let (start, rest) = mangled.split_at(end);
-        // What follows is an argument of a template, whose name this is not.
-        if rest.starts_with('I') {
+        // What follows are arguments of a template, whose name this is not, or a tag, which belongs to it.
+        if rest.starts_with(['I', 'B']) {
             return None;
         }
         let name = whole_cpp_name(&format!("{start}v"))?;
@@ -84,13 +85,15 @@ fn whole_cpp_name(mangled: &str) -> Option<String> {
         .no_return_type();
     let mut name = Capped(String::new());
     symbol.structured_demangle(&mut name, &options).ok()?;
-    Some(as_binutils_prints(name.0))
+    let is_special = mangled.starts_with("_ZT") || mangled.starts_with("_ZG");
+    Some(as_binutils_prints(name.0, is_special))
 }
 
 /// The library and GNU binutils differ in details: numbers as template arguments
-/// (`(unsigned int)8`, `8u`), empty parameter packs (`<int, >`), and whether a member function of a
-/// local class keeps its qualifiers.
-fn as_binutils_prints(mut name: String) -> String {
+/// (`(unsigned int)8`, `8u`), empty parameter packs (`<int, >`), what they call the tables of a class, and
+/// whether a member function of a local class keeps its qualifiers. What is made for a class or a
+/// variable, `is_special`, has none: in `typeinfo for int const` they are a type's.
+fn as_binutils_prints(mut name: String, is_special: bool) -> String {
     const SUFFIXES: [(&str, &str); 5] = [
         ("(unsigned int)", "u"),
         ("(unsigned long)", "ul"),
@@ -103,14 +106,19 @@ fn as_binutils_prints(mut name: String) -> String {
             name = numbers_with_suffix(&name, cast, suffix);
         }
     }
-    if let Some(table) = name
-        .strip_prefix("{vtable(")
-        .and_then(|it| it.strip_suffix(")}"))
-    {
-        return format!("vtable for {table}");
-    }
     if name.contains(", >") {
         name = name.replace(", >", ">");
+    }
+    if is_special {
+        let table = |kind: &str| name.strip_prefix(kind)?.strip_suffix(")}");
+        return match (table("{vtable("), table("{vtt(")) {
+            (Some(class), _) => format!("vtable for {class}"),
+            (_, Some(class)) => format!("VTT for {class}"),
+            _ => match name.strip_prefix(UNDER_CONSTRUCTION) {
+                Some(classes) => in_order(classes).unwrap_or(name),
+                None => name,
+            },
+        };
     }
     let last = name.rsplit("::").next().unwrap_or(&name);
     if last.starts_with("operator ") {
@@ -121,6 +129,14 @@ fn as_binutils_prints(mut name: String) -> String {
         name.truncate(short.len());
     }
     name
+}
+
+const UNDER_CONSTRUCTION: &str = "construction vtable for ";
+
+/// The library names the whole class first, whose part it is that has the table: `Whole-in-Part`.
+fn in_order(classes: &str) -> Option<String> {
+    let (whole, part) = classes.split_once("-in-")?;
+    Some([UNDER_CONSTRUCTION, part, "-in-", whole].concat())
 }
 
 /// Turns `(unsigned int)8` into `8u`; the same words before anything but a number are a parameter.
@@ -156,18 +172,31 @@ impl fmt::Write for Capped {
 }
 
 /// The kind of an adjusting thunk and the mangled function behind it: `_ZThn16_N1A1fEv`,
-/// `_ZTv0_n24_N1A1fEv`.
+/// `_ZTv0_n24_N1A1fEv`, `_ZTch0_h16_N1A1fEv`.
 fn thunk(mangled: &str) -> Option<(&'static str, &str)> {
-    fn skip_offset(name: &str) -> Option<&str> {
+    let rest = mangled.strip_prefix("_ZT")?;
+    match rest.as_bytes().first()? {
+        b'h' => Some(("non-virtual thunk", skip_adjustment(rest)?)),
+        b'v' => Some(("virtual thunk", skip_adjustment(rest)?)),
+        b'c' => {
+            let rest = skip_adjustment(&rest[1..])?;
+            Some(("covariant return thunk", skip_adjustment(rest)?))
+        }
+        _ => None,
+    }
+}
+
+/// What follows `h`, a number and `_`, or `v` and two of them.
+fn skip_adjustment(name: &str) -> Option<&str> {
+    fn skip_number(name: &str) -> Option<&str> {
         let digits = name.strip_prefix('n').unwrap_or(name);
         let (number, rest) = digits.split_once('_')?;
         (!number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())).then_some(rest)
     }
-    if let Some(rest) = mangled.strip_prefix("_ZTh") {
-        return Some(("non-virtual thunk", skip_offset(rest)?));
+    match name.strip_prefix('h') {
+        Some(rest) => skip_number(rest),
+        None => skip_number(skip_number(name.strip_prefix('v')?)?),
     }
-    let rest = mangled.strip_prefix("_ZTv")?;
-    Some(("virtual thunk", skip_offset(skip_offset(rest)?)?))
 }
 
 /// Neither C++ nor Rust v0 names have a dot of their own: what follows is the suffix of a copy.
@@ -195,9 +224,35 @@ mod tests {
         assert_eq!(demangle("_ZN1AILj8ELln3EJEE1fEv"), "A<8u, -3l>::f");
         assert_eq!(demangle("_ZNKR1A1fEv"), "A::f");
         assert_eq!(demangle("_ZTVN5space1AE"), "vtable for space::A");
+        assert_eq!(
+            demangle("_ZTch0_h16_N1A1fEv"),
+            "covariant return thunk to A::f"
+        );
+        assert_eq!(
+            demangle("_ZTcv0_n24_h16_N1A1fEv"),
+            "covariant return thunk to A::f"
+        );
         assert_eq!(demangle("_ZNK1AcvKiEv"), "A::operator int const");
         assert_eq!(demangle("_ZThn16_N1A1fEi"), "non-virtual thunk to A::f");
         assert_eq!(demangle("_ZTv0_n24_N1A1fEv"), "virtual thunk to A::f");
+    }
+
+    #[test]
+    fn what_compilers_make_for_a_class_or_a_variable_says_so() {
+        for (mangled, name) in [
+            ("_ZTV1AIJEE", "vtable for A<>"),
+            ("_ZTV1AIiJEE", "vtable for A<int>"),
+            ("_ZTTN5space1AE", "VTT for space::A"),
+            ("_ZTIKi", "typeinfo for int const"),
+            ("_ZTS1A", "typeinfo name for A"),
+            ("_ZTC1A0_1B", "construction vtable for B-in-A"),
+            ("_ZGVZ4mainE1x", "guard variable for main::x"),
+            ("_ZGR1x0_", "reference temporary #1 for x"),
+            ("_ZTH1x", "TLS init function for x"),
+            ("_ZTW1x", "TLS wrapper function for x"),
+        ] {
+            assert_eq!(demangle(mangled), name, "{mangled}");
+        }
     }
 
     #[test]
@@ -214,6 +269,9 @@ mod tests {
         // Here the name itself cannot be read.
         let unreadable = "_Z3sumIXsrSt12__is_integerIiE7__valueEEvv";
         assert_eq!(demangle(unreadable), unreadable);
+        // A tag is a part of the name; no name ends before it.
+        let tagged = "_Z3sumB3tagIXsrSt12__is_integerIiE7__valueEEvv";
+        assert_eq!(demangle(tagged), tagged);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::Builder;
 
-use addr2line::{Context, LookupContinuation, LookupResult};
-use gimli::UnitOffset;
+use addr2line::{Context, FunctionName, LookupContinuation, LookupResult};
+use gimli::{DebugInfoOffset, UnitOffset};
 use object::Object as _;
 use prof_model::SourceLine;
 use rustc_hash::FxHashMap;
@@ -18,7 +18,9 @@ use crate::elf::{self, Reader};
 use crate::files::FoundFile;
 use crate::mapped_file::MappedFile;
 use crate::names::Names;
-use crate::scoped_names::Scopes;
+use crate::nesting;
+use crate::scoped_names::{ScopedNames, UnitSource, may_be_cpp};
+use crate::scoped_unit::UnitKey;
 use crate::split_dwarf::SplitDwarf;
 use crate::unit_index::{self, UnitIndex};
 
@@ -30,11 +32,10 @@ pub(crate) struct Dwarf {
     parts: Vec<Part>,
     has_references: bool, // units take names from other ones
     split: SplitDwarf,
-    scopes: RefCell<ScopesOfUnits>,
+    plain: OnceCell<Arc<gimli::Dwarf<Reader>>>, // that hides no unit
+    too_deep: RefCell<FxHashMap<u32, bool>>,    // units that were asked for
+    scopes: RefCell<ScopedNames>,
 }
-
-/// By the start of the unit, and the id of the file that it was split off into.
-type ScopesOfUnits = FxHashMap<(usize, Option<u64>), Option<Scopes>>;
 
 type Sections = gimli::DwarfSections<Reader>;
 
@@ -87,6 +88,8 @@ impl Dwarf {
             parts: Vec::new(),
             has_references: false,
             split: SplitDwarf::new(program),
+            plain: OnceCell::new(),
+            too_deep: RefCell::default(),
             scopes: RefCell::default(),
         })
     }
@@ -156,11 +159,30 @@ impl Dwarf {
         self.sections.borrow_with_sup(shared, Clone::clone)
     }
 
+    /// A damaged unit, whose reader would run out of stack.
+    fn is_too_deep(&self, unit: u32) -> bool {
+        let mut known = self.too_deep.borrow_mut();
+        *known.entry(unit).or_insert_with(|| {
+            let dwarf = self.plain();
+            let start = DebugInfoOffset(self.index.start(unit));
+            let header = dwarf.unit_header(start);
+            header.is_ok_and(|header| nesting::is_too_deep(dwarf, &header))
+        })
+    }
+
+    fn plain(&self) -> &Arc<gimli::Dwarf<Reader>> {
+        self.plain.get_or_init(|| Arc::new(self.all_sections()))
+    }
+
     /// Asks the part that has the units around an address. What it cannot tell because a name is in
     /// another unit is asked once more of a part that has that one, too.
     fn ask<T>(&mut self, address: u64, ask: impl Fn(&Asked<'_>) -> gimli::Result<T>) -> Option<T> {
         let around: Vec<u32> = self.index.at(address).collect();
         if around.is_empty() && self.index.is_complete() {
+            return None;
+        }
+        let mut asked = around.iter().chain(self.index.anywhere());
+        if asked.any(|&unit| self.is_too_deep(unit)) {
             return None;
         }
         if !self.is_ready(&around) {
@@ -171,9 +193,8 @@ impl Dwarf {
             let at = parts.rposition(|part| part.units.have(&around))?;
             let part = &self.parts[at];
             let asked = Asked {
+                dwarf: self,
                 context: &part.context,
-                split: &self.split,
-                scopes: &self.scopes,
                 address,
             };
             match (ask(&asked), &part.units) {
@@ -198,15 +219,17 @@ impl Dwarf {
         let names = RefCell::new(names);
         let places = self.ask(address, |asked| {
             let lookup = asked.context.find_frames(address);
-            let mut frames = finish(asked.split, lookup)?;
+            let mut frames = finish(&asked.dwarf.split, lookup)?;
             let mut places = Vec::new();
             while let Some(frame) = frames.next()? {
                 let mut names = names.borrow_mut();
                 let function = frame.function.as_ref();
-                let name = function.and_then(|name| name.raw_name().ok());
-                let name = name.map(|name| match names.keep_mangled() {
-                    true => name.into_owned(),
-                    false => asked.in_scopes(name.into_owned(), frame.dw_die_offset),
+                let name = function.and_then(|function| {
+                    let entry = frame.dw_die_offset.filter(|_| !names.keep_mangled());
+                    match entry {
+                        Some(entry) => asked.in_scopes(function, entry),
+                        None => Some(function.raw_name().ok()?.into_owned()),
+                    }
                 });
                 let location = frame.location.and_then(|location| {
                     Some(SourceLine {
@@ -239,31 +262,42 @@ impl Dwarf {
 
 /// Units that are ready, and an address in them.
 struct Asked<'a> {
+    dwarf: &'a Dwarf,
     context: &'a Context<Reader>,
-    split: &'a SplitDwarf,
-    scopes: &'a RefCell<ScopesOfUnits>,
     address: u64,
 }
 
 impl Asked<'_> {
-    /// A function's name with the scopes around it, if `name` is not mangled, which would tell them.
-    fn in_scopes(&self, name: String, entry: Option<UnitOffset<usize>>) -> String {
-        let Some(entry) = entry.filter(|_| !name.starts_with("_Z") && !name.starts_with("_R"))
-        else {
-            return name;
+    /// A function's name with the scopes around it, if its own is not mangled, which would tell them.
+    fn in_scopes(
+        &self,
+        function: &FunctionName<Reader>,
+        entry: UnitOffset<usize>,
+    ) -> Option<String> {
+        let name = function.raw_name().ok()?;
+        let is_mangled = name.starts_with("_Z") || name.starts_with("_R");
+        if is_mangled || !may_be_cpp(function.language) {
+            return Some(name.into_owned());
+        }
+        let whole = self.scoped(entry).map(|whole| whole.to_string());
+        Some(whole.unwrap_or_else(|| name.into_owned()))
+    }
+
+    fn scoped(&self, entry: UnitOffset<usize>) -> Option<Arc<str>> {
+        let dwarf = self.dwarf;
+        let unit = finish(&dwarf.split, self.context.find_dwarf_and_unit(self.address))?;
+        let plain = dwarf.plain();
+        let sections = match unit.dwo_id {
+            Some(id) => dwarf.split.loaded(id),
+            None => Some(Arc::clone(plain)),
         };
-        let Some(unit) = finish(self.split, self.context.find_dwarf_and_unit(self.address)) else {
-            return name;
+        let source = UnitSource {
+            dwarf: plain,
+            index: &dwarf.index,
         };
-        let start = unit.header.debug_info_offset();
-        let start = start.map_or(usize::MAX, |start| start.0);
-        let mut scopes = self.scopes.borrow_mut();
-        let scopes = scopes.entry((start, unit.dwo_id.map(|id| id.0)));
-        let scopes = scopes.or_insert_with(|| Scopes::new(unit).ok());
-        let whole = scopes
-            .as_mut()
-            .and_then(|scopes| scopes.function(unit, entry));
-        whole.unwrap_or(name)
+        let key = (UnitKey::of(unit.unit)?, &unit.header);
+        let mut scopes = dwarf.scopes.borrow_mut();
+        scopes.function(&source, &sections?, key, entry)
     }
 }
 
@@ -272,11 +306,9 @@ fn physical_function(
     keep_mangled: bool,
 ) -> gimli::Result<Option<(String, Range<u64>)>> {
     let &Asked {
-        context,
-        split,
-        address,
-        ..
+        context, address, ..
     } = asked;
+    let split = &asked.dwarf.split;
     let mut frames = finish(split, context.find_frames(address))?;
     let mut outermost = None;
     while let Some(frame) = frames.next()? {
@@ -286,10 +318,13 @@ fn physical_function(
     else {
         return Ok(None);
     };
-    let name = function.raw_name()?.into_owned();
     let name = match keep_mangled {
-        true => name,
-        false => asked.in_scopes(name, Some(entry)),
+        true => None,
+        false => asked.in_scopes(&function, entry),
+    };
+    let name = match name {
+        Some(name) => name,
+        None => function.raw_name()?.into_owned(),
     };
     let Some(unit) = finish(split, context.find_dwarf_and_unit(address)) else {
         return Ok(None);
@@ -308,7 +343,7 @@ fn finish<L: LookupContinuation<Buf = Reader>>(
         match lookup {
             LookupResult::Output(output) => return output,
             LookupResult::Load { load, continuation } => {
-                lookup = continuation.resume(split.load(&load).map(Arc::new));
+                lookup = continuation.resume(split.load(&load));
             }
         }
     }
@@ -470,6 +505,8 @@ mod tests {
                 dwarf.has_references,
                 "{name} has no reference between units"
             );
+            let units = dwarf.scopes.borrow().units();
+            assert_eq!(units, 0, "scopes of C are read in {name}");
         }
     }
 

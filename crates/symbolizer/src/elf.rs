@@ -8,13 +8,10 @@ use object::{Object, ObjectSection, ObjectSegment};
 use prof_model::BuildId;
 
 use crate::mapped_file::{MappedFile, SharedBytes};
+use crate::packed;
 
 /// Bytes of a section that keep their file mapped.
 pub(crate) type Reader = gimli::EndianReader<RunTimeEndian, SharedBytes>;
-
-/// More than any compressor of debug sections reaches: a section that claims a higher ratio is not
-/// unpacked, so that a damaged size cannot ask for all memory.
-const HIGHEST_RATIO: u64 = 2000;
 
 /// The build-id in the notes of an ELF file; `None` if there is none or the bytes are not ELF.
 pub fn read_build_id(bytes: &[u8]) -> Option<BuildId> {
@@ -55,7 +52,7 @@ pub(crate) fn section(
     let section = object.section_by_name(name)?;
     let data = section.compressed_data().ok()?;
     if data.format != CompressionFormat::None {
-        if data.uncompressed_size / HIGHEST_RATIO > data.data.len() as u64 {
+        if packed::is_too_large(object, (**image).as_ref().len()) {
             return None;
         }
         let unpacked = data.decompress().ok()?.into_owned();

@@ -13,6 +13,7 @@ use crate::elf_symbols;
 use crate::files::{FoundFile, without_deleted};
 use crate::go_pclntab::GoTable;
 use crate::names::Names;
+use crate::packed;
 use crate::symbol_table::SymbolTable;
 
 /// Everything that names the addresses of one ELF file, each part loaded when it is first needed.
@@ -29,6 +30,7 @@ pub(crate) struct ElfCode {
     dwarf: Option<Option<Dwarf>>,
     wanted: Vec<u64>, // offsets that will be asked for, ascending; debug info is not prepared for them
     go: Option<Option<GoTable>>,
+    no_table: Option<Reason>, // why there is none
 }
 
 /// How much of the symbol tables is loaded.
@@ -57,6 +59,7 @@ impl ElfCode {
             dwarf: None,
             wanted: Vec::new(),
             go: None,
+            no_table: None,
         };
         let image = Arc::clone(&code.file.image);
         code.has_symtab = elf_symbols::has_symtab(&image);
@@ -133,10 +136,9 @@ impl ElfCode {
             })
         });
         let Some(symbol) = symbol else {
-            return Resolution::Unresolved(if self.has_symtab {
-                Reason::NoSymbol
-            } else {
-                Reason::NoSymbolTable
+            return Resolution::Unresolved(match self.has_symtab {
+                true => Reason::NoSymbol,
+                false => self.why_no_table(),
             });
         };
         let frames = match address {
@@ -149,6 +151,20 @@ impl ElfCode {
             inlined,
             location,
         }
+    }
+
+    fn why_no_table(&mut self) -> Reason {
+        if let Some(reason) = self.no_table {
+            return reason;
+        }
+        let debug = self.debug_file().map(|debug| Arc::clone(&debug.image));
+        let mut images = [Some(Arc::clone(&self.file.image)), debug].into_iter();
+        let reason = match images.any(|image| image.is_some_and(|it| packed::is_refused(&it))) {
+            true => Reason::TooLarge,
+            false => Reason::NoSymbolTable,
+        };
+        self.no_table = Some(reason);
+        reason
     }
 
     /// The symbol around an offset, of those that [`ElfCode::prepare`] was asked for.

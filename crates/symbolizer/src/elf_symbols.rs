@@ -1,7 +1,6 @@
 //! The symbols of an ELF file, numbered by file offset.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 use std::sync::Arc;
 
 use object::read::elf::{self as read_elf, ElfFile, FileHeader, Sym};
@@ -11,11 +10,9 @@ use prof_model::SymbolSource;
 use crate::code_bounds::CodeBounds;
 use crate::elf::AddressMap;
 use crate::mapped_file::MappedFile;
+use crate::packed;
 use crate::plt;
 use crate::symbol_table::{Binding, Entry, NameRef, SymbolTable};
-
-/// Far more than any `.gnu_debugdata`, which holds nothing but function names.
-const LARGEST_MINI_DEBUG_INFO: usize = 256 << 20;
 
 /// Reads every table of `image`, and `.symtab` of `debug`, its separate debug file. Addresses are
 /// converted with `map`, that of `image`: a debug file's own offsets say nothing about `image`.
@@ -145,7 +142,7 @@ fn images(
 ) -> Vec<(Arc<MappedFile>, SymbolSource)> {
     let mut images = vec![(Arc::clone(image), SymbolSource::Symtab)];
     let object = object::File::parse((**image).as_ref()).ok();
-    if let Some(mini) = object.and_then(|object| mini_debug_info(&object)) {
+    if let Some(Ok(mini)) = object.and_then(|object| packed::mini_debug_info(&object)) {
         let mini = Arc::new(MappedFile::from_bytes(mini));
         images.push((mini, SymbolSource::MiniDebugInfo));
     }
@@ -410,32 +407,6 @@ fn name_ref(image: &MappedFile, number: u16, name: &[u8]) -> Option<NameRef> {
         len: u32::try_from(name.len()).ok()?,
         image: number,
     })
-}
-
-/// `.gnu_debugdata`: an xz-compressed ELF file that holds the symbols which `.dynsym` lacks.
-fn mini_debug_info(object: &object::File<'_>) -> Option<Vec<u8>> {
-    let section = object.section_by_name(".gnu_debugdata")?;
-    let mut packed = section.data().ok()?;
-    let mut unpacked = Capped(Vec::new());
-    lzma_rs::xz_decompress(&mut packed, &mut unpacked).ok()?;
-    Some(unpacked.0)
-}
-
-/// Refuses to grow without bound, whatever a damaged section unpacks to.
-struct Capped(Vec<u8>);
-
-impl Write for Capped {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > LARGEST_MINI_DEBUG_INFO {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 mod caches; // where perf and debuginfod keep files by build-id
+mod checksum; // CRC-32 and CRC-64
 mod code_bounds; // where code without a size ends
 mod code_map; // generated code by address
 mod code_place; // functions around an address, as DWARF and Go's table tell them
@@ -32,14 +33,19 @@ mod kernel_code; // the instructions of its functions
 #[allow(unsafe_code)] // mapped memory, and a signal handler for it
 mod mapped_file; // files as bytes: mmap, SIGBUS, the vDSO
 mod names; // interned names
+mod nesting; // how deep functions are inlined
+mod packed; // how much packed sections may unpack to
 mod perf_map; // /tmp/perf-PID.map
 mod plt; // stubs for calls into shared libraries
 mod scoped_names; // C++ names without a mangled form
+mod scoped_unit; // the entries of debug info that they are made of
 mod source_text; // source files
 mod split_dwarf; // .dwo and .dwp
 mod symbol_table; // symbols by address
 mod symbolizer;
+mod type_names; // the types in those names
 mod unit_index; // which units of debug info have code where
+mod xz;
 
 pub use debug_file::debug_file_path;
 pub use disassemble::AsmSyntax;

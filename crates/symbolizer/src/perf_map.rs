@@ -61,7 +61,8 @@ impl PerfMap {
         created.ok().is_none_or(|created| created < time)
     }
 
-    fn open_path(path: PathBuf) -> Option<Self> {
+    /// The map at a path.
+    pub(crate) fn open_path(path: PathBuf) -> Option<Self> {
         Some(Self {
             file: open_no_link(&path)?,
             path,

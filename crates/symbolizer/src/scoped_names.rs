@@ -1,396 +1,399 @@
 //! Names of C++ functions from where they stand in debug info, for those that it gives no mangled name:
 //! as a demangler prints them, with namespaces, classes and template arguments, without parameters.
+//!
+//! References are followed into the other units of the program, which is where the linker's optimiser
+//! (`-flto`) and `dwz` leave functions and types. A function that takes them from a file which `dwz` has
+//! made for several programs, or from `.debug_types`, keeps its own name.
 
-use std::fmt::Write as _;
+use std::sync::Arc;
 
-use gimli::{AttributeValue, DwTag, Reader as _, UnitOffset, UnitRef};
+use gimli::{DebugInfoOffset, UnitHeader};
 use rustc_hash::FxHashMap;
 
-use crate::demangle::demangle;
+use crate::demangle::{LONGEST_NAME, demangle};
 use crate::elf::Reader;
+use crate::scoped_unit::{Entry, Offset, ScopedUnit, Target, UnitKey};
+use crate::type_names::{as_demangled, with_arguments, without_arguments};
+use crate::unit_index::UnitIndex;
 
 /// Entries that refer to each other, or stand in each other, deeper than any compiler writes are damaged.
-const DEEPEST: usize = 32;
+pub(crate) const DEEPEST: usize = 32;
+/// Entries and attributes that may be read for one name: a hundred times what the longest ones need.
+const MOST_WORK: u64 = 1 << 22;
+/// And for all names of a file: some seconds.
+const MOST_WORK_OF_FILE: u64 = 1 << 28;
+/// So many bytes of text cost as much as an attribute.
+const TEXT: usize = 16;
+/// Names of scopes and types that are kept for those who stand in them, in bytes.
+const MOST_KEPT: usize = 64 << 20;
 
-type Offset = UnitOffset<usize>;
-type Unit<'a> = UnitRef<'a, Reader>;
-type Entry = gimli::DebuggingInformationEntry<Reader>;
-
-/// The named entry around each entry that may be one or hold one.
-#[derive(Debug, Default)]
-pub(crate) struct Scopes {
-    around: FxHashMap<Offset, Offset>,
-    functions: FxHashMap<Offset, Option<String>>, // that were asked for
+/// Why a name cannot be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Untold {
+    /// Debug info does not say what it takes, or is damaged.
+    Unknown,
+    /// It is too long, too deep or too much work.
+    Limit,
 }
 
-impl Scopes {
-    /// Those of a unit.
-    pub(crate) fn new(unit: Unit<'_>) -> gimli::Result<Self> {
-        let mut around = FxHashMap::default();
-        let mut open: Vec<(isize, Offset)> = Vec::new();
-        let mut entries = unit.entries_raw(None)?;
-        while !entries.is_empty() {
-            let (offset, depth) = (entries.next_offset(), entries.next_depth());
-            let Some(abbreviation) = entries.read_abbreviation()? else {
-                continue;
-            };
-            entries.skip_attributes(abbreviation.attributes())?;
-            while open.last().is_some_and(|&(of_open, _)| of_open >= depth) {
-                open.pop();
-            }
-            if is_named(abbreviation.tag()) {
-                around.extend(open.last().map(|&(_, scope)| (offset, scope)));
-                open.push((depth, offset));
-            }
-        }
-        Ok(Self {
-            around,
-            functions: FxHashMap::default(),
-        })
+pub(crate) type Told<T> = Result<T, Untold>;
+
+/// An entry of a unit.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) unit: Arc<ScopedUnit>,
+    pub(crate) offset: Offset,
+}
+
+type Key = (UnitKey, Offset);
+
+impl Place {
+    /// Another entry of the same unit.
+    pub(crate) fn at(&self, offset: Offset) -> Self {
+        let unit = Arc::clone(&self.unit);
+        Self { unit, offset }
     }
 
-    /// The whole name of a function; `None` where its own name is all there is to tell.
-    pub(crate) fn function(&mut self, unit: Unit<'_>, offset: Offset) -> Option<String> {
-        if let Some(known) = self.functions.get(&offset) {
+    pub(crate) fn key(&self) -> Key {
+        (self.unit.key, self.offset)
+    }
+}
+
+/// What is known of a program's scopes.
+#[derive(Debug, Default)]
+pub(crate) struct ScopedNames {
+    units: FxHashMap<UnitKey, Option<Arc<ScopedUnit>>>,
+    functions: FxHashMap<Key, Option<Arc<str>>>, // that were asked for
+    names: FxHashMap<Key, Arc<str>>,
+    pub(crate) types: FxHashMap<Key, Arc<str>>,
+    lambdas: FxHashMap<Key, Arc<str>>,
+    kept: usize, // bytes of `names` and `types`
+    work: u64,
+}
+
+/// Where the units of a program are read.
+pub(crate) struct UnitSource<'a> {
+    /// All sections of the program.
+    pub(crate) dwarf: &'a Arc<gimli::Dwarf<Reader>>,
+    /// Where its units start.
+    pub(crate) index: &'a UnitIndex,
+}
+
+impl ScopedNames {
+    /// The whole name of a function in the unit with a header of `dwarf`, which is that of the source
+    /// unless the unit was split off; `None` where its own name is all there is to tell.
+    pub(crate) fn function(
+        &mut self,
+        source: &UnitSource<'_>,
+        dwarf: &Arc<gimli::Dwarf<Reader>>,
+        (unit, header): (UnitKey, &UnitHeader<Reader>),
+        offset: Offset,
+    ) -> Option<Arc<str>> {
+        if let Some(known) = self.functions.get(&(unit, offset)) {
             return known.clone();
         }
-        let name = is_cpp(unit).then(|| self.name(unit, offset, 0)).flatten();
-        self.functions.insert(offset, name.clone());
+        let name = self.unit(unit, || {
+            ScopedUnit::new(unit, Arc::clone(dwarf), header.clone())
+        });
+        let name = name
+            .filter(|unit| is_cpp(unit.language()))
+            .and_then(|unit| {
+                let place = Place { unit, offset };
+                let mut namer = Namer {
+                    left: MOST_WORK.min(MOST_WORK_OF_FILE.saturating_sub(self.work)),
+                    known: self,
+                    source,
+                };
+                let before = namer.left;
+                let name = namer.name(&place, 0).ok();
+                let work = before - namer.left;
+                self.work += work;
+                name
+            });
+        self.functions.insert((unit, offset), name.clone());
         name
     }
 
-    fn name(&self, unit: Unit<'_>, offset: Offset, depth: usize) -> Option<String> {
-        if depth > DEEPEST {
-            return None;
-        }
-        let mut offset = offset;
-        let mut entry = unit.entry(offset).ok()?;
-        for _ in 0..DEEPEST {
-            if let Some(mangled) = text(unit, &entry, gimli::DW_AT_linkage_name) {
-                return Some(demangle(&mangled).into_owned());
-            }
-            let origin = entry.attr_value(gimli::DW_AT_abstract_origin);
-            let origin = origin.or_else(|| entry.attr_value(gimli::DW_AT_specification));
-            let Some(origin) = origin else { break };
-            offset = in_unit(unit, &origin)?;
-            entry = unit.entry(offset).ok()?;
-        }
-        let own = self.own_name(unit, &entry, depth)?;
-        match self.around.get(&offset) {
-            Some(&scope) => Some(format!("{}::{own}", self.scope(unit, scope, depth + 1)?)),
-            None => Some(own),
-        }
+    fn unit(
+        &mut self,
+        key: UnitKey,
+        read: impl FnOnce() -> gimli::Result<ScopedUnit>,
+    ) -> Option<Arc<ScopedUnit>> {
+        let known = self.units.entry(key);
+        known.or_insert_with(|| read().ok().map(Arc::new)).clone()
     }
 
-    /// The name of what stands around something else: functions with their parameters.
-    fn scope(&self, unit: Unit<'_>, offset: Offset, depth: usize) -> Option<String> {
-        let name = self.name(unit, offset, depth)?;
-        let entry = unit.entry(offset).ok()?;
-        if entry.tag() != gimli::DW_TAG_subprogram {
-            return Some(name);
-        }
-        let is_of_c = entry.attr_value(gimli::DW_AT_external).is_some()
-            && entry.attr_value(gimli::DW_AT_linkage_name).is_none()
-            && entry.attr_value(gimli::DW_AT_specification).is_none()
-            && !self.around.contains_key(&offset);
-        if is_of_c {
-            return Some(name);
-        }
-        let parameters = self.parameters(unit, offset, depth)?.join(", ");
-        let qualifier = match self.is_of_const(unit, offset, depth) {
-            true => " const",
-            false => "",
-        };
-        Some(format!("{name}({parameters}){qualifier}"))
+    /// Whether there is room for one more name.
+    pub(crate) fn has_room(&mut self, name: &str) -> bool {
+        self.kept += name.len();
+        self.kept <= MOST_KEPT
     }
 
-    /// Whether a function is a member that does not change its object.
-    fn is_of_const(&self, unit: Unit<'_>, function: Offset, depth: usize) -> bool {
-        let object = || {
-            let entry = unit.entry(function).ok()?;
-            let object = entry.attr_value(gimli::DW_AT_object_pointer)?;
-            let object = unit.entry(in_unit(unit, &object)?).ok()?;
-            self.type_of(unit, &object, depth + 1)
-        };
-        object().is_some_and(|of| of.trim_end_matches(" const").ends_with(" const*"))
-    }
-
-    fn own_name(&self, unit: Unit<'_>, entry: &Entry, depth: usize) -> Option<String> {
-        let name = text(unit, entry, gimli::DW_AT_name);
-        if entry.tag() == gimli::DW_TAG_namespace {
-            return Some(name.unwrap_or_else(|| "(anonymous namespace)".to_owned()));
-        }
-        let name = match name {
-            Some(name) if !name.starts_with("<lambda") => as_demangled(&name),
-            _ => return self.lambda(unit, entry, depth),
-        };
-        let Some(base) = without_arguments(&name) else {
-            return Some(name);
-        };
-        match self.arguments(unit, entry.offset(), depth) {
-            Some(arguments) if !arguments.is_empty() => Some(with_arguments(base, &arguments)),
-            _ => Some(name),
-        }
-    }
-
-    /// `{lambda(long)#2}`: the second one with these parameters in its function.
-    fn lambda(&self, unit: Unit<'_>, entry: &Entry, depth: usize) -> Option<String> {
-        let parameters = self.call_parameters(unit, entry.offset(), depth)?;
-        let scope = self.around.get(&entry.offset())?;
-        let place = |entry: &Entry| {
-            let number = |name| entry.attr(name).and_then(|it| it.udata_value());
-            (
-                number(gimli::DW_AT_decl_line),
-                number(gimli::DW_AT_decl_column),
-            )
-        };
-        let is_before = |other: Offset| {
-            let other = unit.entry(other).ok()?;
-            let is_like = other.attr_value(gimli::DW_AT_name).is_none()
-                && place(&other) < place(entry)
-                && self.call_parameters(unit, other.offset(), depth)? == parameters;
-            Some(is_like)
-        };
-        let others = self.around.iter().filter(|&(_, around)| around == scope);
-        let before = others.filter(|&(&other, _)| is_before(other) == Some(true));
-        Some(format!("{{lambda({parameters})#{}}}", 1 + before.count()))
-    }
-
-    /// What the unnamed class of a lambda is called with.
-    fn call_parameters(&self, unit: Unit<'_>, class: Offset, depth: usize) -> Option<String> {
-        let mut tree = unit.entries_tree(Some(class)).ok()?;
-        let mut members = tree.root().ok()?.children();
-        while let Some(member) = members.next().ok()? {
-            let entry = member.entry();
-            if text(unit, entry, gimli::DW_AT_name).is_some_and(|name| name == "operator()") {
-                let offset = entry.offset();
-                return Some(self.parameters(unit, offset, depth)?.join(", "));
-            }
-        }
-        None
-    }
-
-    /// The types of a function's parameters, the object left out.
-    fn parameters(&self, unit: Unit<'_>, function: Offset, depth: usize) -> Option<Vec<String>> {
-        let mut tree = unit.entries_tree(Some(function)).ok()?;
-        let mut children = tree.root().ok()?.children();
-        let mut types = Vec::new();
-        while let Some(child) = children.next().ok()? {
-            let entry = child.entry();
-            let is_artificial = entry.attr_value(gimli::DW_AT_artificial).is_some();
-            match entry.tag() {
-                gimli::DW_TAG_formal_parameter if !is_artificial => {
-                    types.push(self.type_of(unit, entry, depth + 1)?);
-                }
-                gimli::DW_TAG_unspecified_parameters => types.push("...".to_owned()),
-                _ => {}
-            }
-        }
-        Some(types)
-    }
-
-    /// The arguments of a template, if each can be told.
-    fn arguments(&self, unit: Unit<'_>, offset: Offset, depth: usize) -> Option<Vec<String>> {
-        if depth > DEEPEST {
-            return None;
-        }
-        let mut tree = unit.entries_tree(Some(offset)).ok()?;
-        let mut children = tree.root().ok()?.children();
-        let mut arguments = Vec::new();
-        while let Some(child) = children.next().ok()? {
-            let entry = child.entry();
-            match entry.tag() {
-                gimli::DW_TAG_template_type_parameter => {
-                    arguments.push(self.type_of(unit, entry, depth + 1)?);
-                }
-                gimli::DW_TAG_template_value_parameter => {
-                    arguments.push(self.value_of(unit, entry, depth + 1)?);
-                }
-                gimli::DW_TAG_GNU_template_parameter_pack => {
-                    let pack = entry.offset();
-                    arguments.extend(self.arguments(unit, pack, depth + 1)?);
-                }
-                gimli::DW_TAG_GNU_template_template_param => {
-                    arguments.push(text(unit, entry, gimli::DW_AT_GNU_template_name)?);
-                }
-                _ => {}
-            }
-        }
-        Some(arguments)
-    }
-
-    fn value_of(&self, unit: Unit<'_>, entry: &Entry, depth: usize) -> Option<String> {
-        let of = self.type_of(unit, entry, depth)?;
-        let value = entry.attr(gimli::DW_AT_const_value)?;
-        let is_unsigned = of.starts_with("unsigned") || of == "bool";
-        let number = match value.value() {
-            // Forms of a fixed size do not say whether they are signed.
-            AttributeValue::Data1(byte) if !is_unsigned => i128::from(byte.cast_signed()),
-            AttributeValue::Data2(word) if !is_unsigned => i128::from(word.cast_signed()),
-            AttributeValue::Data4(word) if !is_unsigned => i128::from(word.cast_signed()),
-            _ => match is_unsigned {
-                true => i128::from(value.udata_value()?),
-                false => i128::from(value.sdata_value()?),
-            },
-        };
-        Some(match (&*of, number) {
-            ("bool", 0) => "false".to_owned(),
-            ("bool", _) => "true".to_owned(),
-            ("int", _) => format!("{number}"),
-            ("unsigned int", _) => format!("{number}u"),
-            ("long", _) => format!("{number}l"),
-            ("unsigned long", _) => format!("{number}ul"),
-            ("long long", _) => format!("{number}ll"),
-            ("unsigned long long", _) => format!("{number}ull"),
-            _ => format!("({of}){number}"),
-        })
-    }
-
-    fn type_of(&self, unit: Unit<'_>, entry: &Entry, depth: usize) -> Option<String> {
-        match entry.attr_value(gimli::DW_AT_type) {
-            Some(of) => self.type_name(unit, in_unit(unit, &of)?, depth),
-            None => Some("void".to_owned()),
-        }
-    }
-
-    fn type_name(&self, unit: Unit<'_>, offset: Offset, depth: usize) -> Option<String> {
-        if depth > DEEPEST {
-            return None;
-        }
-        let entry = unit.entry(offset).ok()?;
-        let inner = || self.type_of(unit, &entry, depth + 1);
-        let pointed_by = |sign: &str| {
-            let inner = inner()?;
-            // To a function: the sign stands before its parameters.
-            match inner.split_once(" (").filter(|_| inner.ends_with(')')) {
-                Some((result, parameters)) if !inner.contains("(anonymous") => {
-                    Some(format!("{result} ({sign})({parameters}"))
-                }
-                _ => Some(inner + sign),
-            }
-        };
-        match entry.tag() {
-            gimli::DW_TAG_base_type => {
-                let name = text(unit, &entry, gimli::DW_AT_name)?;
-                Some(as_demangled(&name))
-            }
-            gimli::DW_TAG_unspecified_type => text(unit, &entry, gimli::DW_AT_name),
-            gimli::DW_TAG_pointer_type => pointed_by("*"),
-            gimli::DW_TAG_reference_type => pointed_by("&"),
-            gimli::DW_TAG_rvalue_reference_type => pointed_by("&&"),
-            gimli::DW_TAG_const_type => Some(inner()? + " const"),
-            gimli::DW_TAG_volatile_type => Some(inner()? + " volatile"),
-            gimli::DW_TAG_typedef => inner(),
-            gimli::DW_TAG_subroutine_type => {
-                let parameters = self.parameters(unit, offset, depth)?.join(", ");
-                Some(format!("{} ({parameters})", inner()?))
-            }
-            tag if is_named(tag) => self.name(unit, offset, depth + 1),
-            _ => None,
-        }
+    /// The units that have been read.
+    #[cfg(test)]
+    pub(crate) fn units(&self) -> usize {
+        self.units.len()
     }
 }
 
-fn is_named(tag: DwTag) -> bool {
-    matches!(
-        tag,
-        gimli::DW_TAG_namespace
-            | gimli::DW_TAG_class_type
-            | gimli::DW_TAG_structure_type
-            | gimli::DW_TAG_union_type
-            | gimli::DW_TAG_enumeration_type
-            | gimli::DW_TAG_subprogram
-    )
+/// Whether a unit may be one of C++; those that were split off tell only themselves.
+pub(crate) fn may_be_cpp(language: Option<gimli::DwLang>) -> bool {
+    language.is_none() || is_cpp(language)
 }
 
-fn is_cpp(unit: Unit<'_>) -> bool {
-    let root = unit.entry(unit.header.root_offset()).ok();
-    let language = root.and_then(|root| root.attr_value(gimli::DW_AT_language));
+fn is_cpp(language: Option<gimli::DwLang>) -> bool {
     matches!(
         language,
-        Some(AttributeValue::Language(
+        Some(
             gimli::DW_LANG_C_plus_plus
                 | gimli::DW_LANG_C_plus_plus_03
                 | gimli::DW_LANG_C_plus_plus_11
                 | gimli::DW_LANG_C_plus_plus_14
                 | gimli::DW_LANG_C_plus_plus_17
                 | gimli::DW_LANG_C_plus_plus_20
-        ))
+                | gimli::DW_LANG_ObjC_plus_plus
+        )
     )
 }
 
-fn text(unit: Unit<'_>, entry: &Entry, attribute: gimli::DwAt) -> Option<String> {
-    let text = unit.attr_string(entry.attr_value(attribute)?).ok()?;
-    Some(text.to_string_lossy().ok()?.into_owned())
+/// Makes one name.
+pub(crate) struct Namer<'a> {
+    pub(crate) known: &'a mut ScopedNames,
+    source: &'a UnitSource<'a>,
+    left: u64, // work
 }
 
-/// Where a reference leads to within a unit.
-fn in_unit(unit: Unit<'_>, reference: &AttributeValue<Reader>) -> Option<Offset> {
-    match *reference {
-        AttributeValue::UnitRef(offset) => Some(offset),
-        AttributeValue::DebugInfoRef(offset) => offset.to_unit_offset(&unit.header),
-        _ => None,
+impl Namer<'_> {
+    /// # Errors
+    /// [`Untold::Limit`]: there is no work left.
+    pub(crate) fn charge(&mut self, work: u64) -> Told<()> {
+        let left = self.left.checked_sub(work);
+        self.left = left.unwrap_or(0);
+        left.map(drop).ok_or(Untold::Limit)
     }
-}
 
-/// The name of a template without the arguments that end it.
-fn without_arguments(name: &str) -> Option<&str> {
-    let mut depth = 0;
-    let inner = name.strip_suffix('>')?;
-    for (at, byte) in inner.bytes().enumerate().rev() {
-        match byte {
-            b'>' => depth += 1,
-            b'<' if depth == 0 => return Some(inner[..at].trim_end()).filter(|it| !it.is_empty()),
-            b'<' => depth -= 1,
-            _ => {}
+    /// Counts so many new bytes of a text as work.
+    ///
+    /// # Errors
+    /// [`Untold::Limit`]: the text has become too long.
+    pub(crate) fn check(&mut self, new: usize, all: usize) -> Told<()> {
+        self.charge((new / TEXT) as u64)?;
+        match all {
+            0..=LONGEST_NAME => Ok(()),
+            _ => Err(Untold::Limit),
         }
     }
-    None
-}
 
-fn with_arguments(base: &str, arguments: &[String]) -> String {
-    let mut name = base.to_owned();
-    let space = if base.ends_with('<') { " " } else { "" };
-    let arguments = arguments.join(", ");
-    let end = if arguments.ends_with('>') { " >" } else { ">" };
-    let _ = write!(name, "{space}<{arguments}{end}"); // a String takes all that is written
-    name
-}
+    /// A name that is not too long.
+    pub(crate) fn made(&mut self, name: String) -> Told<Arc<str>> {
+        self.check(name.len(), name.len())?;
+        Ok(name.into())
+    }
 
-/// GCC's names of built-in types as demanglers have them.
-fn as_demangled(name: &str) -> String {
-    const NAMES: [(&str, &str); 7] = [
-        ("long long unsigned int", "unsigned long long"),
-        ("long long int", "long long"),
-        ("long unsigned int", "unsigned long"),
-        ("long int", "long"),
-        ("short unsigned int", "unsigned short"),
-        ("short int", "short"),
-        ("__int128 unsigned", "unsigned __int128"),
-    ];
-    let mut name = name.to_owned();
-    for (long, short) in NAMES {
-        if name.contains(long) {
-            name = name.replace(long, short);
+    pub(crate) fn entry(&mut self, place: &Place) -> Told<Entry> {
+        let entry = place.unit.entry(place.offset).ok_or(Untold::Unknown)?;
+        self.charge(1 + entry.attrs().len() as u64)?;
+        Ok(entry)
+    }
+
+    pub(crate) fn text(
+        &mut self,
+        place: &Place,
+        entry: &Entry,
+        attribute: gimli::DwAt,
+    ) -> Told<Option<String>> {
+        use gimli::Reader as _;
+        let Some(text) = place.unit.text(entry, attribute) else {
+            return Ok(None);
+        };
+        self.check(text.len(), text.len())?;
+        Ok(text.to_string_lossy().ok().map(|text| text.into_owned()))
+    }
+
+    /// The entries right in another one whose tags are wanted.
+    pub(crate) fn children(
+        &mut self,
+        of: &Place,
+        wanted: impl Fn(gimli::DwTag) -> bool,
+    ) -> Told<Vec<Offset>> {
+        let (children, work) = of.unit.children(of.offset, wanted, self.left);
+        self.charge(work)?;
+        children.ok_or(Untold::Unknown)
+    }
+
+    /// Where a reference of an entry leads to.
+    pub(crate) fn follow(
+        &mut self,
+        from: &Place,
+        reference: &gimli::AttributeValue<Reader>,
+    ) -> Told<Place> {
+        match from.unit.target(reference).ok_or(Untold::Unknown)? {
+            Target::Here(offset) => Ok(from.at(offset)),
+            Target::Elsewhere(offset) => self.elsewhere(offset).ok_or(Untold::Unknown),
         }
     }
-    name
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    fn elsewhere(&mut self, offset: usize) -> Option<Place> {
+        let start = self.source.index.start_around(offset)?;
+        let dwarf = self.source.dwarf;
+        let key = UnitKey::Own(start);
+        let unit = self.known.unit(key, || {
+            let header = dwarf.unit_header(DebugInfoOffset(start))?;
+            ScopedUnit::new(key, Arc::clone(dwarf), header)
+        })?;
+        let offset = gimli::UnitOffset(offset - start);
+        Some(Place { unit, offset })
+    }
 
-    #[test]
-    fn only_what_ends_a_name_are_its_template_arguments() {
-        for (name, base) in [
-            ("vector<int, std::allocator<int> >", Some("vector")),
-            ("operator<< <char>", Some("operator<<")),
-            ("plain", None),
-            ("operator>", None),
-            ("operator->", None),
-        ] {
-            assert_eq!(without_arguments(name), base, "{name}");
+    /// The whole name of a function, a class or a namespace.
+    pub(crate) fn name(&mut self, place: &Place, depth: usize) -> Told<Arc<str>> {
+        if let Some(name) = self.known.names.get(&place.key()) {
+            return Ok(Arc::clone(name));
+        }
+        let name = self.new_name(place.clone(), depth)?;
+        if self.known.has_room(&name) {
+            self.known.names.insert(place.key(), Arc::clone(&name));
+        }
+        Ok(name)
+    }
+
+    fn new_name(&mut self, mut place: Place, depth: usize) -> Told<Arc<str>> {
+        if depth > DEEPEST {
+            return Err(Untold::Limit);
+        }
+        let mut entry = self.entry(&place)?;
+        for _ in 0..DEEPEST {
+            if let Some(mangled) = self.text(&place, &entry, gimli::DW_AT_linkage_name)? {
+                return self.made(demangle(&mangled).into_owned());
+            }
+            let origin = entry.attr_value(gimli::DW_AT_abstract_origin);
+            let origin = origin.or_else(|| entry.attr_value(gimli::DW_AT_specification));
+            let Some(origin) = origin else { break };
+            place = self.follow(&place, &origin)?;
+            entry = self.entry(&place)?;
+        }
+        let own = self.own_name(&place, &entry, depth)?;
+        match place.unit.around(place.offset) {
+            Some(scope) => {
+                let scope = self.scope(&place.at(scope), depth + 1)?;
+                self.made([&scope, "::", &own].concat())
+            }
+            None => self.made(own),
         }
     }
+
+    /// The name of what stands around something else: functions with their parameters.
+    fn scope(&mut self, place: &Place, depth: usize) -> Told<Arc<str>> {
+        let name = self.name(place, depth)?;
+        let entry = self.entry(place)?;
+        if entry.tag() != gimli::DW_TAG_subprogram {
+            return Ok(name);
+        }
+        let is_of_c = entry.attr_value(gimli::DW_AT_external).is_some()
+            && entry.attr_value(gimli::DW_AT_linkage_name).is_none()
+            && entry.attr_value(gimli::DW_AT_specification).is_none()
+            && place.unit.around(place.offset).is_none();
+        if is_of_c {
+            return Ok(name);
+        }
+        let parameters = self.parameters(place, depth)?;
+        let qualifier = match self.is_of_const(place, &entry, depth)? {
+            true => " const",
+            false => "",
+        };
+        self.made(format!("{name}({parameters}){qualifier}"))
+    }
+
+    /// Whether a function is a member that does not change its object.
+    fn is_of_const(&mut self, place: &Place, function: &Entry, depth: usize) -> Told<bool> {
+        let Some(object) = function.attr_value(gimli::DW_AT_object_pointer) else {
+            return Ok(false);
+        };
+        let object = self.follow(place, &object).and_then(|place| {
+            let entry = self.entry(&place)?;
+            self.type_of(&place, &entry, depth + 1)
+        });
+        match object {
+            Ok(of) => Ok(of.trim_end_matches(" const").ends_with(" const*")),
+            Err(Untold::Unknown) => Ok(false),
+            Err(Untold::Limit) => Err(Untold::Limit),
+        }
+    }
+
+    fn own_name(&mut self, place: &Place, entry: &Entry, depth: usize) -> Told<String> {
+        let name = self.text(place, entry, gimli::DW_AT_name)?;
+        if entry.tag() == gimli::DW_TAG_namespace {
+            return Ok(name.unwrap_or_else(|| "(anonymous namespace)".to_owned()));
+        }
+        let name = match name {
+            Some(name) if !is_lambda(Some(&name)) => as_demangled(&name),
+            _ => return self.lambda(place, depth),
+        };
+        let Some(base) = without_arguments(&name) else {
+            return Ok(name);
+        };
+        match self.arguments(&place.at(entry.offset()), depth) {
+            Ok(arguments) if !arguments.is_empty() => Ok(with_arguments(base, &arguments)),
+            Ok(_) | Err(Untold::Unknown) => Ok(name),
+            Err(Untold::Limit) => Err(Untold::Limit),
+        }
+    }
+
+    /// `{lambda(long)#2}`: the second one with these parameters in its function.
+    fn lambda(&mut self, place: &Place, depth: usize) -> Told<String> {
+        if let Some(name) = self.known.lambdas.get(&place.key()) {
+            return Ok(name.to_string());
+        }
+        let scope = place.unit.around(place.offset).ok_or(Untold::Unknown)?;
+        self.number_lambdas(&place.at(scope), depth)?;
+        let name = self.known.lambdas.get(&place.key());
+        name.map(|name| name.to_string()).ok_or(Untold::Unknown)
+    }
+
+    /// Names all lambdas of a scope, by their places in the source.
+    fn number_lambdas(&mut self, scope: &Place, depth: usize) -> Told<()> {
+        let mut lambdas = Vec::new();
+        for &class in scope.unit.classes_in(scope.offset) {
+            let class = scope.at(class);
+            let entry = self.entry(&class)?;
+            if !is_lambda(self.text(&class, &entry, gimli::DW_AT_name)?.as_deref()) {
+                continue;
+            }
+            let number = |name| entry.attr(name).and_then(|it| it.udata_value());
+            let line = number(gimli::DW_AT_decl_line);
+            let in_source = (line, number(gimli::DW_AT_decl_column));
+            match self.call_parameters(&class, depth) {
+                Ok(parameters) => lambdas.push((parameters, in_source, class.key())),
+                Err(Untold::Unknown) => {} // a class without a name, but no lambda
+                Err(Untold::Limit) => return Err(Untold::Limit),
+            }
+        }
+        lambdas.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+        for alike in lambdas.chunk_by(|a, b| a.0 == b.0) {
+            for (parameters, in_source, key) in alike {
+                let number = 1 + alike.partition_point(|other| other.1 < *in_source);
+                let name = self.made(format!("{{lambda({parameters})#{number}}}"))?;
+                self.known.lambdas.insert(*key, name);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the unnamed class of a lambda is called with.
+    fn call_parameters(&mut self, class: &Place, depth: usize) -> Told<String> {
+        for member in self.children(class, |tag| tag == gimli::DW_TAG_subprogram)? {
+            let member = class.at(member);
+            let entry = self.entry(&member)?;
+            let name = self.text(&member, &entry, gimli::DW_AT_name)?;
+            if name.is_some_and(|name| name == "operator()") {
+                return self.parameters(&member, depth);
+            }
+        }
+        Err(Untold::Unknown)
+    }
+}
+
+/// Whether a class of this name may be that of a lambda.
+fn is_lambda(name: Option<&str>) -> bool {
+    name.is_none_or(|name| name.starts_with("<lambda"))
 }

@@ -1,22 +1,25 @@
 //! Split DWARF: `.dwo` files beside the objects, or all of them in one `.dwp` beside the program.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use addr2line::SplitDwarfLoad;
-use gimli::Reader as _;
+use gimli::{DwoId, Reader as _};
+use rustc_hash::FxHashMap;
 
 use crate::elf::{self, Reader};
 use crate::files::open_regular;
 use crate::mapped_file::MappedFile;
+use crate::nesting;
 
 /// Finds the split debug info of one program.
 pub(crate) struct SplitDwarf {
     program: Vec<PathBuf>,
     package: OnceCell<Option<gimli::DwarfPackage<Reader>>>,
+    loaded: RefCell<FxHashMap<DwoId, Arc<gimli::Dwarf<Reader>>>>,
 }
 
 impl SplitDwarf {
@@ -25,12 +28,35 @@ impl SplitDwarf {
         Self {
             program: program.to_vec(),
             package: OnceCell::new(),
+            loaded: RefCell::default(),
         }
     }
 
     /// The debug info that a skeleton unit refers to: from the package, else from the file that the
     /// compiler wrote, if its id is the right one.
-    pub(crate) fn load(&self, wanted: &SplitDwarfLoad<Reader>) -> Option<gimli::Dwarf<Reader>> {
+    pub(crate) fn load(
+        &self,
+        wanted: &SplitDwarfLoad<Reader>,
+    ) -> Option<Arc<gimli::Dwarf<Reader>>> {
+        let loaded = self.find(wanted)?;
+        let mut units = loaded.units();
+        while let Ok(Some(unit)) = units.next() {
+            if nesting::is_too_deep(&loaded, &unit) {
+                return None;
+            }
+        }
+        let loaded = Arc::new(loaded);
+        let mut all = self.loaded.borrow_mut();
+        all.insert(wanted.dwo_id, Arc::clone(&loaded));
+        Some(loaded)
+    }
+
+    /// What [`SplitDwarf::load`] has returned for an id.
+    pub(crate) fn loaded(&self, id: DwoId) -> Option<Arc<gimli::Dwarf<Reader>>> {
+        self.loaded.borrow().get(&id).cloned()
+    }
+
+    fn find(&self, wanted: &SplitDwarfLoad<Reader>) -> Option<gimli::Dwarf<Reader>> {
         let package = self.package.get_or_init(|| {
             let mut paths = self.program.iter();
             paths.find_map(|path| open_package(path))

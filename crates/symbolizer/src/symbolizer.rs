@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +9,7 @@ use prof_model::{
     BuildId, Dso, DsoAddr, DsoId, DsoKind, FunctionCode, KernelText, Mapping, Pid, Reason,
     Resolution, Symbol, SymbolSource,
 };
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use crate::AsmSyntax;
 use crate::caches;
@@ -91,7 +92,7 @@ pub struct Symbolizer {
     names: Names,
     files: FxHashMap<DsoId, Result<Code, Reason>>,
     perf_maps: FxHashMap<Pid, PerfMap>,
-    generated: FxHashMap<DsoId, FxHashSet<(Pid, Mapping)>>, // where processes had files that may be no programs
+    generated: FxHashMap<DsoId, BTreeSet<(Pid, Mapping)>>, // where processes had files that may be no programs
     running_kernel: RunningKernel,
     kernel: Option<Result<Kernel, Reason>>,
     kernel_code: KernelCode,
@@ -311,38 +312,37 @@ impl Symbolizer {
     }
 
     /// Names the code of a file that is no program, or is not to be had, from the perf maps of the
-    /// processes that executed it.
+    /// processes that executed it: where several have a name, that of the lowest pid.
     fn name_generated(&mut self, id: DsoId, addrs: &[DsoAddr], answers: &mut [Resolution]) {
         if !self.has_generated(id) {
             return;
         }
-        let places = self.generated.get(&id).cloned().unwrap_or_default();
-        for (addr, answer) in addrs.iter().zip(answers) {
-            let unnamed = matches!(answer, Resolution::Unresolved(_));
-            for (pid, mapping) in places.iter().filter(|_| unnamed) {
-                let Some(inside) = addr.0.checked_sub(mapping.dso_start) else {
-                    continue;
-                };
-                if inside >= mapping.end - mapping.start {
-                    continue;
-                }
-                let at = DsoAddr(mapping.start + inside);
-                if let Some(Resolution::Named {
-                    mut symbol,
-                    inlined,
-                    location,
-                }) = self.resolve_jit(*pid, &[at]).pop()
-                {
-                    symbol.start = symbol.start.wrapping_sub(at.0).wrapping_add(addr.0);
-                    *answer = Resolution::Named {
-                        symbol,
-                        inlined,
-                        location,
-                    };
-                    break;
+        let places = self.generated.remove(&id).unwrap_or_default();
+        let mut unnamed: Vec<usize> = (0..addrs.len())
+            .filter(|&index| matches!(answers[index], Resolution::Unresolved(_)))
+            .collect();
+        for &(pid, mapping) in &places {
+            let at = |index: usize| {
+                let inside = addrs[index].0.checked_sub(mapping.dso_start)?;
+                let at = DsoAddr(mapping.start.checked_add(inside)?);
+                (at.0 < mapping.end).then_some((index, at))
+            };
+            let (asked, at): (Vec<_>, Vec<_>) =
+                unnamed.iter().filter_map(|&index| at(index)).unzip();
+            if asked.is_empty() {
+                continue;
+            }
+            let found = self.resolve_jit(pid, &at);
+            for ((index, at), mut found) in asked.into_iter().zip(at).zip(found) {
+                if let Resolution::Named { symbol, .. } = &mut found {
+                    let addr = addrs[index].0;
+                    symbol.start = symbol.start.wrapping_sub(at.0).wrapping_add(addr);
+                    answers[index] = found;
                 }
             }
+            unnamed.retain(|&index| matches!(answers[index], Resolution::Unresolved(_)));
         }
+        self.generated.insert(id, places);
     }
 
     fn file_job<'a>(&mut self, index: usize, request: Request<'a>) -> FileJob<'a> {
@@ -619,6 +619,46 @@ fn unresolved(addrs: &[DsoAddr], reason: Reason) -> Vec<Resolution> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn code_that_several_processes_executed_is_named_by_the_first_that_knows_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = Dso {
+            path: b"/nowhere/code (deleted)".to_vec(),
+            kind: DsoKind::File,
+            build_id: None,
+            file: None,
+        };
+        let mut symbolizer = Symbolizer::new(Options::default());
+        for pid in [7, 3, 9, 5, 8, 2, 6, 4] {
+            let path = dir.path().join(pid.to_string());
+            let known = match pid {
+                5 => "5020 10 second_of_5\n",
+                _ => "",
+            };
+            let start = pid as u64 * 0x1000;
+            std::fs::write(&path, format!("{start:x} 10 first_of_{pid}\n{known}")).unwrap();
+            let map = PerfMap::open_path(path).unwrap();
+            symbolizer.use_perf_map(Pid(pid), map);
+            let mapping = Mapping {
+                start,
+                end: start + 0x100,
+                dso_start: 0x40,
+                dso: DsoId(0),
+                executable: true,
+            };
+            symbolizer.may_be_generated(Pid(pid), mapping);
+        }
+        let addrs = [0x61, 0x41, 0x3f, 0x140, 0x4f].map(DsoAddr);
+        let found = symbolizer.resolve(DsoId(0), &file, &addrs);
+        let names = found.iter().map(|one| match one {
+            Resolution::Named { symbol, .. } => Some((&*symbol.name, symbol.start)),
+            Resolution::Unresolved(_) => None,
+        });
+        let first = Some(("first_of_2", 0x40));
+        let expected = [Some(("second_of_5", 0x60)), first, None, None, first];
+        assert_eq!(names.collect::<Vec<_>>(), expected);
+    }
 
     #[test]
     fn old_symbols_of_the_running_kernel_are_read_again_if_they_lack_one() {

@@ -180,6 +180,16 @@ impl UnitIndex {
         self.always.is_empty()
     }
 
+    /// The units that may have code anywhere.
+    pub(crate) fn anywhere(&self) -> &[u32] {
+        &self.always
+    }
+
+    /// Where a unit starts in `.debug_info`.
+    pub(crate) fn start(&self, unit: u32) -> usize {
+        self.units[unit as usize].offset
+    }
+
     /// Lets the units that are not `wanted` seem empty to whoever parses all of them: what it looks up
     /// in this cache are abbreviations that know nothing but the first entry, without attributes. A
     /// reference from another unit into such a unit is an error, never a wrong name.
@@ -207,6 +217,11 @@ impl UnitIndex {
     fn around(&self, offset: usize) -> Option<u32> {
         let after = self.units.partition_point(|unit| unit.offset <= offset);
         Some(after.checked_sub(1)? as u32)
+    }
+
+    /// Where the unit starts that the byte at an offset of `.debug_info` belongs to.
+    pub(crate) fn start_around(&self, offset: usize) -> Option<usize> {
+        Some(self.start(self.around(offset)?))
     }
 
     /// The units with the entries that functions of these units refer to for their names, and these

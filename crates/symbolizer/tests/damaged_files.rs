@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use common::{build, dso, found, has, offset_of, run};
+use common::{build, dso, found, has, offset_of, offsets_of, resolve, run};
 use prof_model::{DsoAddr, DsoId, Resolution};
 use prof_symbolizer::{Options, Symbolizer};
 
@@ -126,6 +126,49 @@ fn a_damaged_c_program_does_no_harm() {
     assert!(read >= sections.len() - 1, "{read}"); // the build-id names nothing
 }
 
+#[test]
+fn a_damaged_cpp_program_does_no_harm() {
+    if !(has("g++") && has("readelf")) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let flags = ["-O1", "-g", "-w", "-DINLINE=__attribute__((always_inline))"];
+    for flags in [&flags[..], &[&flags[..], &["-flto"]].concat()] {
+        let program = build(dir.path(), "scopes.cc", flags);
+        let sections = [".debug_info", ".debug_abbrev"];
+        let read = survives_in_sections(&program, &sections, 400);
+        assert_eq!(read, sections.len());
+    }
+}
+
+/// What reads inlined functions calls itself for each one around another.
+#[test]
+fn functions_that_are_inlined_deeper_than_a_stack_reaches_do_no_harm() {
+    if !(has("gcc") && has("nm")) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
+    for (depth, expected) in [(900, 900), (6_000, 0), (200_000, 0)] {
+        let program = dir.path().join(format!("deep-{depth}"));
+        run(Command::new("gcc")
+            .args(["-O2", "-g", &format!("-Wa,--defsym,DEPTH={depth}"), "-o"])
+            .arg(&program)
+            .args([programs.join("deep.s"), programs.join("inlined.c")]));
+        let most_inlined = |name| {
+            let offsets = offsets_of(&program, name);
+            let found = resolve(Options::default(), &dso(&program), &offsets);
+            let counts = found.iter().map(|one| match one {
+                Resolution::Named { inlined, .. } => inlined.len(),
+                Resolution::Unresolved(reason) => panic!("{reason:?}"),
+            });
+            counts.max()
+        };
+        assert_eq!(most_inlined("deep"), Some(expected), "{depth}");
+        assert_eq!(most_inlined("outer"), Some(2), "beside {depth}");
+    }
+}
+
 /// Sections of an object file that is not linked all have the address 0.
 #[test]
 fn functions_cover_what_was_asked_for_where_sections_share_their_addresses() {
@@ -188,6 +231,42 @@ fn a_symbol_whose_name_cannot_be_read_leads_to_the_same_answer_each_time() {
     for _ in 0..10 {
         assert_eq!([name(5), name(20), name(40)], ["first", "", "third"]);
     }
+}
+
+/// Where a label's code ends is looked up in the sorted table of unwind entries.
+#[test]
+fn a_table_of_unwind_entries_has_no_more_than_its_bytes_can_hold() {
+    if !(has("gcc") && has("readelf")) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("labels.s");
+    let function = |name| {
+        let start = format!(".type {name}, @function\n{name}: .cfi_startproc\n");
+        start + ".skip 16, 0x90\n.cfi_endproc\n.skip 16, 0x90\n"
+    };
+    let text = [function("first"), function("second")].concat();
+    fs::write(&source, format!(".text\n{text}")).unwrap();
+    let program = dir.path().join("labels");
+    run(Command::new("gcc")
+        .args(["-shared", "-nostdlib", "-o"])
+        .args([&program, &source]));
+    let first = offset_of_label(&program, "first");
+    let mut bytes = fs::read(&program).unwrap();
+    let named = |bytes: &[u8]| {
+        let mut symbolizer = Symbolizer::new(Options::default());
+        symbolizer.keep(DsoId(0), found(bytes.to_vec()));
+        let addrs = [DsoAddr(first + 5), DsoAddr(first + 20)];
+        let answers = symbolizer.resolve(DsoId(0), &dso(&program), &addrs);
+        let is_named = |one: &Resolution| matches!(one, Resolution::Named { .. });
+        answers.iter().map(is_named).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&bytes), [true, false]);
+    const COUNT_OF_8_BYTES: u8 = 0x04; // DW_EH_PE_udata8
+    let (start, _) = section_ranges(&program, &[".eh_frame_hdr"])[0];
+    bytes[start + 2] = COUNT_OF_8_BYTES;
+    bytes[start + 8..start + 16].fill(0xff);
+    named(&bytes);
 }
 
 fn offset_of_label(program: &Path, name: &str) -> u64 {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{build, dso, has, nm, offset_of, offset_of_symbol, resolve, run, symbol};
+use common::{build, dso, has, nm, offset_of, offset_of_symbol, offsets_of, resolve, run, symbol};
 use prof_model::{DsoAddr, DsoId, Reason, Resolution, SourceLine, SymbolSource};
 use prof_symbolizer::{Options, Request, Symbolizer};
 
@@ -262,15 +262,6 @@ fn split_debug_info_gives_the_same_frames_as_whole() {
     assert_eq!(frames(&split), frames(&whole));
 }
 
-/// All offsets of a function.
-fn offsets_of(program: &Path, function: &str) -> Vec<u64> {
-    let functions = nm(program);
-    let mut functions = functions.iter();
-    let function = functions.find(|found| found.name == function).unwrap();
-    let start = offset_of(program)(function.address);
-    (start..start + function.size).collect()
-}
-
 /// A program whose split debug info lies in a package beside it and nowhere else, and what is found
 /// there for each offset of its function `outer`.
 fn packaged(
@@ -455,24 +446,39 @@ fn an_inlined_cpp_function_has_the_name_that_it_has_where_it_is_not_inlined() {
     let expected: BTreeSet<String> = names.filter(own).collect();
     assert!(expected.len() >= 13, "{expected:#?}");
 
-    let inlined = build(
-        dir.path(),
-        "scopes.cc",
-        &["-O1", "-g", &define("always_inline")],
-    );
-    let found = resolve(
-        Options::default(),
-        &dso(&inlined),
-        &offsets_of(&inlined, "_Z3runl"),
-    );
+    // With -flto functions and types are in other units than the code.
+    for flags in [&[][..], &["-gdwarf-4"], &["-flto"], &["-gsplit-dwarf"]] {
+        let always = define("always_inline");
+        let flags = [&["-O1", "-g", "-w", &always], flags].concat();
+        let inlined = build(dir.path(), "scopes.cc", &flags);
+        let offsets = offsets_of(&inlined, "_Z3runl");
+        let found = resolve(Options::default(), &dso(&inlined), &offsets);
+        let mut names = BTreeSet::new();
+        for found in &found {
+            if let Resolution::Named { inlined, .. } = found {
+                names.extend(inlined.iter().map(|frame| frame.name.to_string()));
+            }
+        }
+        names.retain(|name| !name.starts_with("std::") && !name.starts_with("operator"));
+        assert_eq!(names, expected, "{flags:?}");
+    }
+}
+
+/// Debug info says in a few hundred bytes what takes gigabytes to write down.
+#[test]
+fn a_name_that_would_never_end_is_left_out() {
+    if !(has("g++") && has("nm")) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let inlined = build(dir.path(), "endless_name.cc", &["-O1", "-g"]);
+    let offsets = offsets_of(&inlined, "main");
+    let found = resolve(Options::default(), &dso(&inlined), &offsets);
     let mut names = BTreeSet::new();
     for found in &found {
-        if let Resolution::Named { inlined, .. } = found {
-            names.extend(inlined.iter().map(|frame| frame.name.to_string()));
-        }
+        names.extend(frames(found).into_iter().map(|(name, ..)| name));
     }
-    names.retain(|name| !name.starts_with("std::") && !name.starts_with("operator"));
-    assert_eq!(names, expected);
+    assert!(names.contains("held"), "{names:?}");
 }
 
 /// What only a full symbol table names is unnamed in a stripped file, whatever symbol without a size

@@ -157,3 +157,12 @@ pub fn offset_of_symbol(path: &Path, name: &str) -> u64 {
         .unwrap();
     offset_of(path)(symbol.address)
 }
+
+/// All offsets of a function.
+pub fn offsets_of(program: &Path, function: &str) -> Vec<u64> {
+    let functions = nm(program);
+    let mut functions = functions.iter();
+    let function = functions.find(|found| found.name == function).unwrap();
+    let start = offset_of(program)(function.address);
+    (start..start + function.size).collect()
+}

@@ -151,7 +151,8 @@ fn counters(out: &mut impl Write, input: &LoadedRecording) -> io::Result<()> {
         })
         .collect();
     let titles = events.iter().zip(&widths);
-    let titles = titles.map(|(event, width)| format!("  {:>width$}", event.name));
+    let right = |text: &str, width| [&" ".repeat(width - text.len()), text].concat();
+    let titles = titles.map(|(event, &width)| right(&event.name, 2 + width));
     writeln!(
         out,
         "# {:>5}  {:>5}{}",
@@ -161,7 +162,7 @@ fn counters(out: &mut impl Write, input: &LoadedRecording) -> io::Result<()> {
     )?;
     for ((pid, tid), counters) in &input.counters {
         let counters = counters.iter().zip(&widths);
-        let counters = counters.map(|(counter, width)| format!("  {counter:>width$}"));
+        let counters = counters.map(|(counter, &width)| right(&counter.to_string(), 2 + width));
         writeln!(
             out,
             "  {:>5}  {:>5}{}",
