@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use prof_event::RawRecord;
 use prof_model::Pid;
 use prof_perfdata::{Features, RecordSink, Writer, WriterOptions};
-use prof_sampler::{Options, Rate, Sampler, Sink, StackCapture, Target};
+use prof_sampler::{Options, Rate, Sampler, Sink, StackCapture, Target, online_cpus};
 
 /// What the kernel sends goes into the file as it is.
 struct ToFile(Writer<File>);
@@ -46,7 +46,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         sampler.round(&mut sink)?;
     }
     sampler.finish(&mut sink)?;
-    let written = sink.0.finish(Features::of_this_host(), None)?;
+    let written = sink
+        .0
+        .finish(Features::of_this_host(&online_cpus()), None)?;
     println!(
         "{} records, {} of them samples",
         written.records, written.samples
