@@ -1,7 +1,8 @@
 //! What is found in a file by its bytes alone: Go's table of functions where no section header tells, and
 //! the words that lead from it to the text: what they point to, what the dynamic linker will write.
 //!
-//! Parts of it are read from one end to the other, once for each file, and only of files that Go built.
+//! Parts of a file are read from one end to the other, once: of what Go built, and of files without sections
+//! the data, which tell whether Go did.
 
 use prof_pclntab::{Layout, Machine, Part, Program, has_build_info};
 
