@@ -39,11 +39,13 @@ pub enum ChainEnd {
     Unknown = 7,
     /// Code that no unwind table describes had not been looked at yet when the sample came.
     NotYet = 8,
+    /// A 32-bit program: the kernel has walked its frame pointers, which few such programs have.
+    FramePointersOnly = 9,
 }
 
 impl ChainEnd {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Root,
         Self::TruncatedCopy,
         Self::NoMapping,
@@ -53,6 +55,7 @@ impl ChainEnd {
         Self::NoUserState,
         Self::Unknown,
         Self::NotYet,
+        Self::FramePointersOnly,
     ];
 
     /// Whether no frame is missing. A kernel thread has no user stack, nor has a process that is
@@ -89,6 +92,7 @@ impl ChainEnd {
             Self::NoUserState => "no user stack",
             Self::Unknown => "end not known",
             Self::NotYet => "no unwind tables, and code not looked at yet",
+            Self::FramePointersOnly => "32-bit program, walked by frame pointers alone",
         }
     }
 }

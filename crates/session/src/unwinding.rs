@@ -110,7 +110,7 @@ impl Unwinding {
         if regs.abi != registers_abi::BITS_64 {
             self.chain.extend(recorded.iter()); // a 32-bit program: the kernel's walk is all we have
             around.pace.copied(stack.capacity, None, ChainEnd::Unknown);
-            return ChainEnd::Unknown;
+            return ChainEnd::FramePointersOnly;
         }
         let Some(arch) = self.machine.unwinds(&regs) else {
             self.foreign_stacks += 1;

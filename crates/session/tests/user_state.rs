@@ -80,7 +80,10 @@ fn a_32_bit_program_keeps_the_kernels_walk() {
         ..Sampled::default()
     });
     let taken = taken_live(&records);
-    assert_eq!((&taken[0].chain, taken[0].end), (&chain, ChainEnd::Unknown));
+    assert_eq!(
+        (&taken[0].chain, taken[0].end),
+        (&chain, ChainEnd::FramePointersOnly)
+    );
 }
 
 #[test]

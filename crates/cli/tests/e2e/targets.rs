@@ -460,3 +460,50 @@ fn a_list_of_cpus_that_a_container_was_given_is_not_believed() {
         ran.says(&[&format!("{cpus} ring buffers")]);
     }
 }
+
+/// A program of 32 bits, without a library: three calls deep without frame pointers.
+const BITS_32: &str = "
+static volatile unsigned long sink;
+__attribute__((noinline)) void hot(void) { for (unsigned i = 0; i < 100000; i++) sink += i; }
+__attribute__((noinline)) void outer(void) { for (;;) { hot(); sink++; } }
+void _start(void) { outer(); sink++; }
+";
+
+#[test]
+fn stacks_of_a_32_bit_program_count_as_cut_and_say_why() {
+    if !has("gcc") {
+        return;
+    }
+    let place = Place::new();
+    fs::write(place.file("bits32.c"), BITS_32).unwrap();
+    let options = [
+        "-m32",
+        "-O2",
+        "-nostdlib",
+        "-static",
+        "-fomit-frame-pointer",
+    ];
+    gcc(
+        &place,
+        &[&options[..], &["-o", "bits32", "bits32.c"]].concat(),
+    );
+    match std::process::Command::new(place.file("bits32")).spawn() {
+        Ok(mut runs) => {
+            runs.kill().unwrap();
+            runs.wait().unwrap();
+        }
+        Err(error) => {
+            eprintln!("skipped: this kernel runs no 32-bit programs: {error}");
+            return;
+        }
+    }
+    let target = Running::start(place.file("bits32"), &[]);
+    let ran = place
+        .prof(&["record", "-p", &target.pid(), "-d", "1s"])
+        .ok();
+    ran.says(&[
+        "stacks: 0.0% whole",
+        "32-bit program, walked by frame pointers alone",
+    ]);
+    assert!(place.share("perf.data", "hot") > 95.0);
+}
