@@ -41,11 +41,13 @@ pub enum ChainEnd {
     NotYet = 8,
     /// A 32-bit program: the kernel has walked its frame pointers, which few such programs have.
     FramePointersOnly = 9,
+    /// A probe at a function's return has put an address of its own in the place of the caller's.
+    ReturnProbe = 10,
 }
 
 impl ChainEnd {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Root,
         Self::TruncatedCopy,
         Self::NoMapping,
@@ -56,6 +58,7 @@ impl ChainEnd {
         Self::Unknown,
         Self::NotYet,
         Self::FramePointersOnly,
+        Self::ReturnProbe,
     ];
 
     /// Whether no frame is missing. A kernel thread has no user stack, nor has a process that is
@@ -93,6 +96,7 @@ impl ChainEnd {
             Self::Unknown => "end not known",
             Self::NotYet => "no unwind tables, and code not looked at yet",
             Self::FramePointersOnly => "32-bit program, walked by frame pointers alone",
+            Self::ReturnProbe => "caller hidden by a probe at a function's return",
         }
     }
 }

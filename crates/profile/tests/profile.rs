@@ -97,7 +97,7 @@ fn what_differs_by_thread_cpu_or_end_stays_apart() {
     });
     assert_eq!(profile.len(), 4);
     assert_eq!(profile.stacks().len(), 2);
-    assert_eq!(profile.ends(), [3, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(profile.ends(), [3, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
 }
 
 #[test]

@@ -33,6 +33,10 @@ impl Images for MappedImages<'_> {
         let debug = self.files.finder().open_debug(&file, self.dsos.get(dso))?;
         Some(debug.image as _)
     }
+
+    fn is_probe_page(&self, dso: DsoId) -> bool {
+        self.dsos.get(dso).path == b"[uprobes]"
+    }
 }
 
 /// The memory of a running process, for one of its samples.

@@ -35,6 +35,12 @@ pub trait Images {
     /// The separate debug file of `dso`. Asked at most once for each DSO, when code runs about which
     /// its own unwind tables say nothing.
     fn debug_image(&mut self, dso: DsoId) -> Option<Bytes>;
+
+    /// Whether that is the kernel's page for probes, `[uprobes]`: functions with a probe at their return
+    /// return to its start.
+    fn is_probe_page(&self, _dso: DsoId) -> bool {
+        false
+    }
 }
 
 /// A mapped ELF file: its bytes, and where in them things are.

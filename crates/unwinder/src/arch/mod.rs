@@ -145,6 +145,9 @@ pub(crate) trait Cpu: Sized {
     /// a register: then nothing in the stack shows whether a thread is still in its innermost function.
     const RETURN_SLOT: Option<u64>;
 
+    /// Where the kernel puts its page for probes where nothing else lies there: the last page of a process.
+    const PROBE_PAGE: u64;
+
     /// The call instruction that `before` ends with: what a return address must follow.
     fn call_before(before: &[u8]) -> Option<Call>;
 

@@ -10,6 +10,7 @@ mod kernel_chain; // goes on where the copy ends, with what the kernel read live
 mod leave; // from a frame to its caller
 pub(crate) mod live_stack; // goes on where the copy ends, with what lies there now
 mod lookup; // what is known about an address
+mod return_probe; // the caller of a function whose return is probed
 pub(crate) mod step; // applies a rule to a frame's registers
 
 use std::marker::PhantomData;
@@ -80,6 +81,10 @@ pub(crate) struct Walk<'a, C, S: ?Sized> {
     has_many_stacks: bool,
     /// The outermost frame's stack pointer, if the copy was enough to come there.
     reached: Option<u64>,
+    /// What the sample began with.
+    sample: &'a Regs,
+    /// The kernel's own walk.
+    kernel_chain: &'a [u64],
 }
 
 /// A frame whose caller cannot be found without the word at `addr`.
@@ -118,6 +123,8 @@ impl<'a, C: Cpu, S: StackMemory + ?Sized> Walk<'a, C, S> {
             generated: None,
             has_many_stacks: false,
             reached: None,
+            sample: state.regs,
+            kernel_chain: state.kernel_chain,
         }
     }
 
@@ -180,7 +187,8 @@ impl<'a, C: Cpu, S: StackMemory + ?Sized> Walk<'a, C, S> {
             found: Found::Whole,
         };
         let end = self.walk_from(&mut frame, chain)?;
-        self.reached = frame.regs.sp().filter(|_| !self.has_many_stacks);
+        let is_known = !self.has_many_stacks && end != ChainEnd::ReturnProbe;
+        self.reached = frame.regs.sp().filter(|_| is_known);
         Ok(end)
     }
 
@@ -191,6 +199,12 @@ impl<'a, C: Cpu, S: StackMemory + ?Sized> Walk<'a, C, S> {
         chain: &mut Chain<'_>,
     ) -> Result<ChainEnd, Box<Stuck>> {
         loop {
+            if !frame.is_interrupted && self.is_return_probe(frame.pc) {
+                let Some(caller) = self.behind_return_probe(frame) else {
+                    return Ok(ChainEnd::ReturnProbe);
+                };
+                frame.pc = caller;
+            }
             let known = match self.known(frame.pc, !frame.is_interrupted) {
                 Ok(known) => known,
                 Err(end) if chain.out.is_empty() => {

@@ -34,6 +34,7 @@ impl Cpu for Aarch64 {
     const RELATIVE_RELOCATION: u64 = 1027; // R_AARCH64_RELATIVE
     const SIGNS_RETURN_ADDRESSES: bool = true;
     const RETURN_SLOT: Option<u64> = None;
+    const PROBE_PAGE: u64 = 0xffff_ffff_f000;
     const VENDOR: gimli::Vendor = gimli::Vendor::AArch64;
     const RETURN_ADDRESS: Saved = Saved::Register(registers::LR);
     const SIGNAL_FRAME: SignalFrame = signal_frame::SIGNAL_FRAME;

@@ -33,6 +33,7 @@ impl Cpu for X86_64 {
     const RELATIVE_RELOCATION: u64 = 8; // R_X86_64_RELATIVE
     const SIGNS_RETURN_ADDRESSES: bool = false;
     const RETURN_SLOT: Option<u64> = Some(8);
+    const PROBE_PAGE: u64 = 0x7fff_ffff_e000;
     const VENDOR: gimli::Vendor = gimli::Vendor::Default;
     const RETURN_ADDRESS: Saved = Saved::Same; // nowhere: all rows say it
     const SIGNAL_FRAME: SignalFrame = signal_frame::SIGNAL_FRAME;
