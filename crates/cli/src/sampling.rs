@@ -6,7 +6,6 @@ use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
 
-use prof_event::EventList;
 use prof_model::{Cpu, Pid, Tid};
 use prof_sampler::{
     Clock, HeldCommand, Options, Rate, Sampler, StackCapture, Target, parse_cpu_list, proc,
@@ -29,6 +28,8 @@ pub struct Sampling {
     pub max_stack: usize,
     /// Whether the command is what is sampled, not only the clock.
     pub samples_command: bool,
+    /// What was said about whom to sample and is not heeded, as a line for the user.
+    pub overridden: Option<&'static str>,
 }
 
 impl Sampling {
@@ -51,9 +52,9 @@ impl Sampling {
                 .hint(format!("everything: `prof {subcommand} -a`")));
         }
         let rate = rate(args, usual_hz)?;
-        let single_threads = !args.tid.is_empty();
+        let single_threads = matches!(target, Some(Target::Threads(_)));
         let options = Options {
-            events: events(args)?,
+            events: args.events.list()?,
             stacks: stacks(&args.call_graph, rate)?,
             cpus: args.cpu.as_deref().map(cpus).transpose()?,
             sample_cpu: true,
@@ -67,6 +68,7 @@ impl Sampling {
             command: args.command.clone(),
             max_stack: args.max_stack,
             samples_command,
+            overridden: overridden(args),
         })
     }
 
@@ -155,6 +157,15 @@ impl Sampling {
     }
 }
 
+fn overridden(args: &SamplingArgs) -> Option<&'static str> {
+    match (args.pid.is_empty(), args.tid.is_empty(), args.all_cpus) {
+        (false, false, false) => Some("-p overrides -t: sampling these processes"),
+        (false, _, true) => Some("-p overrides -a: sampling these processes only"),
+        (true, false, true) => Some("-t overrides -a: sampling these threads only"),
+        _ => None,
+    }
+}
+
 fn target(args: &SamplingArgs) -> Result<Option<Target>, CliError> {
     let number = |text: &String| text.trim().parse().ok().filter(|&number: &i32| number > 0);
     let numbers = |texts: &[String]| {
@@ -178,15 +189,6 @@ fn target(args: &SamplingArgs) -> Result<Option<Target>, CliError> {
     } else {
         None
     })
-}
-
-fn events(args: &SamplingArgs) -> Result<EventList, CliError> {
-    let mut list = EventList::default();
-    for text in &args.event {
-        list.add(text)
-            .map_err(|error| open_errors::no_event_list(&error))?;
-    }
-    Ok(list)
 }
 
 fn rate(args: &SamplingArgs, usual_hz: u64) -> Result<Rate, CliError> {

@@ -34,6 +34,7 @@ mod kernel_code; // the instructions of its functions
 mod mapped_file; // files as bytes: mmap, SIGBUS, the vDSO
 mod names; // interned names
 mod nesting; // how deep functions are inlined
+mod ocaml_names; // names as OCaml makes them
 mod packed; // how much packed sections may unpack to
 mod perf_map; // /tmp/perf-PID.map
 mod plt; // stubs for calls into shared libraries

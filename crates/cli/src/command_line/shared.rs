@@ -8,8 +8,8 @@ use prof_model::{Pid, Tid};
 use prof_report::{Filter, FlameGraphExport, FoldedExport};
 use prof_session::{InlinedFunctions, NoTimeSlices, ReadOptions, TimeSlices};
 
+use super::events::EventArgs;
 use crate::export::Exports;
-use crate::messages::CliError;
 use crate::units;
 
 /// Whom to sample, what and how often; for `record` and `top`.
@@ -20,17 +20,11 @@ pub struct SamplingArgs {
     pub pid: Vec<String>,
 
     /// Threads to sample
-    #[arg(
-        short,
-        long,
-        value_name = "TID,...",
-        value_delimiter = ',',
-        conflicts_with = "pid"
-    )]
+    #[arg(short, long, value_name = "TID,...", value_delimiter = ',')]
     pub tid: Vec<String>,
 
-    /// Sample everything on all CPUs
-    #[arg(short, long, conflicts_with_all = ["pid", "tid"])]
+    /// Sample everything on all CPUs; with -p or -t these alone, as in perf
+    #[arg(short, long)]
     pub all_cpus: bool,
 
     /// Only on these CPUs, as in 0-3,8
@@ -50,11 +44,8 @@ pub struct SamplingArgs {
     #[arg(short, long, value_name = "PERIOD", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
-    /// What to sample: cycles, cpu-clock, page-faults, sched:sched_switch, r1a8; with :u or :k only
-    /// user or kernel code; '{a,b}' counts both at the same times, with :S only the first is sampled
-    /// and tells what the others counted. Default: cycles, and cpu-clock where there is no PMU
-    #[arg(short, long, value_name = "EVENT,...")]
-    pub event: Vec<String>,
+    #[command(flatten)]
+    pub events: EventArgs,
 
     /// Record callchains: this is the default, and accepted because perf has it
     #[arg(short = 'g')]
@@ -222,9 +213,9 @@ impl InputArgs {
 /// Reads a part of a recording: `1513.3,1513.4` or `10%-20%`.
 pub fn time_slices(text: &str) -> Result<TimeSlices, String> {
     TimeSlices::parse(text).map_err(|NoTimeSlices(text)| {
-        let message = format!("`--time {text}` names no part of a recording");
-        let hint = "for example `--time 0,10` or `--time 1513.3,1513.4` in seconds, \
-                    `--time 03:12:05,03:12:10`, or `--time 10%-20%`";
-        CliError::usage(message).hint(hint).to_string()
+        format!(
+            "`--time {text}` names no part of a recording; for example `--time 0,10` or \
+             `--time 1513.3,1513.4` in seconds, `--time 03:12:05,03:12:10`, or `--time 10%-20%`"
+        )
     })
 }
