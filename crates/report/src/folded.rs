@@ -9,6 +9,7 @@ use prof_profile::{EventInfo, FrameId, Names, Profile, StackId, StackTable, Weig
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::filter::comm_label;
+use crate::idle::is_idle;
 use crate::text::first_letters;
 use crate::{Filter, Places, SymbolInfo, SymbolKind};
 
@@ -23,6 +24,8 @@ pub struct FoldedOptions {
     pub inline: bool,
     /// The thread's name is the outermost frame.
     pub threads: bool,
+    /// Samples of idle CPUs are folded, too.
+    pub idle: bool,
     /// Which samples are folded.
     pub filter: Filter,
 }
@@ -33,6 +36,7 @@ impl Default for FoldedOptions {
             annotate: false,
             inline: true,
             threads: true,
+            idle: true,
             filter: Filter::default(),
         }
     }
@@ -241,6 +245,10 @@ pub fn fold(profile: &Profile, names: &Names, event: u16, options: &FoldedOption
         let filter = options.filter.compile(profile, &places);
         let key = |context, stack| profile.sample_key(context, stack);
         entries.retain(|&(context, stack, _)| filter.passes(profile, &key(context, stack)));
+    }
+    if !options.idle {
+        let key = |context, stack| profile.sample_key(context, stack);
+        entries.retain(|&(context, stack, _)| !is_idle(profile, &places, &key(context, stack)));
     }
     let contexts = || entries.chunk_by(|left, right| left.0 == right.0);
     let threads = contexts().map(|entries| {

@@ -24,6 +24,7 @@ mod folded; // one line per stack
 mod heaviest_path; // where most of the time goes, from the root
 mod hierarchy; // rows as a tree
 mod hist; // samples to sorted rows
+mod idle; // samples of CPUs that had nothing to do
 mod json; // rows for other programs
 mod layout; // which columns, which order
 mod options; // what a report can be asked

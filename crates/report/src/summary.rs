@@ -7,6 +7,7 @@ use prof_profile::{Names, Profile, Weight};
 use rustc_hash::FxHashMap;
 
 use crate::heaviest_path::{PathStep, heaviest_path, path_lines};
+use crate::idle::is_idle;
 use crate::text::{cut_left, width};
 use crate::{FoldedOptions, Places, StackWeight, SymbolId, fold};
 
@@ -18,8 +19,10 @@ const PATH_LINES: usize = 2;
 /// What a recording says at first glance, and how far to trust it.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Summary {
-    /// All samples of the event.
+    /// All samples of the event, without those of idle CPUs: what shares are shares of.
     pub total: Weight,
+    /// Samples of idle CPUs.
+    pub idle: Weight,
     /// The functions in which most of them ran, heaviest first.
     pub hottest: Vec<HotSymbol>,
     /// The way from the root on which most of the time is spent.
@@ -94,14 +97,16 @@ fn sampling_error(percent: f64, samples: u64) -> f64 {
 pub fn summarize(profile: &Profile, names: &Names, event: u16, top: usize) -> Summary {
     let places = Places::by_name(profile, names, true);
     let samples = profile.sorted_samples(event);
-    let mut summary = Summary {
-        total: samples.iter().map(|&(_, weight)| weight).sum(),
-        ..Summary::default()
-    };
+    let mut summary = Summary::default();
 
     let mut own: FxHashMap<SymbolId, Weight> = FxHashMap::default();
     let mut by_stack: FxHashMap<prof_profile::StackId, u64> = FxHashMap::default();
     for (key, weight) in &samples {
+        if is_idle(profile, &places, key) {
+            summary.idle += *weight;
+            continue;
+        }
+        summary.total += *weight;
         summary.ends[key.end as usize] += weight.samples;
         *by_stack.entry(key.stack).or_default() += weight.samples;
         let innermost = profile.stacks().frames(key.stack).next();
@@ -126,6 +131,7 @@ pub fn summarize(profile: &Profile, names: &Names, event: u16, top: usize) -> Su
     if profile.events[usize::from(event)].has_callchain {
         let folding = FoldedOptions {
             threads: false,
+            idle: false,
             ..FoldedOptions::default()
         };
         let stacks = fold(profile, names, event, &folding);
@@ -167,6 +173,13 @@ pub fn summarize(profile: &Profile, names: &Names, event: u16, top: usize) -> Su
 /// # Errors
 /// Those of `out`.
 pub fn write_summary(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
+    if summary.idle.samples > 0 {
+        let idle = percent(
+            summary.idle.period,
+            summary.idle.period + summary.total.period,
+        );
+        writeln!(out, "{idle:>6.2}% idle; the rest is 100% of what follows")?;
+    }
     let modules = summary.hottest.iter().map(|symbol| width(&symbol.module));
     let module_width = modules.max().unwrap_or(0).min(MODULE_COLUMNS);
     for symbol in &summary.hottest {

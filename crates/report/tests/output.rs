@@ -329,6 +329,39 @@ fn a_summary_names_inlined_functions_and_the_way_to_them() {
 }
 
 #[test]
+fn idle_cpus_are_a_line_of_their_own() {
+    let idle = Who {
+        comm: "swapper",
+        pid: 0,
+        tid: 0,
+        ..MAIN
+    };
+    let recording = Maker::new()
+        .add(
+            idle,
+            "k!pv_native_safe_halt;k!do_idle;k!cpu_startup_entry",
+            170,
+        )
+        .add(MAIN, "hot;main", 20)
+        .add(idle, "k!net_rx_action;k!asm_common_interrupt;k!do_idle", 10) // work
+        .done();
+    let summary = summarize(&recording.profile, &recording.names, 0, 10);
+    assert_eq!((summary.idle.samples, summary.total.samples), (170, 30));
+    let mut out = Vec::new();
+    write_summary(&mut out, &summary).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let expected = [
+        " 85.00% idle; the rest is 100% of what follows",
+        " 66.67% ±16.87  cg                 hot",
+        " 33.33% ±16.87  [kernel.kallsyms]  net_rx_action",
+        "path: main 66.7% > hot",
+        "stacks: 100.0% whole",
+        "",
+    ];
+    assert_eq!(text, expected.join("\n"));
+}
+
+#[test]
 fn a_summary_fits_80_columns() {
     let long = format!("{}::function_name", "package".repeat(30));
     let stack = format!("lib{}.so!{long};main", "x".repeat(60));

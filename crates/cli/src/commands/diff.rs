@@ -371,6 +371,7 @@ fn draw(
         annotate: true,
         inline: true,
         threads: true,
+        idle: true,
         filter: filter.clone(),
     };
     let title = format!(

@@ -117,7 +117,7 @@ pub fn print(
     }
     for event in 0..profile.events.len() {
         let summary = prof_report::summarize(profile, names, event as u16, HOTTEST);
-        if summary.total.samples == 0 {
+        if summary.total.samples + summary.idle.samples == 0 {
             continue;
         }
         if profile.events.len() > 1 {
