@@ -29,6 +29,8 @@ pub struct Sampling {
     pub max_stack: usize,
     /// Whether the command is what is sampled, not only the clock.
     pub samples_command: bool,
+    /// What was said about whom to sample and is not heeded, as a line for the user.
+    pub overridden: Option<&'static str>,
 }
 
 impl Sampling {
@@ -51,7 +53,7 @@ impl Sampling {
                 .hint(format!("everything: `prof {subcommand} -a`")));
         }
         let rate = rate(args, usual_hz)?;
-        let single_threads = !args.tid.is_empty();
+        let single_threads = matches!(target, Some(Target::Threads(_)));
         let options = Options {
             events: events(args)?,
             stacks: stacks(&args.call_graph, rate)?,
@@ -67,6 +69,7 @@ impl Sampling {
             command: args.command.clone(),
             max_stack: args.max_stack,
             samples_command,
+            overridden: overridden(args),
         })
     }
 
@@ -152,6 +155,15 @@ impl Sampling {
                 words.join(" ")
             }
         }
+    }
+}
+
+fn overridden(args: &SamplingArgs) -> Option<&'static str> {
+    match (args.pid.is_empty(), args.tid.is_empty(), args.all_cpus) {
+        (false, false, false) => Some("-p overrides -t: sampling these processes"),
+        (false, _, true) => Some("-p overrides -a: sampling these processes only"),
+        (true, false, true) => Some("-t overrides -a: sampling these threads only"),
+        _ => None,
     }
 }
 

@@ -62,10 +62,14 @@ fn one_of(options: &[impl AsRef<str>]) -> Option<String> {
     Some(format!("{} or {last}", others.join(", ")))
 }
 
-fn options_beginning_with(subcommand: &str, start: &str) -> Vec<String> {
+/// The long options of a subcommand, or of `prof` itself where that has no name.
+pub fn options_beginning_with(subcommand: &str, start: &str) -> Vec<String> {
     let mut command = Cli::command();
     command.build(); // adds `--help`
-    let subcommand = command.find_subcommand(subcommand);
+    let subcommand = match subcommand {
+        "" => Some(&command),
+        name => command.find_subcommand(name),
+    };
     let arguments = subcommand
         .into_iter()
         .flat_map(clap::Command::get_arguments);

@@ -5,7 +5,9 @@
 
 mod abbreviations; // options that are cut short
 mod parse; // the command line of this process
+mod perf_commands; // commands of perf that are not offered
 mod perf_options; // options of perf that are not offered
+mod refusals; // what is wrong about a command line
 pub mod shared; // arguments of several subcommands
 
 use clap::{Parser, Subcommand};

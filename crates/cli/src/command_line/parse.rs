@@ -5,12 +5,10 @@
 
 use std::ffi::OsString;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, value_parser};
 
-use super::abbreviations::Meant;
-use super::perf_options::{instead, long_options};
-use super::{Cli, Command};
+use super::perf_options::long_options;
+use super::{Cli, Command, refusals};
 use crate::messages::CliError;
 
 /// The command line of this process. Ends the program with what is wrong about it: for an option of perf
@@ -50,23 +48,20 @@ fn refuse_given(matches: &ArgMatches) {
     let Some((subcommand, given)) = matches.subcommand() else {
         return;
     };
-    let mut refusals = long_options(subcommand)
-        .filter(|option| given.contains_id(option))
-        .filter_map(|option| refusal(subcommand, option));
-    if let Some(message) = refusals.next() {
-        exit_with(&message);
+    let mut refused = long_options(subcommand).filter(|option| given.contains_id(option));
+    if let Some(option) = refused.next() {
+        exit_with(&refusals::unknown(subcommand, option));
     }
 }
 
 fn refuse(error: &clap::Error) -> ! {
-    if error.kind() == ErrorKind::UnknownArgument
-        && let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
-        && let Some(subcommand) = std::env::args_os().nth(1)
-        && let Some(message) = refusal(&subcommand.to_string_lossy(), option)
-    {
-        exit_with(&message);
+    let first = std::env::args_os().nth(1).unwrap_or_default();
+    let first = first.to_string_lossy();
+    let subcommand = if first.starts_with('-') { "" } else { &first };
+    match refusals::refusal(error, subcommand) {
+        Some(message) => exit_with(&message),
+        None => error.exit(),
     }
-    error.exit()
 }
 
 /// Where a command is expected an option that is not known would be taken for it.
@@ -79,13 +74,9 @@ fn refuse_as_command(cli: &Cli) {
     let Some(option) = sampling.command.first().and_then(|first| first.to_str()) else {
         return;
     };
-    if !option.starts_with('-') {
-        return;
+    if option.starts_with('-') {
+        exit_with(&refusals::unknown(subcommand, option));
     }
-    exit_with(&refusal(subcommand, option).unwrap_or_else(|| {
-        CliError::usage(format!("unknown option `{option}`"))
-            .hint(format!("`prof {subcommand} --help`"))
-    }))
 }
 
 fn exit_with(message: &CliError) -> ! {
@@ -93,36 +84,9 @@ fn exit_with(message: &CliError) -> ! {
     std::process::exit(i32::from(message.status));
 }
 
-/// The message for an option, given as typed; `None` if it is neither perf's nor an abbreviation.
-fn refusal(subcommand: &str, option: &str) -> Option<CliError> {
-    let name = option.split('=').next().unwrap_or(option);
-    let meant = Meant::by(subcommand, name);
-    let option = meant.only_perfs().unwrap_or(name);
-    let Some(instead) = instead(subcommand, option) else {
-        return meant.ambiguous(name);
-    };
-    let what = format!("`{option}` is an option of perf that prof does not have");
-    Some(CliError::usage(what).hint(instead))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_option_is_found_with_and_without_its_value_and_cut_short() {
-        let what = |subcommand, option| refusal(subcommand, option).map(|it| it.what);
-        let of_perf = |option| {
-            Some(format!(
-                "`{option}` is an option of perf that prof does not have"
-            ))
-        };
-        assert_eq!(what("record", "-b"), of_perf("-b"));
-        assert_eq!(what("record", "--affinity=node"), of_perf("--affinity"));
-        assert_eq!(what("record", "--all-k"), of_perf("--all-kernel"));
-        assert_eq!(what("script", "--scr"), of_perf("--script"));
-        assert_eq!(what("report", "--nonsense"), None);
-    }
 
     #[test]
     fn options_of_perf_are_read_without_and_with_a_value_but_not_offered() {

@@ -130,6 +130,22 @@ const INSTEAD: &[(&str, &[&str], &str)] = &[
         "leave it out: modules of the kernel that runs are named anyway",
     ),
     (
+        "report",
+        &["--gtk"],
+        "screens are on the terminal, `--tui`; pictures for a browser are `--svg FILE`",
+    ),
+    (
+        "script",
+        &["flamegraph"],
+        "`prof report --svg flame.svg`, or at once `prof record -p PID -d 10s --svg flame.svg`",
+    ),
+    ("script", &["record"], "`prof record`, then `prof script`"),
+    (
+        "script",
+        &["report"],
+        "a flame graph is `prof report --svg flame.svg`; scripts read stdout: `prof script | ./mine.py`",
+    ),
+    (
         "script",
         &["-D", "--dump-raw-trace", "--dump-unsorted-raw-trace"],
         "`perf script -D` reads our files too",
@@ -197,7 +213,8 @@ pub fn long_options(subcommand: &str) -> impl Iterator<Item = &'static str> {
     options.filter(|option| option.starts_with("--"))
 }
 
-/// What to do instead of an option; `None` if it is not one of perf that is missing here.
+/// What to do instead of an option, or of a word that perf takes for a script; `None` if it is not one of
+/// perf that is missing here.
 pub fn instead(subcommand: &str, option: &str) -> Option<&'static str> {
     let mut known = INSTEAD.iter();
     let found = known.find(|(of, options, _)| *of == subcommand && options.contains(&option));

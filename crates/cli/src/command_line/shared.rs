@@ -9,7 +9,6 @@ use prof_report::{Filter, FlameGraphExport, FoldedExport};
 use prof_session::{InlinedFunctions, NoTimeSlices, ReadOptions, TimeSlices};
 
 use crate::export::Exports;
-use crate::messages::CliError;
 use crate::units;
 
 /// Whom to sample, what and how often; for `record` and `top`.
@@ -20,17 +19,11 @@ pub struct SamplingArgs {
     pub pid: Vec<String>,
 
     /// Threads to sample
-    #[arg(
-        short,
-        long,
-        value_name = "TID,...",
-        value_delimiter = ',',
-        conflicts_with = "pid"
-    )]
+    #[arg(short, long, value_name = "TID,...", value_delimiter = ',')]
     pub tid: Vec<String>,
 
-    /// Sample everything on all CPUs
-    #[arg(short, long, conflicts_with_all = ["pid", "tid"])]
+    /// Sample everything on all CPUs; with -p or -t these alone, as in perf
+    #[arg(short, long)]
     pub all_cpus: bool,
 
     /// Only on these CPUs, as in 0-3,8
@@ -222,9 +215,9 @@ impl InputArgs {
 /// Reads a part of a recording: `1513.3,1513.4` or `10%-20%`.
 pub fn time_slices(text: &str) -> Result<TimeSlices, String> {
     TimeSlices::parse(text).map_err(|NoTimeSlices(text)| {
-        let message = format!("`--time {text}` names no part of a recording");
-        let hint = "for example `--time 0,10` or `--time 1513.3,1513.4` in seconds, \
-                    `--time 03:12:05,03:12:10`, or `--time 10%-20%`";
-        CliError::usage(message).hint(hint).to_string()
+        format!(
+            "`--time {text}` names no part of a recording; for example `--time 0,10` or \
+             `--time 1513.3,1513.4` in seconds, `--time 03:12:05,03:12:10`, or `--time 10%-20%`"
+        )
     })
 }

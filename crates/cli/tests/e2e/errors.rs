@@ -129,6 +129,49 @@ fn wrong_arguments_are_usage_errors() {
 }
 
 #[test]
+fn what_perf_has_and_what_is_mistyped_is_told_in_one_style() {
+    let place = Place::new();
+    for (line, words) in [
+        (
+            "stat -e cycles true",
+            &["`stat` is a command of perf", "hint: "][..],
+        ),
+        (
+            "trace -p 1",
+            &["`trace` is a command of perf", "syscalls:sys_enter_*"],
+        ),
+        (
+            "recrod true",
+            &[
+                "no command `prof recrod`",
+                "hint: did you mean `prof record`?",
+            ],
+        ),
+        (
+            "report --md",
+            &["`prof report` has no option `--md`", "hint: "],
+        ),
+        ("report --gtk", &["`--gtk` is an option of perf", "hint: "]),
+        ("report --fields", &["`--fields FIELD,...` needs a value"]),
+        ("script flamegraph", &["`script flamegraph`", "--svg"]),
+        ("script report flamegraph", &["`script report`", "--svg"]),
+        ("script record -p 1", &["`script record`", "`prof record`"]),
+        ("record --frequenzy 99 true", &["did you mean `--freq"]),
+        ("record -F 99 -c 5 true", &["cannot be used with"]),
+        (
+            "record -d 1parsec true",
+            &["cause: `1parsec` is no duration", "hint: try `10s`"],
+        ),
+    ] {
+        let args: Vec<_> = line.split(' ').collect();
+        let ran = place.prof(&args).failed(2).says(words);
+        assert!(ran.err.starts_with("prof: "), "{line}: {}", ran.err);
+        assert!(!ran.err.contains("Usage:") && !ran.err.contains("-- --"));
+    }
+    assert!(place.files().is_empty());
+}
+
+#[test]
 fn an_option_need_not_be_text_to_be_refused() {
     let place = Place::new();
     let option = OsStr::from_bytes(b"--\xff");

@@ -258,3 +258,40 @@ fn a_process_started_in_the_middle_is_sampled_with_its_own_names() {
     let report = place.prof(&by_comm).ok();
     assert!(report.out.contains("sed"), "{}", report.out);
 }
+
+#[test]
+fn a_process_overrides_all_cpus_as_in_perf_and_that_is_said() {
+    let place = Place::new();
+    let target = workload();
+    let other = workload();
+    let pid = target.pid();
+    let record = ["record", "-F", "499", "-a", "-g", "-p", &pid, "-d", "300ms"];
+    let ran = place.prof(&record).ok();
+    let ran = ran.says(&["prof: -p overrides -a: sampling these processes only"]);
+    assert!(!ran.err.contains("error"), "{}", ran.err);
+    let script = place.prof(&["script", "-G", "-F", "pid"]).ok();
+    let mut pids = script.out.lines().filter(|line| !line.trim().is_empty());
+    assert!(pids.clone().count() > 20, "{}", script.out);
+    assert!(pids.all(|line| line.trim() == pid), "{}", script.out);
+    drop(other);
+    let quiet = place.prof(&[&record[..], &["-q"]].concat()).ok();
+    assert_eq!(quiet.err, "");
+}
+
+#[test]
+fn fields_to_leave_out_may_stand_behind_a_space() {
+    let place = Place::new();
+    let target = workload();
+    place
+        .prof(&["record", "-F", "499", "-p", &target.pid(), "-d", "200ms"])
+        .ok();
+    let lines = |fields: &[&str]| {
+        let script = place.prof(&[&["script", "-G"], fields].concat()).ok();
+        script.out
+    };
+    let without = lines(&["-F", "-cpu,-comm"]);
+    assert!(without.contains("cpu-clock") || without.contains("cycles"));
+    assert!(!without.contains("parser") && !without.contains("[00"));
+    assert_eq!(without, lines(&["-F-cpu,-comm"]));
+    assert_eq!(without, lines(&["--fields=-cpu,-comm"]));
+}

@@ -138,6 +138,9 @@ impl LiveRecording {
         if self.plan.quiet {
             return;
         }
+        if let Some(overridden) = self.plan.sampling.overridden {
+            eprintln!("prof: {overridden}");
+        }
         for note in self.sampler.notes() {
             eprintln!("prof: {note}");
         }

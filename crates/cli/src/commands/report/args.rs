@@ -22,7 +22,7 @@ pub struct ReportArgs {
     pub drawing: DrawingArgs,
 
     /// Print the table, also on a terminal
-    #[arg(long)]
+    #[arg(long, alias = "stdio2")]
     pub stdio: bool,
 
     /// Show the screens of prof top; so it is on a terminal without options for the table

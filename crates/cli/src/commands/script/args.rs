@@ -17,7 +17,12 @@ pub struct ScriptArgs {
     /// Fields: comm, tid, pid, time, cpu, misc, period, event, trace, addr, ip, sym, symoff, dso,
     /// srcline; where they were recorded: iregs, uregs, brstack, weight, ins_lat, phys_addr,
     /// data_page_size, code_page_size
-    #[arg(short = 'F', long, value_name = "FIELD,...")]
+    #[arg(
+        short = 'F',
+        long,
+        value_name = "FIELD,...",
+        allow_hyphen_values = true
+    )]
     pub fields: Option<String>,
 
     /// No callchains

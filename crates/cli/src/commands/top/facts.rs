@@ -21,11 +21,15 @@ pub fn at_start(sampling: &Sampling, sampler: &Sampler) -> Facts {
         Note::Rings { .. } => false,           // if they are too small, samples are lost
         _ => true,
     });
+    let overridden = sampling.overridden.map(str::to_owned);
     Facts {
         target: sampling.target_name(),
         container: first_task(&sampling.options.target).and_then(container),
         events: event_infos(sampler.events()),
-        notes: notes.map(ToString::to_string).collect(),
+        notes: overridden
+            .into_iter()
+            .chain(notes.map(ToString::to_string))
+            .collect(),
         ..Facts::default()
     }
 }
