@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 
 use command_line::{Cli, Command};
-use commands::{annotate, buildid_list, demo, diff, evlist, record, report, script, top};
+use commands::{annotate, buildid_list, demo, diff, evlist, list, record, report, script, top};
 use messages::{CliError, Failure, Outcome};
 
 fn main() -> ExitCode {
@@ -56,6 +56,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Diff(args) => diff::run(&args),
         Command::Evlist(args) => evlist::run(&args),
         Command::BuildidList(args) => buildid_list::run(&args),
+        Command::List(args) => list::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Workload { seconds } => workload::run(seconds),
         Command::Completions { shell } => {

@@ -6,7 +6,6 @@ use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
 
-use prof_event::EventList;
 use prof_model::{Cpu, Pid, Tid};
 use prof_sampler::{
     Clock, HeldCommand, Options, Rate, Sampler, StackCapture, Target, parse_cpu_list, proc,
@@ -55,7 +54,7 @@ impl Sampling {
         let rate = rate(args, usual_hz)?;
         let single_threads = matches!(target, Some(Target::Threads(_)));
         let options = Options {
-            events: events(args)?,
+            events: args.events.list()?,
             stacks: stacks(&args.call_graph, rate)?,
             cpus: args.cpu.as_deref().map(cpus).transpose()?,
             sample_cpu: true,
@@ -190,15 +189,6 @@ fn target(args: &SamplingArgs) -> Result<Option<Target>, CliError> {
     } else {
         None
     })
-}
-
-fn events(args: &SamplingArgs) -> Result<EventList, CliError> {
-    let mut list = EventList::default();
-    for text in &args.event {
-        list.add(text)
-            .map_err(|error| open_errors::no_event_list(&error))?;
-    }
-    Ok(list)
 }
 
 fn rate(args: &SamplingArgs, usual_hz: u64) -> Result<Rate, CliError> {

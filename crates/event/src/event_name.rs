@@ -1,7 +1,8 @@
-//! Event names as people type them: `cycles:u`, `sched:sched_switch`, `r1a8`.
+//! Event names as people type them: `cycles:u`, `sched:sched_switch`, `r1a8`, `cpu-clock/freq=99/u`.
 
 use crate::abi::{cache, event_type, flag, hardware, software};
 use crate::attr::EventAttr;
+use crate::event_terms::{EventRate, EventStacks, EventTerms, PmuTerm};
 
 const HARDWARE: &[(&str, u64)] = &[
     ("cycles", hardware::CPU_CYCLES),
@@ -81,10 +82,17 @@ pub enum EventKind {
     },
     /// A tracepoint; its number is in tracefs, `events/SYSTEM/NAME/id`.
     Tracepoint {
-        /// `sched`
+        /// `sched`, or a pattern with `*` and `?`
         system: String,
-        /// `sched_switch`
+        /// `sched_switch`, or a pattern
         name: String,
+    },
+    /// An event of a PMU; its number and what the terms mean is in sysfs.
+    Pmu {
+        /// `cpu`
+        pmu: String,
+        /// `event=0x3c`
+        terms: Vec<PmuTerm>,
     },
 }
 
@@ -103,6 +111,12 @@ pub struct EventSpec {
     pub exclude_hypervisor: bool,
     /// `:p`, `:pp`, `:ppp`.
     pub precise: u8,
+    /// How often, where the event says so itself.
+    pub rate: Option<EventRate>,
+    /// How its stacks are walked, where it says so itself.
+    pub stacks: Option<EventStacks>,
+    /// Which hits of a tracepoint count, in the kernel's language for filters: `prev_pid > 1`.
+    pub filter: Option<String>,
 }
 
 /// A name that is no event's.
@@ -115,36 +129,76 @@ pub struct UnknownEvent {
     pub near: Vec<String>,
 }
 
+/// What was typed is no event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// The name is no event's.
+    #[error(transparent)]
+    Unknown(#[from] UnknownEvent),
+    /// A term between the slashes says nothing about the event.
+    #[error("`{term}` says nothing about the event `{event}`")]
+    Term {
+        /// What is in front of the slashes.
+        event: String,
+        /// The term.
+        term: String,
+    },
+}
+
 impl EventSpec {
-    /// Reads one name with its modifiers.
+    /// Reads one name with its terms and modifiers.
     ///
     /// # Errors
-    /// [`UnknownEvent`], with names that look like it.
-    pub fn parse(text: &str) -> Result<Self, UnknownEvent> {
+    /// [`EventError`], for an unknown name with those that look like it.
+    pub fn parse(text: &str) -> Result<Self, EventError> {
         Self::parse_in_group(text, "")
     }
 
-    /// Reads one name with its modifiers and those of its group.
-    pub(crate) fn parse_in_group(text: &str, of_group: &str) -> Result<Self, UnknownEvent> {
+    /// Reads one name with its terms and modifiers, and the modifiers of its group.
+    pub(crate) fn parse_in_group(text: &str, of_group: &str) -> Result<Self, EventError> {
         let unknown = || UnknownEvent {
             name: text.to_owned(),
             near: near(text),
         };
-        let (base, modifiers) = match text.rsplit_once(':') {
-            Some((base, modifiers)) if Self::is_modifiers(modifiers) && kind_of(base).is_some() => {
-                (base, modifiers)
+        let (kind, modifiers, terms) = match text.split_once('/') {
+            Some((base, rest)) => {
+                let (terms, modifiers) = rest.rsplit_once('/').ok_or_else(unknown)?;
+                let modifiers = modifiers.strip_prefix(':').unwrap_or(modifiers);
+                if !modifiers.is_empty() && !Self::is_modifiers(modifiers) {
+                    return Err(unknown().into());
+                }
+                let wrong = |term| EventError::Term {
+                    event: base.to_owned(),
+                    term,
+                };
+                let terms = EventTerms::parse(terms).map_err(wrong)?;
+                (kind_with_terms(base, &terms)?, modifiers, terms)
             }
-            _ => (text, ""),
+            None => {
+                let (base, modifiers) = match text.rsplit_once(':') {
+                    Some((base, modifiers))
+                        if Self::is_modifiers(modifiers) && kind_of(base).is_some() =>
+                    {
+                        (base, modifiers)
+                    }
+                    _ => (text, ""),
+                };
+                let kind = kind_of(base).ok_or_else(unknown)?;
+                (kind, modifiers, EventTerms::default())
+            }
         };
         let has = |letter| modifiers.contains(letter) || of_group.contains(letter);
         let named = has('u') || has('k') || has('h');
         Ok(Self {
-            name: text.to_owned(),
-            kind: kind_of(base).ok_or_else(unknown)?,
+            name: terms.name.unwrap_or_else(|| text.to_owned()),
+            kind,
             exclude_kernel: named && !has('k'),
             exclude_user: named && !has('u'),
             exclude_hypervisor: named && !has('h'),
             precise: precision(modifiers).max(precision(of_group)) as u8,
+            rate: terms.rate,
+            stacks: terms.stacks,
+            filter: None,
         })
     }
 
@@ -153,7 +207,7 @@ impl EventSpec {
         !text.is_empty() && precision(text) <= 3 && text.chars().all(is_known)
     }
 
-    /// Puts the modifiers into an attr; the kind and config too, but for tracepoints.
+    /// Puts the modifiers into an attr; the kind and config too, but for what tracefs and sysfs tell.
     pub fn apply(&self, attr: &mut EventAttr) {
         match self.kind {
             EventKind::Config { kind, config } => {
@@ -161,6 +215,7 @@ impl EventSpec {
                 attr.config = config;
             }
             EventKind::Tracepoint { .. } => attr.kind = event_type::TRACEPOINT,
+            EventKind::Pmu { .. } => {}
         }
         attr.set(flag::EXCLUDE_KERNEL, self.exclude_kernel);
         attr.set(flag::EXCLUDE_HV, self.exclude_hypervisor);
@@ -172,6 +227,38 @@ impl EventSpec {
 
 fn precision(modifiers: &str) -> usize {
     modifiers.matches('p').count()
+}
+
+/// The kind of an event with terms, which may be those of a PMU.
+fn kind_with_terms(base: &str, terms: &EventTerms) -> Result<EventKind, EventError> {
+    if let ("cpu", [PmuTerm { name, value: None }]) = (base, &terms.of_pmu[..])
+        && let Some((_, config)) = HARDWARE.iter().find(|(event, _)| event == name)
+    {
+        return Ok(EventKind::Config {
+            kind: event_type::HARDWARE,
+            config: *config,
+        });
+    }
+    match (kind_of(base), terms.of_pmu.first()) {
+        (Some(kind), None) => Ok(kind),
+        (Some(_), Some(term)) => Err(EventError::Term {
+            event: base.to_owned(),
+            term: term.name.clone(),
+        }),
+        (None, _) if is_word(base) && near(base).is_empty() => Ok(EventKind::Pmu {
+            pmu: base.to_owned(),
+            terms: terms.of_pmu.clone(),
+        }),
+        (None, _) => Err(EventError::Unknown(UnknownEvent {
+            name: base.to_owned(),
+            near: near(base),
+        })),
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    let is_of_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    !text.is_empty() && text.bytes().all(is_of_word)
 }
 
 fn kind_of(base: &str) -> Option<EventKind> {
@@ -195,17 +282,12 @@ fn kind_of(base: &str) -> Option<EventKind> {
         return config(event_type::RAW, number);
     }
     let (system, name) = base.split_once(':')?;
-    let is_word = |word: &str| {
-        !word.is_empty()
-            && word
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
-    };
+    let is_pattern = |text: &str| is_word(&text.replace(['*', '?'], "_"));
     let known = HARDWARE
         .iter()
         .chain(SOFTWARE)
         .any(|(event, _)| *event == system);
-    (is_word(system) && is_word(name) && !known).then(|| EventKind::Tracepoint {
+    (is_pattern(system) && is_pattern(name) && !known).then(|| EventKind::Tracepoint {
         system: system.to_owned(),
         name: name.to_owned(),
     })
@@ -312,14 +394,63 @@ mod tests {
             name: "sched_switch".into(),
         };
         assert_eq!(spec.kind, kind);
+        for pattern in ["sched:*", "sch?d:sched_*:u"] {
+            let spec = EventSpec::parse(pattern).unwrap();
+            assert!(
+                matches!(spec.kind, EventKind::Tracepoint { .. }),
+                "{pattern}"
+            );
+        }
+    }
+
+    #[test]
+    fn terms_between_slashes_are_rates_stacks_names_and_what_a_pmu_knows() {
+        let spec = |text| EventSpec::parse(text).unwrap();
+        let clock = spec("cpu-clock/freq=99,call-graph=no/u");
+        assert_eq!(clock.name, "cpu-clock/freq=99,call-graph=no/u");
+        assert_eq!(clock.rate, Some(EventRate::Frequency(99)));
+        assert_eq!(clock.stacks, Some(EventStacks::None));
+        assert!(clock.exclude_kernel);
+        assert_eq!(
+            parsed("cycles/period=100000,name=mine/k"),
+            (0, 0, false, true)
+        );
+        assert_eq!(spec("cycles/name=mine/").name, "mine");
+        assert_eq!(parsed("cpu/cycles/"), (0, 0, false, false));
+        assert_eq!(parsed("cpu/cpu-cycles,freq=99/u"), (0, 0, true, false));
+        assert_eq!(parsed("cpu/instructions/"), (0, 1, false, false));
+        let EventKind::Pmu { pmu, terms } = spec("cpu/event=0x3c,umask=0/").kind else {
+            panic!("no PMU")
+        };
+        let terms = terms.iter().map(|it| (it.name.as_str(), it.value));
+        let terms: Vec<_> = terms.collect();
+        let expected = [("event", Some(0x3c)), ("umask", Some(0))];
+        assert_eq!((pmu.as_str(), &terms[..]), ("cpu", &expected[..]));
+        let wrong = EventSpec::parse("cpu-clock/frob/").unwrap_err();
+        assert_eq!(
+            wrong.to_string(),
+            "`frob` says nothing about the event `cpu-clock`"
+        );
     }
 
     #[test]
     fn an_unknown_name_suggests_the_one_that_was_meant() {
-        assert_eq!(EventSpec::parse("cylces").unwrap_err().near, ["cycles"]);
-        assert!(EventSpec::parse("cycles:x").is_err());
-        assert!(EventSpec::parse("").is_err());
-        assert_eq!(EventSpec::parse("zzzzzz").unwrap_err().near, [""; 0]);
+        let near = |text| match EventSpec::parse(text) {
+            Err(EventError::Unknown(unknown)) => unknown.near,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(near("cylces"), ["cycles"]);
+        assert_eq!(near("cylces/freq=99/"), ["cycles"]);
+        assert_eq!(near("zzzzzz"), [""; 0]);
+        for text in [
+            "cycles:x",
+            "",
+            "cycles/freq=99",
+            "cycles/freq=99/x",
+            "cpu-clok/",
+        ] {
+            assert!(EventSpec::parse(text).is_err(), "{text}");
+        }
     }
 
     #[test]

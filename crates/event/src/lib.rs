@@ -12,6 +12,7 @@ mod bytes; // fields out of bytes
 mod encode; // records out of fields
 mod event_list; // `cycles,{cs,page-faults}:S`
 mod event_name; // `cycles:u` to an attr and back
+mod event_terms; // `freq=99` between slashes
 mod events; // which event a record belongs to
 mod group_counters; // one sample of a group as one of each event
 mod record; // records out of bytes
@@ -23,7 +24,8 @@ pub use attr::{EventAttr, MIN_SIZE as MIN_ATTR_SIZE, WRITTEN_SIZE as WRITTEN_ATT
 pub use bytes::{Reader, Short, Words};
 pub use encode::{RECORD_ALIGN, RecordBuilder, TooLong, encode_sample};
 pub use event_list::{EventList, EventListError, GroupSpec};
-pub use event_name::{EventKind, EventSpec, UnknownEvent, derive_name, known_names};
+pub use event_name::{EventError, EventKind, EventSpec, UnknownEvent, derive_name, known_names};
+pub use event_terms::{EventRate, EventStacks, PmuTerm};
 pub use events::{DecodeError, Decoded, Event, EventGroup, EventSet};
 pub use group_counters::{Counted, GroupCounters};
 pub use record::{BpfEvent, HEADER_SIZE, Ksymbol, Mmap, RawRecord, Record, SampleId, Task, decode};

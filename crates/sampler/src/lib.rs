@@ -21,12 +21,14 @@ mod scope; // what one event covers
 mod synthesize; // records for what was there before
 #[allow(unsafe_code)] // what no crate makes safe
 mod sys; // system calls
+mod tracefs; // tracepoints
 
 pub use host::{max_sample_rate, online_cpus, paranoid, parse_cpu_list};
 pub use launch::{ExitStatus, HeldCommand, RunningCommand};
 pub use memory::read_memory;
-pub use open::OpenError;
+pub use open::{OpenError, is_here as event_is_here};
 pub use options::{Clock, Note, Options, Rate, StackCapture, Target};
 pub use sampler::{Sampler, Sink};
 pub use scope::Scope;
 pub use sys::{page_size, perf_is_filtered};
+pub use tracefs::{matches_pattern, tracepoint_format, tracepoints};

@@ -69,6 +69,13 @@ impl EventFd {
         done(unsafe { ioctls::SET_OUTPUT(self.0.as_raw_fd(), owner.0.as_raw_fd()) })
     }
 
+    /// Lets only those hits of a tracepoint count that the filter lets through.
+    pub(crate) fn set_filter(&self, filter: &str) -> io::Result<()> {
+        let filter = CString::new(filter)?;
+        // SAFETY: the kernel reads a string that ends with a zero, which lives until the call is over.
+        done(unsafe { ioctls::SET_FILTER(self.0.as_raw_fd(), filter.as_ptr().cast_mut()) })
+    }
+
     /// The id that its records carry.
     pub(crate) fn id(&self) -> io::Result<u64> {
         let mut id = 0u64;

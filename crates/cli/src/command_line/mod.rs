@@ -4,6 +4,7 @@
 //! So that a subcommand can be read without the others, none of them uses this file.
 
 mod abbreviations; // options that are cut short
+mod events; // events and their filters
 mod parse; // the command line of this process
 mod perf_commands; // commands of perf that are not offered
 mod perf_options; // options of perf that are not offered
@@ -17,6 +18,7 @@ use crate::commands::buildid_list::BuildidListArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::diff::DiffArgs;
 use crate::commands::evlist::EvlistArgs;
+use crate::commands::list::ListArgs;
 use crate::commands::record::RecordArgs;
 use crate::commands::report::ReportArgs;
 use crate::commands::script::ScriptArgs;
@@ -63,6 +65,8 @@ pub enum Command {
     Evlist(EvlistArgs),
     /// List the build-ids of a recording
     BuildidList(BuildidListArgs),
+    /// List the events that can be sampled here
+    List(ListArgs),
     /// Record a small workload with a known answer and show it
     Demo(DemoArgs),
     /// Print a completion script for a shell

@@ -8,6 +8,7 @@ use prof_model::{Pid, Tid};
 use prof_report::{Filter, FlameGraphExport, FoldedExport};
 use prof_session::{InlinedFunctions, NoTimeSlices, ReadOptions, TimeSlices};
 
+use super::events::EventArgs;
 use crate::export::Exports;
 use crate::units;
 
@@ -43,11 +44,8 @@ pub struct SamplingArgs {
     #[arg(short, long, value_name = "PERIOD", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
-    /// What to sample: cycles, cpu-clock, page-faults, sched:sched_switch, r1a8; with :u or :k only
-    /// user or kernel code; '{a,b}' counts both at the same times, with :S only the first is sampled
-    /// and tells what the others counted. Default: cycles, and cpu-clock where there is no PMU
-    #[arg(short, long, value_name = "EVENT,...")]
-    pub event: Vec<String>,
+    #[command(flatten)]
+    pub events: EventArgs,
 
     /// Record callchains: this is the default, and accepted because perf has it
     #[arg(short = 'g')]

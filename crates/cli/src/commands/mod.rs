@@ -5,6 +5,7 @@ pub mod buildid_list;
 pub mod demo; // a workload with a known answer
 pub mod diff; // two recordings
 pub mod evlist;
+pub mod list; // the events of this machine
 pub mod record;
 pub mod report;
 pub mod script;

@@ -1,6 +1,7 @@
 //! What the program says when something went wrong or is missing, and what to do about it.
 
 mod error; // messages in three parts, and how a command ends
+pub mod event_errors; // events that are none, or not here
 pub mod missing_names; // what to do about frames without names
 pub mod open_errors; // why the kernel said no, and what to do
 mod session_errors; // recordings that cannot be read or written

@@ -2,11 +2,11 @@
 
 use std::io;
 
-use prof_event::{EventKind, EventListError, EventSpec, UnknownEvent};
+use prof_event::{EventKind, EventSpec};
 use prof_model::{Pid, Tid};
 use prof_sampler::{OpenError, Scope, paranoid, perf_is_filtered, proc};
 
-use super::CliError;
+use super::{CliError, event_errors};
 use crate::messages::settings;
 
 /// The message for an event that could not be opened.
@@ -31,16 +31,12 @@ pub fn open_error(error: &OpenError, system_wide: bool) -> CliError {
             "raise the limit: `sysctl kernel.perf_event_mlock_kb={}`, or `ulimit -l`",
             settings::more_locked_kb()
         )),
-        OpenError::NoTracepoint {
-            system,
-            name,
-            source,
-        } => {
-            if source.kind() == io::ErrorKind::PermissionDenied {
-                return message.hint("only root may read tracefs (/sys/kernel/tracing); use sudo");
-            }
-            no_tracepoint(message, system, name)
-        }
+        OpenError::NoTracepoint { .. }
+        | OpenError::TooManyTracepoints { .. }
+        | OpenError::Filter { .. }
+        | OpenError::NoPmu { .. }
+        | OpenError::NoPmuTerm { .. }
+        | OpenError::PmuValue { .. } => event_errors::not_there(message, error),
         OpenError::NoSuchCpu(_) => {
             let online = prof_sampler::online_cpus();
             let online: Vec<_> = online.iter().map(ToString::to_string).collect();
@@ -90,28 +86,6 @@ fn allow(level: i32) -> String {
         ),
         None => "allow it: CAP_PERFMON for prof".to_owned(),
     }
-}
-
-/// Names the tracepoints that may have been meant.
-fn no_tracepoint(message: CliError, system: &str, name: &str) -> CliError {
-    const EVENTS: &str = "/sys/kernel/tracing/events";
-    let names_in = |directory: String| -> Vec<String> {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        names.collect()
-    };
-    let nearest = |wanted: &str, names: Vec<String>| {
-        let distance = |name: &String| strsim::damerau_levenshtein(wanted, name);
-        names.into_iter().min_by_key(distance)
-    };
-    let Some(system) = nearest(system, names_in(EVENTS.to_owned())) else {
-        return message.hint("mount tracefs: `mount -t tracefs tracefs /sys/kernel/tracing`");
-    };
-    let message = match nearest(name, names_in(format!("{EVENTS}/{system}"))) {
-        Some(near) => message.hint(format!("did you mean `{system}:{near}`?")),
-        None => message,
-    };
-    message.hint(format!("see what there is: `ls {EVENTS}/{system}`"))
 }
 
 fn event_refused(
@@ -237,30 +211,6 @@ fn list(processes: &[(Pid, String)]) -> String {
         .map(|(pid, name)| format!("{pid} ({name})"))
         .collect();
     words.join(", ")
-}
-
-/// The message for what is no list of events.
-pub fn no_event_list(error: &EventListError) -> CliError {
-    let message = || CliError::usage(error.to_string());
-    match error {
-        EventListError::Unknown(error) => unknown_event(error),
-        EventListError::Group(_) => message().hint("for example `-e '{cpu-clock,page-faults}'`"),
-        EventListError::Modifiers(_) => message()
-            .hint("only the user's code `:u`, the kernel's `:k`, the leader's samples `:S`"),
-    }
-}
-
-fn unknown_event(error: &UnknownEvent) -> CliError {
-    let message = CliError::usage(error.to_string());
-    match error.near.as_slice() {
-        [] => {
-            message.hint("for example `cycles`, `cpu-clock`, `page-faults`, `sched:sched_switch`")
-        }
-        near => {
-            let near: Vec<_> = near.iter().map(|name| format!("`{name}`")).collect();
-            message.hint(format!("did you mean {}?", near.join(" or ")))
-        }
-    }
 }
 
 #[cfg(test)]

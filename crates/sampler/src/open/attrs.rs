@@ -1,13 +1,15 @@
 //! What is asked for, as attrs. Whether the kernel grants them is seen in `settle.rs`.
 
-use std::io;
-
 use prof_event::abi::{X86_USER_REGS, event_type, flag, hardware, read_format, sample};
-use prof_event::{EventAttr, EventGroup, EventKind, EventList, EventSpec, GroupSpec};
+use prof_event::{
+    EventAttr, EventGroup, EventKind, EventList, EventRate, EventSpec, EventStacks, GroupSpec,
+};
 
 use super::error::OpenError;
+use super::pmu;
 use crate::host;
 use crate::options::{Note, Options, Rate, StackCapture, Target};
+use crate::tracefs::tracepoint_id;
 
 /// What every sample has. One event alone needs no id by which it could be told from others.
 const COMMON: u64 = sample::IP | sample::TID | sample::TIME | sample::PERIOD;
@@ -24,6 +26,8 @@ pub(super) struct PlannedEvent {
     pub(super) may_become_cpu_clock: bool,
     /// The first event of its group, unless that is itself.
     pub(super) leader: Option<usize>,
+    /// Which hits of a tracepoint count.
+    pub(super) filter: Option<String>,
 }
 
 impl PlannedEvent {
@@ -55,9 +59,14 @@ pub(super) fn plan_events(
     }
     let mut planned = Vec::new();
     for (index, spec) in list.events.iter().enumerate() {
-        let mut attr = base_attr(options, index == 0);
+        let mut attr = base_attr(options, stacks_of(spec, options), index == 0);
         attr.sample_type |= common;
         spec.apply(&mut attr);
+        let rate = match spec.rate {
+            None => rate,
+            Some(EventRate::Period(period)) => Rate::Period(period),
+            Some(EventRate::Frequency(hz)) => clamp_rate(Rate::Frequency(hz), notes),
+        };
         match rate {
             Rate::Period(period) => {
                 attr.sample_period_or_freq = period;
@@ -70,9 +79,18 @@ pub(super) fn plan_events(
             }
             _ => attr.sample_period_or_freq = 1,
         }
-        if let EventKind::Tracepoint { system, name } = &spec.kind {
-            attr.config = tracepoint_id(system, name)?;
-            attr.sample_type |= sample::RAW;
+        match &spec.kind {
+            EventKind::Config { .. } => {}
+            EventKind::Pmu { pmu, terms } => pmu::configure(&mut attr, pmu, terms)?,
+            EventKind::Tracepoint { system, name } => {
+                let id = tracepoint_id(system, name);
+                attr.config = id.map_err(|source| OpenError::NoTracepoint {
+                    system: system.clone(),
+                    name: name.clone(),
+                    source,
+                })?;
+                attr.sample_type |= sample::RAW;
+            }
         }
         if spec.exclude_user {
             attr.sample_type &= !(sample::REGS_USER | sample::STACK_USER);
@@ -86,6 +104,7 @@ pub(super) fn plan_events(
             attr,
             small: None,
             leader: None,
+            filter: spec.filter.clone(),
         });
     }
     for group in &list.groups {
@@ -137,10 +156,13 @@ fn clamp_rate(rate: Rate, notes: &mut Vec<Note>) -> Rate {
     match rate {
         Rate::MaxFrequency => Rate::Frequency(limit),
         Rate::Frequency(hz) if hz > limit => {
-            notes.push(Note::Rate {
+            let note = Note::Rate {
                 asked: hz,
                 used: limit,
-            });
+            };
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
             Rate::Frequency(limit)
         }
         rate => rate,
@@ -183,7 +205,20 @@ pub(super) fn add_small_copies(
     }
 }
 
-fn base_attr(options: &Options, tracks: bool) -> EventAttr {
+/// What of the user's stack an event takes.
+fn stacks_of(spec: &EventSpec, options: &Options) -> StackCapture {
+    match (spec.stacks, options.stacks) {
+        (None, stacks) => stacks,
+        (Some(EventStacks::None), _) => StackCapture::None,
+        (Some(EventStacks::FramePointers), _) => StackCapture::FramePointers,
+        (Some(EventStacks::Copy), StackCapture::None | StackCapture::FramePointers) => {
+            StackCapture::for_rate(options.rate)
+        }
+        (Some(EventStacks::Copy), stacks) => stacks,
+    }
+}
+
+fn base_attr(options: &Options, stacks: StackCapture, tracks: bool) -> EventAttr {
     let mut attr = EventAttr {
         read_format: read_format::ID | read_format::LOST,
         flags: flag::DISABLED
@@ -205,7 +240,7 @@ fn base_attr(options: &Options, tracks: bool) -> EventAttr {
     const TRACKING: u64 =
         flag::MMAP | flag::MMAP2 | flag::COMM | flag::COMM_EXEC | flag::TASK | flag::KSYMBOL;
     attr.set(TRACKING, tracks);
-    match options.stacks {
+    match stacks {
         StackCapture::None => {}
         StackCapture::FramePointers => attr.sample_type |= sample::CALLCHAIN,
         StackCapture::Copy(bytes) | StackCapture::CopyAsNeeded { large: bytes, .. } => {
@@ -215,18 +250,4 @@ fn base_attr(options: &Options, tracks: bool) -> EventAttr {
         }
     }
     attr
-}
-
-fn tracepoint_id(system: &str, name: &str) -> Result<u64, OpenError> {
-    let read = |root: &str| std::fs::read_to_string(format!("{root}/events/{system}/{name}/id"));
-    let text = read("/sys/kernel/tracing").or_else(|error| match error.kind() {
-        io::ErrorKind::NotFound => read("/sys/kernel/debug/tracing"), // where it was before Linux 4.1
-        _ => Err(error),
-    });
-    text.and_then(|text| text.trim().parse().map_err(io::Error::other))
-        .map_err(|source| OpenError::NoTracepoint {
-            system: system.to_owned(),
-            name: name.to_owned(),
-            source,
-        })
 }

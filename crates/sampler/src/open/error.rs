@@ -46,6 +46,56 @@ pub enum OpenError {
         /// Why its number could not be read.
         source: io::Error,
     },
+    /// A pattern names more tracepoints than are opened.
+    #[error("`{pattern}` names {count} tracepoints, and at most {most} are opened")]
+    TooManyTracepoints {
+        /// `*:*`
+        pattern: String,
+        /// How many.
+        count: usize,
+        /// How many may be.
+        most: usize,
+    },
+    /// The kernel does not take a filter.
+    #[error("the kernel refuses the filter `{filter}` for event `{event}`")]
+    Filter {
+        /// Its name.
+        event: String,
+        /// The filter.
+        filter: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A PMU is not in sysfs.
+    #[error("there is no PMU `{pmu}` on this machine")]
+    NoPmu {
+        /// Its name.
+        pmu: String,
+        /// Those that there are.
+        known: Vec<String>,
+        /// Why its number could not be read.
+        source: io::Error,
+    },
+    /// A PMU has neither such a field nor such an event.
+    #[error("the PMU `{pmu}` knows no `{term}`")]
+    NoPmuTerm {
+        /// The PMU.
+        pmu: String,
+        /// What it does not know.
+        term: String,
+        /// What it knows.
+        known: Vec<String>,
+    },
+    /// A number is too large for its field.
+    #[error("`{term}={value:#x}` does not fit into the bits {bits}")]
+    PmuValue {
+        /// The field.
+        term: String,
+        /// The number.
+        value: u64,
+        /// Where the field lies: `0-7`.
+        bits: String,
+    },
     /// A CPU that was asked for is not there.
     #[error("CPU {0} is not online")]
     NoSuchCpu(Cpu),

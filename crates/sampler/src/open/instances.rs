@@ -65,6 +65,14 @@ pub(super) fn open_scope(
                 small,
             };
             for fd in instance.fds() {
+                if let Some(filter) = &event.filter {
+                    let refused = |source| OpenError::Filter {
+                        event: event.name.clone(),
+                        filter: filter.clone(),
+                        source,
+                    };
+                    fd.set_filter(filter).map_err(refused)?;
+                }
                 fd.set_output(&cpu_ring.owner)?;
                 ids[index].push(fd.id()?);
             }

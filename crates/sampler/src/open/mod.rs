@@ -4,6 +4,9 @@ mod attrs; // what is asked for
 mod concessions; // what it can do without
 mod error; // why the kernel said no
 mod instances; // on every CPU
+mod patterns; // `sched:*`
+mod pmu; // what sysfs tells of an event
+mod probe; // whether an event is here
 mod rings; // where they write
 mod scopes; // which threads
 mod settle; // what the kernel grants
@@ -14,6 +17,7 @@ use prof_model::{Cpu, Pid};
 
 pub use error::OpenError;
 pub(crate) use instances::Instance;
+pub use probe::is_here;
 pub(crate) use rings::CpuRing;
 
 use crate::host;
@@ -42,6 +46,10 @@ pub(crate) struct Opened {
 /// Opens the events of a recording, all of them disabled.
 pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
     let mut notes = Vec::new();
+    let options = &Options {
+        events: patterns::expand(options.events.clone())?,
+        ..options.clone()
+    };
     let mut planned = plan_events(options, &mut notes)?;
     let cpus = cpus_of(options)?;
     let mut unknown = Scopes::new(options);

@@ -62,7 +62,8 @@ fn settle_by(
                 };
                 let before = std::mem::replace(&mut event.attr, permitted);
                 if event.attr.has(flag::EXCLUDE_KERNEL) && !before.has(flag::EXCLUDE_KERNEL) {
-                    let separator = if event.name.contains(':') { "" } else { ":" };
+                    let ends_name = event.name.contains(':') || event.name.ends_with('/');
+                    let separator = if ends_name { "" } else { ":" };
                     event.name = format!("{}{separator}u", event.name);
                     note(Note::UserOnly {
                         paranoid: host::paranoid(),
@@ -129,6 +130,7 @@ mod tests {
             small: None,
             may_become_cpu_clock: event.starts_with("cycles"),
             leader: None,
+            filter: None,
         }
     }
 
