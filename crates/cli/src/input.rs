@@ -2,7 +2,9 @@
 //!
 //! Elsewhere: reading and naming (`prof-session`).
 
+use std::fs;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use prof_perfdata::{Item, Recording};
 use prof_report::EventGroup;
@@ -10,13 +12,21 @@ use prof_session::{LoadedRecording, ReadOptions, TimeSlices, Wanted, load, wall_
 
 use crate::header;
 use crate::messages::CliError;
+use crate::units::roughly;
+
+/// The recording that is read where none is named.
+const DEFAULT: &str = "perf.data";
+/// One that was not named and is older than this may be another than is meant.
+const OLD: Duration = Duration::from_secs(600);
 
 /// Opens a recording.
 ///
 /// # Errors
 /// A message that says what the file is instead.
 pub fn open(path: &Path) -> Result<Recording, CliError> {
-    Ok(load::open(path)?)
+    let recording = load::open(path)?;
+    say_age(path);
+    Ok(recording)
 }
 
 /// Reads all of a recording and names what its samples hit; with what a report wants beyond stacks. Says
@@ -26,11 +36,26 @@ pub fn open(path: &Path) -> Result<Recording, CliError> {
 /// A message.
 pub fn read(options: &ReadOptions, wanted: Wanted) -> Result<LoadedRecording, CliError> {
     let loaded = load::load(options, wanted)?;
+    say_age(&options.path);
     let name = options.name();
     for warning in &loaded.warnings {
         eprintln!("prof: {name}: {warning}");
     }
     Ok(loaded)
+}
+
+/// How long ago a recording was written; `None` where there is none.
+pub fn age(path: &Path) -> Option<Duration> {
+    let written = fs::metadata(path).and_then(|it| it.modified()).ok()?;
+    SystemTime::now().duration_since(written).ok()
+}
+
+fn say_age(path: &Path) {
+    if path == Path::new(DEFAULT)
+        && let Some(age) = age(path).filter(|&age| age > OLD)
+    {
+        eprintln!("prof: {DEFAULT} is {} old", roughly(age));
+    }
 }
 
 /// The message for a recording of which nothing was read, where a part of it was asked for as `time` says.

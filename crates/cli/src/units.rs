@@ -23,6 +23,17 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * seconds).map_err(|_| good())
 }
 
+/// A length of time in the one unit that tells enough: `25 s`, `40 min`, `3 h`, `12 days`.
+pub fn roughly(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds, seconds / 60, seconds / 3600) {
+        (..120, ..) => format!("{seconds} s"),
+        (_, minutes @ ..120, _) => format!("{minutes} min"),
+        (.., hours @ ..48) => format!("{hours} h"),
+        (.., hours) => format!("{} days", hours / 24),
+    }
+}
+
 /// Reads an interval that is not empty.
 pub fn interval(text: &str) -> Result<Duration, String> {
     match duration(text)? {
@@ -93,6 +104,15 @@ mod tests {
         for bad in ["", "s", "10x", "-1", "1e9999", "inf"] {
             assert!(duration(bad).unwrap_err().contains("try"), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_length_of_time_has_one_unit() {
+        let roughly = |seconds| super::roughly(Duration::from_secs(seconds));
+        assert_eq!(roughly(119), "119 s");
+        assert_eq!(roughly(25 * 60 + 59), "25 min");
+        assert_eq!(roughly(3 * 3600), "3 h");
+        assert_eq!(roughly(50 * 3600), "2 days");
     }
 
     #[test]

@@ -3,6 +3,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use crate::support::{PROF, Place, Ran, Running, has, is_root, workload};
 
@@ -41,9 +42,44 @@ fn an_idle_process_gives_no_samples_and_keeps_the_older_file() {
     place
         .prof(&["record", "-p", &target.pid(), "-d", "200ms"])
         .failed(1)
-        .says(&["no samples", "idle", "0 ms", "hint:"]);
+        .says(&["no samples", "idle", "0 ms", "hint:"])
+        .says(&["hint: perf.data is of an earlier recording, from 0 s ago"]);
     assert_eq!(place.files(), ["perf.data"]);
     assert_eq!(fs::read(place.file("perf.data")).unwrap(), b"older");
+}
+
+#[test]
+fn a_recording_that_failed_names_the_older_one_that_is_still_there() {
+    let place = Place::new();
+    fs::write(place.file("perf.data"), "older").unwrap();
+    let older = "perf.data is of an earlier recording";
+    let run = |args: &[&str]| place.prof(&[&["record", "-p", "999999999"], args].concat());
+    run(&["-d", "1"]).failed(1).says(&[older]);
+    let elsewhere = run(&["-d", "1", "-o", "other.data"]).failed(1);
+    assert!(!elsewhere.err.contains(older), "{}", elsewhere.err);
+    let drawn = run(&["-d", "1", "--svg", "f.svg"]).failed(1);
+    assert!(!drawn.err.contains(older), "{}", drawn.err);
+}
+
+#[test]
+fn a_recording_that_was_not_named_and_is_old_is_read_with_its_age() {
+    let place = Place::new();
+    let record = ["record", "-F", "499", "--", PROF, "workload", "0.2"];
+    place.prof(&record).ok();
+    let age = |args: &[&str]| {
+        let read = place.prof(args).ok();
+        read.err.contains("perf.data is 3 days old")
+    };
+    assert!(!age(&["report", "--stdio"]));
+    let written = SystemTime::now() - Duration::from_secs(3 * 86400 + 60);
+    let file = fs::File::options()
+        .append(true)
+        .open(place.file("perf.data"));
+    file.unwrap().set_modified(written).unwrap();
+    for command in ["report", "script", "annotate", "evlist", "buildid-list"] {
+        assert!(age(&[command]), "{command}");
+    }
+    assert!(!age(&["report", "-i", "./perf.data"]));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `prof record`: a target's samples into a file, into a flame graph, and into a summary.
 
 mod args; // whom to sample, for how long, into which file
+mod older; // what a failed recording leaves in its place
 mod plan; // what the arguments ask for
 mod progress; // the line on the terminal
 mod recording; // its steps, from opening events to the end of the command
@@ -9,6 +10,7 @@ mod watch; // how long it goes on
 
 use crate::messages::{Failure, Outcome, failed};
 pub use args::RecordArgs;
+use older::Older;
 pub use plan::Plan;
 use recording::LiveRecording;
 pub use summary::Done;
@@ -20,11 +22,16 @@ pub use summary::Done;
 pub fn run(args: &RecordArgs) -> Outcome {
     let plan = Plan::new(args)?;
     let wants_drawing = plan.exports.any();
-    let done = record(plan)?;
+    let older = Older::find(&plan.output);
+    let failed = |failure| match &older {
+        Some(older) => older.mention(failure),
+        None => failure,
+    };
+    let done = record(plan).map_err(failed)?;
     if done.samples == 0 {
         let message = summary::no_samples(&done, wants_drawing);
         if !done.of_command {
-            return Err(Failure::Error(message));
+            return Err(failed(Failure::Error(message)));
         }
         eprintln!("{message}");
     }
