@@ -8,7 +8,7 @@ use ratatui::text::{Line, Span};
 
 use super::put;
 use crate::app::{App, View};
-use crate::format::{bars, bytes, duration, shorten, thousands};
+use crate::format::{bars, bytes, shorten, thousands};
 
 /// Draws what stands above the rows; returns how many lines that are.
 pub(super) fn draw(app: &App, area: Rect, buf: &mut Buffer) -> u16 {
@@ -84,7 +84,9 @@ fn facts(app: &App) -> Vec<Fact> {
             } else {
                 theme.alarm()
             };
-            facts.push((format!("throttled {} a second", duration(throttled)), style));
+            // The time that all CPUs together had to wait in each second.
+            let waiting = throttled.as_secs_f64();
+            facts.push((format!("throttled {waiting:.2} CPUs"), style));
         }
     }
     let event = app.facts.events.get(usize::from(app.event));

@@ -55,7 +55,7 @@ fn write_table(
         words.extend(cpu.quota.map(|quota| format!("quota {quota:.2}")));
         words.extend(
             cpu.throttled
-                .map(|time| format!("throttled {} ms/s", time.as_millis())),
+                .map(|time| format!("throttled {:.2} CPUs", time.as_secs_f64())),
         );
     }
     words.extend(
