@@ -15,6 +15,7 @@ pub(crate) fn demangle(raw: &str) -> Cow<'_, str> {
     let name = match mangled.as_bytes() {
         [b'_', b'Z', ..] => rust_legacy(mangled).or_else(|| cpp(mangled)),
         [b'_', b'R', ..] => rust_v0(mangled),
+        [b'c', b'a', b'm', b'l', ..] => crate::ocaml_names::demangle(mangled),
         _ => None,
     };
     match name {

@@ -30,6 +30,7 @@ mod kernel_code; // the instructions of its functions
 #[allow(unsafe_code)] // mapped memory, and a signal handler for it
 mod mapped_file; // files as bytes: mmap, SIGBUS, the vDSO
 mod names; // interned names
+mod ocaml_names; // names as OCaml makes them
 mod perf_map; // /tmp/perf-PID.map
 mod plt; // stubs for calls into shared libraries
 mod scoped_names; // C++ names without a mangled form
