@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, value_parser};
 
 use super::perf_options::long_options;
-use super::{Cli, Command, refusals};
+use super::{Cli, refusals};
 use crate::messages::CliError;
 
 /// The command line of this process. Ends the program with what is wrong about it: for an option of perf
@@ -17,9 +17,7 @@ pub fn parse() -> Cli {
     match with_options_of_perf().try_get_matches() {
         Ok(matches) => {
             refuse_given(&matches);
-            let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| refuse(&error));
-            refuse_as_command(&cli);
-            cli
+            Cli::from_arg_matches(&matches).unwrap_or_else(|error| refuse(&error))
         }
         // Help and suggestions are about our own options.
         Err(error) => refuse(&Cli::try_parse().err().unwrap_or(error)),
@@ -64,21 +62,6 @@ fn refuse(error: &clap::Error) -> ! {
     }
 }
 
-/// Where a command is expected an option that is not known would be taken for it.
-fn refuse_as_command(cli: &Cli) {
-    let (subcommand, sampling) = match &cli.command {
-        Command::Record(args) => ("record", &args.sampling),
-        Command::Top(args) => ("top", &args.sampling),
-        _ => return,
-    };
-    let Some(option) = sampling.command.first().and_then(|first| first.to_str()) else {
-        return;
-    };
-    if option.starts_with('-') {
-        exit_with(&refusals::unknown(subcommand, option));
-    }
-}
-
 fn exit_with(message: &CliError) -> ! {
     eprintln!("{message}");
     std::process::exit(i32::from(message.status));
@@ -86,7 +69,27 @@ fn exit_with(message: &CliError) -> ! {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Command;
     use super::*;
+
+    #[test]
+    fn a_value_may_stand_right_behind_its_letter() {
+        for (words, command) in [
+            ("record -F99 -p4121", &[][..]),
+            ("record -F=99 -z=5 -ag ls -l -F99", &["ls", "-l", "-F99"]),
+            ("top -p4121 -d2", &[]),
+            ("record -g -- ls --all-cpus -Z", &["ls", "--all-cpus", "-Z"]),
+        ] {
+            let words = format!("prof {words}");
+            let cli = Cli::try_parse_from(words.split(' ')).unwrap();
+            let sampling = match cli.command {
+                Command::Record(args) => args.sampling,
+                Command::Top(args) => args.sampling,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(sampling.command, command, "{words}");
+        }
+    }
 
     #[test]
     fn options_of_perf_are_read_without_and_with_a_value_but_not_offered() {

@@ -53,6 +53,13 @@ pub fn refusal(error: &clap::Error, subcommand: &str) -> Option<CliError> {
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
             wrong_value(error, &argument?, &one(ContextKind::InvalidValue)?)
         }
+        ErrorKind::TooManyValues => {
+            let value = one(ContextKind::InvalidValue)?;
+            CliError::usage(format!(
+                "`{}` takes no value, and `{value}` is one",
+                argument?
+            ))
+        }
         _ => other(error, subcommand),
     };
     Some(message)
@@ -110,6 +117,9 @@ fn wrong_value(error: &clap::Error, argument: &str, value: &str) -> CliError {
         .map(|it| it.split_once("; ").unwrap_or((it, "")))
     {
         None => message,
+        Some(("invalid digit found in string" | "invalid float literal", _)) => {
+            message.cause("it is no number")
+        }
         Some((cause, "")) => message.cause(cause),
         Some((cause, hint)) => message.cause(cause).hint(hint),
     };
@@ -203,11 +213,17 @@ mod tests {
         );
         assert_eq!(duration.causes, ["`1parsec` is no duration"]);
         assert_eq!(duration.hints, ["try `10s`, `500ms` or `2m`"]);
-        let color = refused("prof report --percentage half");
-        assert_eq!(color.hints, ["one of `relative`, `absolute`"]);
+        let half = refused("prof report --percentage half");
+        assert_eq!(half.hints, ["one of `relative`, `absolute`"]);
         assert_eq!(
             refused("prof report --fields").what,
             "`--fields FIELD,...` needs a value"
+        );
+        let number = refused("prof report --percent-limit x");
+        assert_eq!(number.causes, ["it is no number"]);
+        assert_eq!(
+            refused("prof report --header=5").what,
+            "`--header` takes no value, and `5` is one"
         );
         assert_eq!(refused("prof completions").what, "`SHELL` is missing");
     }

@@ -68,11 +68,7 @@ pub struct SamplingArgs {
     pub no_inherit: bool,
 
     /// A command to run and sample; with -p, -t or -a it is only the clock
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "COMMAND"
-    )]
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }
 

@@ -25,7 +25,10 @@ fn an_option_of_perf_that_is_not_offered_is_refused_with_what_to_do_instead() {
         ("script --dlfilter=x.so", ["`--dlfilter`", "prof script"]),
         ("annotate --tui", ["`--tui`", "less"]),
         ("buildid-list -m", ["`-m`", "/proc/kallsyms"]),
-        ("report --nonsense", ["unexpected argument", "--nonsense"]),
+        (
+            "report --nonsense",
+            ["`prof report` has no option `--nonsense`", "--nonsense"],
+        ),
     ] {
         place.prof(command).failed(2, &words);
     }
