@@ -4,6 +4,7 @@ mod containers;
 mod demo; // the first command of the README
 mod ends; // by signals
 mod errors; // what goes wrong, and what is said about it
+mod events; // terms, patterns, filters, and which there are
 mod files; // what is left on disk
 mod interop; // stock perf reads what prof wrote
 mod names; // odd ones, and none
