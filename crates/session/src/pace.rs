@@ -30,10 +30,10 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// For a sampler whose small copies of the stack have so many bytes; `None` if it has none.
-    pub(crate) fn new(small_copy: Option<u32>) -> Self {
+    /// With a choice of copies.
+    pub(crate) fn new(copies: StackCopySize) -> Self {
         Self {
-            copies: StackCopySize::new(small_copy),
+            copies,
             live_read: Some(Instant::now()), // how large stacks are is not known yet
             has_raced: false,
             has_samples: false,
@@ -46,10 +46,9 @@ impl Pace {
         self.has_samples = true;
     }
 
-    /// A stack was unwound from a copy. `size` is how many bytes were asked for, `reach` how many the
-    /// callchain needed, if they were enough.
-    pub(crate) fn copied(&mut self, size: usize, reach: Option<u64>, end: ChainEnd) {
-        self.copies.note(size, reach, end);
+    /// A stack was unwound from a copy, see [`StackCopySize::note`].
+    pub(crate) fn copied(&mut self, size: usize, reach: Option<u64>, is_cut: bool, end: ChainEnd) {
+        self.copies.note(size, reach, is_cut, end);
     }
 
     /// A stack was larger than its copy, and the rest was read from the target's memory.
@@ -97,10 +96,10 @@ mod tests {
 
     /// Takes samples until copies are small.
     fn with_small_copies() -> Pace {
-        let mut pace = Pace::new(Some(SMALL));
+        let mut pace = Pace::new(StackCopySize::new(Some(SMALL), false));
         for _ in 0..1000 {
             pace.sampled();
-            pace.copied(64_000, Some(100), ChainEnd::Root);
+            pace.copied(64_000, Some(100), false, ChainEnd::Root);
         }
         assert!(pace.copies().are_small());
         pace
@@ -121,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_stack_that_went_on_beyond_its_copy_makes_the_next_ones_urgent() {
-        let mut pace = Pace::new(None);
+        let mut pace = Pace::new(StackCopySize::default());
         assert_eq!(pace.races(), Some(SHORT_PAUSE)); // nothing is known yet
         pace.went_on_in_live_memory();
         assert_eq!(pace.races(), Some(RACING_PAUSE));
