@@ -2,6 +2,10 @@
  * the same bytes behind. What ran at the end says which way it was. */
 #include "burn.h"
 
+#ifndef FRAME
+#define FRAME 64
+#endif
+
 static volatile int which;
 
 NOINLINE void bottom_of_one(void)
@@ -18,7 +22,7 @@ NOINLINE void bottom_of_other(void)
 
 NOINLINE void down(int depth)
 {
-    volatile char locals[64];
+    volatile char locals[FRAME];
     locals[0] = (char)depth;
     if (depth > 1)
         down(depth - 1);
@@ -26,7 +30,7 @@ NOINLINE void down(int depth)
         bottom_of_one();
     else
         bottom_of_other();
-    locals[63] = locals[0];
+    locals[FRAME - 1] = locals[0];
 }
 
 NOINLINE void one(void)

@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 mod bytes; // single numbers
+mod deep_stacks; // what lies behind the copies of stacks
 mod descendants; // children of processes
 mod host; // CPUs and limits of this machine
 mod kept; // whose records are passed on
@@ -25,11 +26,12 @@ mod sys; // system calls
 mod tracefs; // tracepoints
 mod unseen_mappings; // made by who is not sampled
 
+pub use deep_stacks::{NoDeepStacks, StackPart};
 pub use host::{max_sample_rate, online_cpus, paranoid, parse_cpu_list};
 pub use launch::{ExitStatus, HeldCommand, RunningCommand};
 pub use memory::read_memory;
 pub use open::{OpenError, is_here as event_is_here};
-pub use options::{Clock, Note, Options, Rate, StackCapture, Target};
+pub use options::{Clock, Note, Options, Rate, StackCapture, StackCopies, Target};
 pub use sampler::{Sampler, Sink};
 pub use scope::Scope;
 pub use sys::{page_size, perf_is_filtered};

@@ -69,7 +69,7 @@ pub enum StackCapture {
     FramePointers,
     /// That, the registers, and so many bytes of the stack.
     Copy(u32),
-    /// As `Copy` with `large`, or, while [`crate::Sampler::use_small_copies`] says so, the registers
+    /// As `Copy` with `large`, or, while [`crate::Sampler::use_copies`] says so, the registers
     /// and `small` bytes without the kernel's walk, which cost the target less. Events that are
     /// counted rather than sampled at a frequency always take the large ones.
     CopyAsNeeded {
@@ -78,6 +78,19 @@ pub enum StackCapture {
         /// Bytes that hold most stacks.
         small: u32,
     },
+}
+
+/// Which of its copies of the stack a sample has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StackCopies {
+    /// The large one.
+    #[default]
+    Large,
+    /// The small one of [`StackCapture::CopyAsNeeded`].
+    Small,
+    /// The large one, and of threads that are known to have larger stacks what lies behind it
+    /// ([`crate::Sampler::read_behind_copies`]).
+    Deep,
 }
 
 /// Bytes of stack per sample. Rust and C++ frames are large; at high rates the rings and the memory

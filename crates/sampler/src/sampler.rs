@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use prof_event::abi::{read_format, record, sample};
 use prof_event::{Event, EventSet, RawRecord, RecordBuilder, SampleId};
-use prof_model::{KernelLayout, Pid};
+use prof_model::{KernelLayout, Pid, Tid, VirtAddr};
 
 use crate::bytes::u64_at;
+use crate::deep_stacks::{DeepStacks, NoDeepStacks, StackPart};
 use crate::descendants::{Child, Descendants};
 use crate::kept::KeptProcesses;
 use crate::open::{CpuRing, Instance, OpenError, Opened, open};
-use crate::options::{Clock, Note, Options, StackCapture, Target};
+use crate::options::{Clock, Note, Options, StackCapture, StackCopies, Target};
 use crate::proc;
 use crate::shared_memory::SharedMemory;
 use crate::synthesize::Synthesizer;
@@ -36,6 +37,14 @@ pub trait Sink {
     /// # Errors
     /// Ends the recording.
     fn skipped(&mut self, _raw: RawRecord<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// What lay behind a sample's copy of the stack. Comes before the sample.
+    ///
+    /// # Errors
+    /// Ends the recording.
+    fn stack_part(&mut self, _part: StackPart<'_>) -> io::Result<()> {
         Ok(())
     }
 
@@ -62,10 +71,10 @@ pub struct Sampler {
     turns: Turns,
 }
 
-/// Which of the two events of each instance is enabled.
+/// Which of the events of each instance is enabled.
 #[derive(Debug, Default)]
 struct Turns {
-    are_small: bool,
+    copies: StackCopies,
     /// When to enable and disable once more.
     repeat_at: Option<Instant>,
     /// Whether there are so many threads that a switch takes long.
@@ -276,16 +285,44 @@ impl Sampler {
         }
     }
 
-    /// From now on takes samples with small copies of the stack, or with large ones. Samples that were
-    /// taken before are still to come. Call it after each round, also if nothing is to change: a thread
-    /// that was started during a switch may have come out with the wrong one of its two events enabled.
+    /// Whether stacks can be read behind their copies, and if not, why.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn reads_deep_stacks(&self) -> Result<(), &NoDeepStacks> {
+        self.opened.deep.as_ref().map(drop)
+    }
+
+    /// Has what lies behind the copies of a thread's stack read from now on, while copies are
+    /// [`StackCopies::Deep`]. `sp` is a stack pointer that it had. The other threads of its process are read,
+    /// too, though not to their ends before they were named.
+    ///
+    /// # Errors
+    /// The kernel's. The process may be gone; nothing is read then.
+    pub fn read_behind_copies(&mut self, pid: Pid, tid: Tid, sp: VirtAddr) -> io::Result<()> {
+        let Ok(deep) = &mut self.opened.deep else {
+            return Ok(());
+        };
+        match deep.begin() {
+            Ok(reading) => reading.add(pid, tid, sp),
+            Err(error) => {
+                self.opened.deep = Err(NoDeepStacks::Refused(error));
+                Ok(())
+            }
+        }
+    }
+
+    /// From now on takes samples with these copies of the stack, where there are such; else with large ones.
+    /// Samples that were taken before are still to come. Call it after each round, also if nothing is to
+    /// change: a thread that was started during a switch may have come out with the wrong one of its events
+    /// enabled.
     ///
     /// # Errors
     /// The kernel's on enabling and disabling.
-    pub fn use_small_copies(&mut self, small: bool) -> io::Result<()> {
+    pub fn use_copies(&mut self, copies: StackCopies) -> io::Result<()> {
         let turns = &mut self.turns;
-        if small != turns.are_small && !(small && turns.are_slow) {
-            turns.are_small = small;
+        if copies != turns.copies && !(copies != StackCopies::Large && turns.are_slow) {
+            turns.copies = copies;
             let began = Instant::now();
             self.switch()?;
             self.turns.are_slow |= began.elapsed() > SLOW_SWITCH;
@@ -299,16 +336,17 @@ impl Sampler {
 
     fn switch(&self) -> io::Result<()> {
         for instance in &self.opened.instances {
-            let Some(small) = &instance.small else {
+            if instance.fds().count() == 1 {
                 continue;
-            };
-            let (used, other) = match self.turns.are_small {
-                true => (small, &instance.fd),
-                false => (&instance.fd, small),
-            };
+            }
+            let used = instance.with(self.turns.copies);
             // In this order, so that no mapping goes unseen: it may be told twice.
             used.enable()?;
-            other.disable()?;
+            for other in instance.fds() {
+                if !std::ptr::eq(used, other) {
+                    other.disable()?;
+                }
+            }
         }
         Ok(())
     }
@@ -325,8 +363,10 @@ impl Sampler {
             .iter()
             .map(|ring| ring.owner.file().as_fd());
         let exits = self.exits.iter().map(AsFd::as_fd);
+        let deep = self.opened.deep.iter().flat_map(DeepStacks::fds);
         let mut fds: Vec<_> = rings
             .chain(exits)
+            .chain(deep)
             .chain(also.iter().copied())
             .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
             .collect();
@@ -422,11 +462,20 @@ impl Sampler {
     }
 
     fn drain(&mut self, limit: u64, sink: &mut dyn Sink) -> io::Result<()> {
-        let Opened { rings, events, .. } = &mut self.opened;
+        let Opened {
+            rings,
+            events,
+            deep,
+            ..
+        } = &mut self.opened;
         let scratch = &mut self.scratch;
         let has_counters = |event: &Event| event.attr.sample_type & sample::READ != 0;
         let has_counters = events.events().iter().any(has_counters);
         let heads: Vec<_> = rings.iter().map(|ring| ring.ring.head()).collect();
+        // What belongs to a sample was written before the sample was complete.
+        if let Ok(deep) = deep {
+            deep.drain(&mut |part| sink.stack_part(part))?;
+        }
         let mut next = BinaryHeap::new();
         for (index, (cpu_ring, scratch)) in rings.iter().zip(&mut *scratch).enumerate() {
             let ring = &cpu_ring.ring;

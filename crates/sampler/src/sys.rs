@@ -1,9 +1,10 @@
-//! The system calls that no crate makes safe. All of the sampler's `unsafe` is here and in `ring.rs`.
+//! The system calls that no crate makes safe. All of the sampler's `unsafe` is here, in `ring.rs` and
+//! in `deep_stacks/bpf.rs`.
 
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use perf_event_open_sys::bindings::{PERF_FLAG_FD_CLOEXEC, perf_event_attr};
 use perf_event_open_sys::{ioctls, perf_event_open};
@@ -74,6 +75,12 @@ impl EventFd {
         let filter = CString::new(filter)?;
         // SAFETY: the kernel reads a string that ends with a zero, which lives until the call is over.
         done(unsafe { ioctls::SET_FILTER(self.0.as_raw_fd(), filter.as_ptr().cast_mut()) })
+    }
+
+    /// Has a program of the kernel's run with each sample, also of copies that are inherited from now on.
+    pub(crate) fn set_bpf(&self, program: BorrowedFd<'_>) -> io::Result<()> {
+        // SAFETY: takes a descriptor and no pointer.
+        done(unsafe { ioctls::SET_BPF(self.0.as_raw_fd(), program.as_raw_fd() as u32) })
     }
 
     /// The id that its records carry.

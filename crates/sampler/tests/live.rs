@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use prof_event::{EventList, EventSpec, RawRecord, Record, Tracker, abi};
 use prof_model::{Pid, Tid, VirtAddr};
-use prof_sampler::{Clock, HeldCommand, Options, Rate, Sampler, Sink, StackCapture, Target};
+use prof_sampler::{
+    Clock, HeldCommand, Options, Rate, Sampler, Sink, StackCapture, StackCopies, Target,
+};
 
 /// Keeps every record.
 #[derive(Default)]
@@ -193,6 +195,10 @@ const CHILDREN: &str = "while :; do sh -c 'i=0; while [ $i -lt 3000 ]; do i=$((i
 fn copies_become_small_and_large_again_and_nothing_is_missed() {
     const LARGE: u32 = 16384;
     const SMALL: u32 = 256;
+    let copies = |bytes| match bytes {
+        SMALL => StackCopies::Small,
+        _ => StackCopies::Large,
+    };
     let target = Spinning::start(CHILDREN);
     let mut options = options(Target::Processes(vec![target.pid()]));
     options.stacks = StackCapture::CopyAsNeeded {
@@ -209,7 +215,7 @@ fn copies_become_small_and_large_again_and_nothing_is_missed() {
     sampler.start(None, Duration::ZERO, &mut kept).unwrap();
     let mut spans = Vec::new();
     for bytes in [LARGE, SMALL, LARGE, SMALL] {
-        sampler.use_small_copies(bytes == SMALL).unwrap();
+        sampler.use_copies(copies(bytes)).unwrap();
         let since = Clock::MONOTONIC.now();
         sample_for(&mut sampler, &mut kept, Duration::from_millis(300));
         spans.push((since..Clock::MONOTONIC.now(), bytes));
@@ -275,6 +281,6 @@ fn what_is_counted_is_always_copied_whole() {
         options.events.add(events).unwrap();
         let mut sampler = Sampler::open(options).unwrap();
         assert_eq!(sampler.small_copy(), None, "{events}");
-        sampler.use_small_copies(true).unwrap(); // nothing to switch
+        sampler.use_copies(StackCopies::Small).unwrap(); // nothing to switch
     }
 }

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use prof_model::ChainEnd;
+use prof_sampler::StackCopies;
 
 use crate::stack_copy_size::StackCopySize;
 
@@ -17,8 +18,8 @@ const RACING_PAUSE: Duration = Duration::from_micros(250);
 /// The same while it is not known yet whether there are any, and when there are more samples than one
 /// round took.
 pub(crate) const SHORT_PAUSE: Duration = Duration::from_millis(1);
-/// How long samples may wait while copies of the stack are small.
-const SMALL_COPIES_WAIT: Duration = Duration::from_millis(5);
+/// How long samples may wait while copies of the stack are not the usual ones.
+const OTHER_COPIES_WAIT: Duration = Duration::from_millis(5);
 
 /// Sets the pace of a live recording.
 pub(crate) struct Pace {
@@ -30,10 +31,10 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// For a sampler whose small copies of the stack have so many bytes; `None` if it has none.
-    pub(crate) fn new(small_copy: Option<u32>) -> Self {
+    /// With a choice of copies.
+    pub(crate) fn new(copies: StackCopySize) -> Self {
         Self {
-            copies: StackCopySize::new(small_copy),
+            copies,
             live_read: Some(Instant::now()), // how large stacks are is not known yet
             has_raced: false,
             has_samples: false,
@@ -46,10 +47,9 @@ impl Pace {
         self.has_samples = true;
     }
 
-    /// A stack was unwound from a copy. `size` is how many bytes were asked for, `reach` how many the
-    /// callchain needed, if they were enough.
-    pub(crate) fn copied(&mut self, size: usize, reach: Option<u64>, end: ChainEnd) {
-        self.copies.note(size, reach, end);
+    /// A stack was unwound from a copy, see [`StackCopySize::note`].
+    pub(crate) fn copied(&mut self, size: usize, reach: Option<u64>, is_cut: bool, end: ChainEnd) {
+        self.copies.note(size, reach, is_cut, end);
     }
 
     /// A stack was larger than its copy, and the rest was read from the target's memory.
@@ -74,10 +74,12 @@ impl Pace {
     }
 
     /// How long samples may wait, which is `usual` at most. While copies of the stack are small, those of
-    /// larger stacks are taken in vain until the first one is seen, two rounds later.
+    /// larger stacks are taken in vain until the first one is seen, two rounds later. While what lies behind
+    /// copies is read, the rings fill soon.
     pub(crate) fn longest_wait(&self, usual: Duration) -> Duration {
-        match self.copies.are_small() && self.had_samples {
-            true => usual.min(SMALL_COPIES_WAIT),
+        let is_urgent = self.copies.copies() != StackCopies::Large;
+        match is_urgent && self.had_samples {
+            true => usual.min(OTHER_COPIES_WAIT),
             false => usual,
         }
     }
@@ -97,10 +99,10 @@ mod tests {
 
     /// Takes samples until copies are small.
     fn with_small_copies() -> Pace {
-        let mut pace = Pace::new(Some(SMALL));
+        let mut pace = Pace::new(StackCopySize::new(Some(SMALL), false));
         for _ in 0..1000 {
             pace.sampled();
-            pace.copied(64_000, Some(100), ChainEnd::Root);
+            pace.copied(64_000, Some(100), false, ChainEnd::Root);
         }
         assert!(pace.copies().are_small());
         pace
@@ -110,7 +112,7 @@ mod tests {
     fn samples_wait_less_while_copies_are_small_and_samples_come() {
         let mut pace = with_small_copies();
         pace.finish_round();
-        assert_eq!(pace.longest_wait(USUAL), SMALL_COPIES_WAIT);
+        assert_eq!(pace.longest_wait(USUAL), OTHER_COPIES_WAIT);
         assert_eq!(
             pace.longest_wait(Duration::from_millis(2)),
             Duration::from_millis(2)
@@ -121,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_stack_that_went_on_beyond_its_copy_makes_the_next_ones_urgent() {
-        let mut pace = Pace::new(None);
+        let mut pace = Pace::new(StackCopySize::default());
         assert_eq!(pace.races(), Some(SHORT_PAUSE)); // nothing is known yet
         pace.went_on_in_live_memory();
         assert_eq!(pace.races(), Some(RACING_PAUSE));

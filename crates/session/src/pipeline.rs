@@ -10,10 +10,12 @@ use prof_event::abi::{event_type, flag, sample};
 use prof_event::{Decoded, Event, EventSet, Mmap, RawRecord, ReadValues, Record, Sample, Tracker};
 use prof_model::{AddressSpace, ChainEnd, CpuMode, DsoId, DsoKind, DsoTable, Pid, Tid, VirtAddr};
 use prof_profile::{EventInfo, FrameKey, Profile, Unit};
+use prof_sampler::StackPart;
 use prof_symbolizer::Symbolizer;
 
 use crate::aggregation::{Aggregation, Keep};
 use crate::build_ids::BuildIds;
+use crate::deep_stacks::DeepThread;
 use crate::files::{Files, Origin};
 use crate::finishing::{FinishedSamples, Finishing};
 use crate::generated::GeneratedCode;
@@ -73,9 +75,8 @@ impl<'a> TakenSample<'a> {
 }
 
 impl Pipeline {
-    /// A pipeline for running processes, whose sampler's small copies of the stack have `small_copy`
-    /// bytes, if it has any.
-    pub fn live(events: &EventSet, max_stack: usize, small_copy: Option<u32>) -> Self {
+    /// A pipeline for running processes, with the copies of stacks that the sampler has to choose from.
+    pub fn live(events: &EventSet, max_stack: usize, copies: StackCopySize) -> Self {
         let machine = Machine::default();
         let (files, generated) = (Files::live(), GeneratedCode::live());
         Self::new(
@@ -84,7 +85,7 @@ impl Pipeline {
             generated,
             machine,
             max_stack,
-            Pace::new(small_copy),
+            Pace::new(copies),
         )
     }
 
@@ -98,7 +99,7 @@ impl Pipeline {
         machine: Machine,
         build_ids: BuildIds,
     ) -> Self {
-        let pace = Pace::new(None);
+        let pace = Pace::new(StackCopySize::default());
         Self {
             build_ids,
             ..Self::new(events, files, generated, machine, max_stack, pace)
@@ -365,6 +366,21 @@ impl Pipeline {
     /// How much of the stacks should be copied.
     pub fn stack_copies(&self) -> &StackCopySize {
         self.pace.copies()
+    }
+
+    /// Takes what lay behind a copy of the stack, before the sample comes.
+    pub fn take_stack_part(&mut self, part: StackPart<'_>) {
+        self.unwinding.deep.add(part);
+    }
+
+    /// The threads whose stacks were found to be larger than their copies, each of them once.
+    pub fn take_deep_threads(&mut self) -> Vec<DeepThread> {
+        self.unwinding.deep.take_named()
+    }
+
+    /// How many callchains were finished with what lay behind the copy of the stack at that moment.
+    pub fn deep_stacks(&self) -> u64 {
+        self.unwinding.deep.count()
     }
 
     /// The machine where the samples were taken.

@@ -11,6 +11,7 @@ use prof_sampler::read_memory;
 use prof_unwinder::{Process, Regs, StackCopy, Unwinder, UserState};
 use rustc_hash::FxHashSet;
 
+use crate::deep_stacks::{DeepStacks, DeepThread, Rest};
 use crate::files::{Files, Origin};
 use crate::machine::Machine;
 use crate::pace::Pace;
@@ -43,7 +44,9 @@ pub(crate) struct Unwinding {
     machine: Machine,
     max_stack: usize,
     polled: Option<PolledMemory>, // of running processes; `None` for a recording
-    starting: FxHashSet<Pid>,     // in execve: not yet seen to run their new program
+    /// What lay behind the copies of stacks.
+    pub(crate) deep: DeepStacks,
+    starting: FxHashSet<Pid>, // in execve: not yet seen to run their new program
     foreign_stacks: u64,
     refused_stacks: u64,
     chain: Vec<u64>, // these three are reused from sample to sample
@@ -67,6 +70,7 @@ impl Unwinding {
             machine,
             max_stack,
             polled: (origin == Origin::Live).then(|| PolledMemory::new(events)),
+            deep: DeepStacks::default(),
             starting: FxHashSet::default(),
             foreign_stacks: 0,
             refused_stacks: 0,
@@ -109,7 +113,9 @@ impl Unwinding {
         };
         if regs.abi != registers_abi::BITS_64 {
             self.chain.extend(recorded.iter()); // a 32-bit program: the kernel's walk is all we have
-            around.pace.copied(stack.capacity, None, ChainEnd::Unknown);
+            around
+                .pace
+                .copied(stack.capacity, None, false, ChainEnd::Unknown);
             return ChainEnd::FramePointersOnly;
         }
         let Some(arch) = self.machine.unwinds(&regs) else {
@@ -156,7 +162,11 @@ impl Unwinding {
             pace,
         } = around;
         let start = VirtAddr(registers.sp().unwrap_or(0));
+        let time = sample.time.unwrap_or(0);
+        let rest = self.deep.take(sample.tid, start, time, stack.bytes);
+        let parts: Vec<_> = rest.iter().flat_map(Rest::parts).collect();
         let copy = StackCopy::new(start, stack.bytes, stack.bytes.len() == stack.capacity);
+        let copy = copy.with_rest(&parts);
         let space = processes.space(sample.pid);
         let space = space.unwrap_or(AddressSpace::nowhere());
         if sample.mode == CpuMode::User {
@@ -173,7 +183,6 @@ impl Unwinding {
             space,
             dsos: &processes.dsos,
         };
-        let time = sample.time.unwrap_or(0);
         self.unwinder.pass_time(time);
         let mut memory = self
             .polled
@@ -199,7 +208,18 @@ impl Unwinding {
             }
             self.refused_stacks += u64::from(memory.was_refused && !end.is_whole());
         }
-        pace.copied(stack.capacity, self.unwinder.reach(), end);
+        let (reach, is_cut) = (self.unwinder.reach(), self.unwinder.is_cut());
+        pace.copied(stack.capacity, reach, is_cut, end);
+        let thread = DeepThread {
+            pid: sample.pid,
+            tid: sample.tid,
+            sp: start,
+        };
+        self.deep.note(thread, is_cut && rest.is_none());
+        if let Some(rest) = rest {
+            let was_needed = reach.is_some_and(|reach| reach > stack.bytes.len() as u64);
+            self.deep.used(rest, was_needed);
+        }
         self.chain.push(callchain::USER);
         self.chain.extend(self.user.iter().map(|addr| addr.0));
         end
@@ -208,6 +228,7 @@ impl Unwinding {
     /// A process runs another program from now on.
     pub(crate) fn executed(&mut self, pid: Pid) {
         self.starting.insert(pid);
+        self.deep.executed(pid);
         if let Some(polled) = &mut self.polled {
             polled.executed(pid);
         }
@@ -215,6 +236,7 @@ impl Unwinding {
 
     /// A thread has ended.
     pub(crate) fn exited(&mut self, thread: (Pid, Tid)) {
+        self.deep.exited(thread.0, thread.1);
         if let Some(polled) = &mut self.polled {
             polled.exited(thread);
         }

@@ -8,7 +8,7 @@ use common::{
 };
 use prof_event::abi::callchain;
 use prof_model::ChainEnd;
-use prof_session::Pipeline;
+use prof_session::{Pipeline, StackCopySize};
 
 #[test]
 fn a_copy_of_the_stack_is_unwound_to_its_root_live_and_from_a_file() {
@@ -29,7 +29,7 @@ fn a_stack_has_no_more_frames_than_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let program = Program::save(dir.path());
     let records = program.records(1);
-    let mut pipeline = Pipeline::live(&records.events, 2, None);
+    let mut pipeline = Pipeline::live(&records.events, 2, StackCopySize::default());
     let taken = take_all(&mut pipeline, &records);
     assert_eq!(taken[0].chain, program.chain()[..3]);
     assert_eq!(taken[0].end, ChainEnd::TooDeep);

@@ -55,6 +55,7 @@ pub struct Unwinder {
     pub(crate) calls_of_c: FxHashMap<u64, CallOfC>,
     buffers: Buffers,
     reach: Option<u64>,
+    pub(crate) is_cut: bool,
 }
 
 impl Default for Unwinder {
@@ -87,6 +88,7 @@ impl Unwinder {
             calls_of_c: FxHashMap::default(),
             buffers: Buffers::default(),
             reach: None,
+            is_cut: false,
         }
     }
 
@@ -113,6 +115,11 @@ impl Unwinder {
         self.reach
     }
 
+    /// Whether the last callchain needed words that lie behind the captured bytes of its stack.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
     /// Finds the callchain of a sample, innermost first, and why it ends.
     ///
     /// `out` is cleared. It gets where the code was interrupted and where it called: the sampled
@@ -128,6 +135,7 @@ impl Unwinder {
     ) -> ChainEnd {
         out.clear();
         self.stats.chains += 1;
+        self.is_cut = false;
         let mut buffers = std::mem::take(&mut self.buffers);
         let start = state.regs.sp();
         let mut chain = Chain::new(out, max_frames);

@@ -1,6 +1,7 @@
 //! The program as its users run it: on real processes, with real files.
 
 mod containers;
+mod deep_stacks; // behind the copy
 mod demo; // the first command of the README
 mod ends; // by signals
 mod errors; // what goes wrong, and what is said about it

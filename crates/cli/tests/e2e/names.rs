@@ -216,7 +216,8 @@ impl Drop for Setting {
     }
 }
 
-/// What lies behind the copy of a stack is read some time after the sample. Who called cannot be told
+/// What lies behind the copy of a stack is read some time after the sample where no BPF program reads it, as
+/// with another clock. Who called cannot be told
 /// where it may have been another by then: such stacks are cut, not finished with the wrong one.
 #[test]
 fn a_caller_that_cannot_be_told_is_not_guessed() {
@@ -230,7 +231,7 @@ fn a_caller_that_cannot_be_told_is_not_guessed() {
         &["-fomit-frame-pointer", "-o", "either"],
     );
     place
-        .prof(&["record", "-F", "999", "--", "./either", "200"])
+        .prof(&["record", "-F", "999", "-k", "raw", "--", "./either", "200"])
         .ok();
     let folded = place.prof(&["report", "--folded", "-", "-q"]).ok();
     let (mut cut, mut wrong) = (0, 0);

@@ -4,11 +4,13 @@ use prof_event::abi::{X86_USER_REGS, event_type, flag, hardware, read_format, sa
 use prof_event::{
     EventAttr, EventGroup, EventKind, EventList, EventRate, EventSpec, EventStacks, GroupSpec,
 };
+use prof_model::Cpu;
 
 use super::error::OpenError;
 use super::pmu;
+use crate::deep_stacks::{DeepStacks, NoDeepStacks};
 use crate::host;
-use crate::options::{Note, Options, Rate, StackCapture, Target};
+use crate::options::{Clock, Note, Options, Rate, StackCapture, Target};
 use crate::tracefs::tracepoint_id;
 
 /// What every sample has. One event alone needs no id by which it could be told from others.
@@ -23,6 +25,8 @@ pub(super) struct PlannedEvent {
     pub(super) attr: EventAttr,
     /// The attr of its counterpart with a smaller copy of the stack.
     pub(super) small: Option<EventAttr>,
+    /// The attr of its counterpart that has what lies behind the copy read.
+    pub(super) deep: Option<EventAttr>,
     pub(super) may_become_cpu_clock: bool,
     /// The first event of its group, unless that is itself.
     pub(super) leader: Option<usize>,
@@ -103,6 +107,7 @@ pub(super) fn plan_events(
                 == (event_type::HARDWARE, hardware::CPU_CYCLES),
             attr,
             small: None,
+            deep: None,
             leader: None,
             filter: spec.filter.clone(),
         });
@@ -180,18 +185,7 @@ pub(super) fn add_small_copies(
     let StackCapture::CopyAsNeeded { small, .. } = options.stacks else {
         return;
     };
-    // What counts must not miss an event in between.
-    let may_take_turns = |event: &PlannedEvent| {
-        event.leader.is_none()
-            && event.attr.frequency().is_some()
-            && event.attr.sample_type & sample::READ == 0
-    };
-    let instances = places as u64 * planned.len() as u64;
-    // Threads that start meanwhile need files, too.
-    if instances > MAX_SWITCHED || 4 * instances > limit {
-        return;
-    }
-    if !planned.iter().all(may_take_turns) {
+    if are_too_many(planned, places, limit, 2) || !planned.iter().all(may_take_turns) {
         return;
     }
     for event in planned {
@@ -203,6 +197,48 @@ pub(super) fn add_small_copies(
             event.small = Some(attr);
         }
     }
+}
+
+/// Gives the event a counterpart that has what lies behind the copies of stacks read, and loads what reads it.
+pub(super) fn add_deep_copies(
+    options: &Options,
+    planned: &mut [PlannedEvent],
+    cpus: &[Cpu],
+    places: usize,
+    limit: u64,
+) -> Result<DeepStacks, NoDeepStacks> {
+    if are_too_many(planned, places, limit, 3) {
+        return Err(NoDeepStacks::TooMany);
+    }
+    // What was read is known by thread and time, so that samples of other events might be given it.
+    let [event] = planned else {
+        return Err(NoDeepStacks::OtherEvents);
+    };
+    if event.attr.sample_type & sample::STACK_USER == 0 {
+        return Err(NoDeepStacks::NoCopies);
+    }
+    if !may_take_turns(event) || options.clock != Clock::MONOTONIC {
+        return Err(NoDeepStacks::OtherEvents);
+    }
+    let deep = DeepStacks::load(cpus, event.attr.sample_stack_user)?;
+    let mut attr = event.attr.clone();
+    attr.set(flag::ENABLE_ON_EXEC, false);
+    event.deep = Some(attr);
+    Ok(deep)
+}
+
+/// What counts must not miss an event in between.
+fn may_take_turns(event: &PlannedEvent) -> bool {
+    event.leader.is_none()
+        && event.attr.frequency().is_some()
+        && event.attr.sample_type & sample::READ == 0
+}
+
+/// Whether there are too many events to have them take turns, `variants` of each.
+fn are_too_many(planned: &[PlannedEvent], places: usize, limit: u64, variants: u64) -> bool {
+    let instances = places as u64 * planned.len() as u64;
+    // Threads that start meanwhile need files, too.
+    instances > MAX_SWITCHED || 2 * variants * instances > limit
 }
 
 /// What of the user's stack an event takes.

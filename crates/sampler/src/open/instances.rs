@@ -6,6 +6,7 @@ use super::Opened;
 use super::attrs::PlannedEvent;
 use super::error::OpenError;
 use super::settle::refused;
+use crate::options::StackCopies;
 use crate::scope::Scope;
 use crate::sys::EventFd;
 
@@ -15,14 +16,28 @@ pub(crate) struct Instance {
     /// Of [`Opened::events`].
     pub(crate) event: usize,
     pub(crate) fd: EventFd,
-    /// The same with a smaller copy of the stack. One of the two is enabled.
+    /// The same with a smaller copy of the stack. One of all is enabled.
     pub(crate) small: Option<EventFd>,
+    /// The same with what lies behind the copy.
+    pub(crate) deep: Option<EventFd>,
 }
 
 impl Instance {
     /// What is open of it.
     pub(crate) fn fds(&self) -> impl Iterator<Item = &EventFd> {
-        std::iter::once(&self.fd).chain(&self.small)
+        std::iter::once(&self.fd)
+            .chain(&self.small)
+            .chain(&self.deep)
+    }
+
+    /// The one of these copies; without it the one of large copies.
+    pub(crate) fn with(&self, copies: StackCopies) -> &EventFd {
+        let other = match copies {
+            StackCopies::Large => None,
+            StackCopies::Small => self.small.as_ref(),
+            StackCopies::Deep => self.deep.as_ref(),
+        };
+        other.unwrap_or(&self.fd)
     }
 }
 
@@ -59,10 +74,16 @@ pub(super) fn open_scope(
             };
             // Without it there are large copies.
             let small = event.small.as_ref().and_then(|attr| open(attr, None).ok());
+            let deep = event.deep.as_ref().and_then(|attr| {
+                let fd = open(attr, None).ok()?;
+                opened.deep.as_ref().ok()?.attach(&fd).ok()?;
+                Some(fd)
+            });
             let instance = Instance {
                 event: index,
                 fd,
                 small,
+                deep,
             };
             for fd in instance.fds() {
                 if let Some(filter) = &event.filter {

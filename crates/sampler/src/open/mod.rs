@@ -21,10 +21,11 @@ pub(crate) use instances::Instance;
 pub use probe::is_here;
 pub(crate) use rings::CpuRing;
 
+use crate::deep_stacks::{DeepStacks, NoDeepStacks};
 use crate::host;
 use crate::options::{Note, Options, Target};
 use crate::scope::Scope;
-use attrs::{PlannedEvent, add_small_copies, groups, plan_events};
+use attrs::{PlannedEvent, add_deep_copies, add_small_copies, groups, plan_events};
 use instances::open_scope;
 use rings::open_rings;
 use scopes::{Scopes, Unopened};
@@ -42,6 +43,8 @@ pub(crate) struct Opened {
     pub(crate) notes: Vec<Note>,
     /// Set where whole CPUs are sampled and only these processes and their children are kept.
     pub(crate) keep: Option<Vec<Pid>>,
+    /// What reads stacks behind their copies.
+    pub(crate) deep: Result<DeepStacks, NoDeepStacks>,
 }
 
 /// Opens the events of a recording, all of them disabled.
@@ -80,6 +83,7 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
     }
     let places = unopened.iter().map(|it| it.scopes.len()).sum::<usize>() * cpus.len();
     add_small_copies(options, &mut planned, places, limit);
+    let deep = add_deep_copies(options, &mut planned, &cpus, places, limit);
     let are_inherited = planned.iter().all(|it| it.attr.has(flag::INHERIT));
     let mut opened = Opened {
         rings: open_rings(options, &planned, &cpus, &mut notes)?,
@@ -87,6 +91,7 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
         events: EventSet::default(),
         notes,
         keep,
+        deep,
     };
     if opened.keep.is_none() && are_inherited {
         unknown.watch_births(opened.rings.iter().map(|ring| ring.cpu));

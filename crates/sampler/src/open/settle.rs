@@ -128,6 +128,7 @@ mod tests {
             name: spec.name,
             attr,
             small: None,
+            deep: None,
             may_become_cpu_clock: event.starts_with("cycles"),
             leader: None,
             filter: None,

@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use prof_sampler::{ExitStatus, RunningCommand, Sampler};
 
 use super::recorder::{Destination, Recorder};
+use crate::deep_stacks::DeepThread;
 use crate::pace::SHORT_PAUSE;
 
 /// Why a recording ended.
@@ -108,7 +109,10 @@ pub fn drive<D: Destination>(
         }
         began = [began[1], sampler.clock().now()];
         let has_more = sampler.round(recorder)?;
-        sampler.use_small_copies(recorder.pipeline.stack_copies().are_small())?;
+        for DeepThread { pid, tid, sp } in recorder.pipeline.take_deep_threads() {
+            let _ = sampler.read_behind_copies(pid, tid, sp); // it may be gone
+        }
+        sampler.use_copies(recorder.pipeline.stack_copies().copies())?;
         hurry = recorder.pipeline.races();
         hurry = hurry.or(has_more.then_some(SHORT_PAUSE));
         if let Some(command) = command.as_deref_mut()

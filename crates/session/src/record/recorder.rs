@@ -8,9 +8,10 @@ use std::io;
 use prof_event::abi::{flag, sample};
 use prof_event::{Event, EventSet, RawRecord, Record, encode_sample};
 use prof_model::ChainEnd;
-use prof_sampler::{Sampler, Sink};
+use prof_sampler::{Sampler, Sink, StackPart};
 
 use crate::pipeline::Pipeline;
+use crate::stack_copy_size::StackCopySize;
 
 /// Where the records of a recording go. `()` is for a profile alone.
 pub trait Destination {
@@ -61,8 +62,9 @@ impl<D: Destination> Recorder<D> {
     /// user stack.
     pub fn new(sampler: &Sampler, max_stack: usize, destination: D) -> Self {
         let sampled = sampler.events().clone();
+        let copies = StackCopySize::new(sampler.small_copy(), sampler.reads_deep_stacks().is_ok());
         Self {
-            pipeline: Pipeline::live(&sampled, max_stack, sampler.small_copy()),
+            pipeline: Pipeline::live(&sampled, max_stack, copies),
             destination,
             written: file_events(&sampled),
             sampled,
@@ -95,6 +97,11 @@ impl<D: Destination> Sink for Recorder<D> {
 
     fn skipped(&mut self, raw: RawRecord<'_>) -> io::Result<()> {
         self.pipeline.skip_raw(&self.sampled, raw);
+        Ok(())
+    }
+
+    fn stack_part(&mut self, part: StackPart<'_>) -> io::Result<()> {
+        self.pipeline.take_stack_part(part);
         Ok(())
     }
 

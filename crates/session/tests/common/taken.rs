@@ -5,7 +5,7 @@ use prof_model::{ChainEnd, CpuMode, DsoId, DsoTable};
 use prof_perfdata::Features;
 use prof_profile::{FrameKey, Profile, SampleKey, Weight};
 use prof_session::load::{open, pipeline};
-use prof_session::{DEFAULT_MAX_STACK, Pipeline, ReadOptions, TakenSample};
+use prof_session::{DEFAULT_MAX_STACK, Pipeline, ReadOptions, StackCopySize, TakenSample};
 
 use super::Records;
 
@@ -56,7 +56,7 @@ fn describe(frame: &FrameKey, dsos: &DsoTable) -> Frame {
 
 /// A pipeline as a recording that runs has it.
 pub(crate) fn live(events: &EventSet) -> Pipeline {
-    Pipeline::live(events, DEFAULT_MAX_STACK, None)
+    Pipeline::live(events, DEFAULT_MAX_STACK, StackCopySize::default())
 }
 
 /// Hands all records to a pipeline; returns what became of the samples.

@@ -263,6 +263,9 @@ impl<'a, C: Cpu, S: StackMemory + ?Sized> Walk<'a, C, S> {
         if matches!(stuck.action, Action::StackSwitch | Action::VdsoCall) {
             return false; // it is on another stack
         }
+        if !self.is_elsewhere && self.is_behind_copy(addr) {
+            self.unwinder.is_cut = true;
+        }
         let Some(sp) = frame.regs.sp() else {
             return false;
         };
@@ -289,16 +292,17 @@ impl<'a, C: Cpu, S: StackMemory + ?Sized> Walk<'a, C, S> {
         (self.is_elsewhere || self.memory.is_cut()) && self.memory.read_on(beyond, addr)
     }
 
+    /// Whether a word lies where the stack may go on behind what was captured.
+    fn is_behind_copy(&self, addr: u64) -> bool {
+        let distance = addr.saturating_add(7).checked_sub(self.memory.end().0);
+        distance.is_some_and(|distance| distance < FURTHEST) && self.memory.is_cut()
+    }
+
     /// Why the callchain ends where a word was not captured.
     pub(crate) fn end_at(&self, stuck: &Stuck) -> ChainEnd {
-        let beyond = stuck
-            .addr
-            .saturating_add(7)
-            .checked_sub(self.memory.end().0)
-            .is_some_and(|distance| distance < FURTHEST);
         match stuck.action {
             Action::StackSwitch | Action::VdsoCall => ChainEnd::TruncatedCopy,
-            _ if self.is_elsewhere || beyond && self.memory.is_cut() => ChainEnd::TruncatedCopy,
+            _ if self.is_elsewhere || self.is_behind_copy(stuck.addr) => ChainEnd::TruncatedCopy,
             Action::FramePointer | Action::AtSp(_) | Action::Inferred(_) => ChainEnd::NoRule, // it held something else
             _ => ChainEnd::BadFrame,
         }

@@ -61,6 +61,10 @@ pub fn print_start(sampler: &Sampler) {
     if let Some(bytes) = sampler.small_copy() {
         eprintln!("prof: {bytes} bytes of stack while that is enough");
     }
+    match sampler.reads_deep_stacks() {
+        Ok(()) => eprintln!("prof: larger stacks are read by a BPF program"),
+        Err(reason) => eprintln!("prof: larger stacks are not read by a BPF program: {reason}"),
+    }
     eprintln!(
         "prof: {} ring buffers of {} KiB",
         sampler.cpu_count(),
@@ -141,6 +145,13 @@ pub fn print(
                 "prof: {} samples with the smaller copy of the stack, which was too small for {}",
                 thousands(small),
                 thousands(too_small)
+            );
+        }
+        let deep = recorder.pipeline.deep_stacks();
+        if deep > 0 {
+            eprintln!(
+                "prof: {} stacks finished with what lay behind their copies",
+                thousands(deep)
             );
         }
         if stats.continued_live + stats.moved_on > 0 {
