@@ -45,7 +45,9 @@ fn agree(ours: &[Place], theirs: &[Place], aliases: &BTreeMap<String, BTreeSet<S
     else {
         return false;
     };
-    let same_line = |a: &Place, b: &Place| (&a.1, a.2) == (&b.1, b.2);
+    // Without debug info the symbol table may tell a file, for which addr2line has no line: `crtstuff.c:?`.
+    let is_unknown = |a: &Place, b: &Place| a.1 == "??" && (a.2, b.2) == (0, 0);
+    let same_line = |a: &Place, b: &Place| (&a.1, a.2) == (&b.1, b.2) || is_unknown(a, b);
     let names = aliases.get(bare(&own.0));
     let is_alias = names.is_some_and(|names| names.contains(bare(&other.0)));
     let same = |(index, (a, b)): (usize, (&Place, &Place))| {

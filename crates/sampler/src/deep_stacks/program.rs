@@ -15,9 +15,10 @@ const MOST: u64 = 1 << 20;
 const MOST_OF_UNKNOWN: u64 = 256 << 10;
 /// A copy may be smaller than asked for by this, where a sample has a long callchain.
 const OVERLAP: u64 = PAGE;
-/// So much is read on one CPU in such a time, in nanoseconds: what is more stays as it was.
-const ALLOWED: u64 = 8 << 20;
-const ALLOWED_EVERY: u64 = 125_000_000;
+/// So much is read on one CPU in such a time, in nanoseconds: what is more stays as it was. The time is long, since
+/// a stack that is read in live memory is believed after some samples in a row only.
+const ALLOWED: u64 = 64 << 20;
+const ALLOWED_EVERY: u64 = 1_000_000_000;
 
 /// Each CPU's place to work in: two words for what was read lately, then the piece that is handed over.
 const SINCE: i16 = 0;
