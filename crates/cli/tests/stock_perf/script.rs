@@ -204,7 +204,8 @@ fn chains(
         theirs_left.next();
     }
     let mut missing: Vec<_> = theirs_left.collect();
-    if is_dwarf && matches!(missing[..], [(_, frame)] if frame.module == "[unknown]") {
+    // Where nothing is mapped, or where a file has no code: `.rela.plt` of libc was seen.
+    if is_dwarf && matches!(missing[..], [(_, frame)] if frame.name == "[unknown]") {
         explained.rules.insert(Rule::FollowedNonsense);
         missing.clear();
     }
