@@ -208,8 +208,10 @@ fn copies_become_small_and_large_again_and_nothing_is_missed() {
     let mut sampler = Sampler::open(options).unwrap();
     assert_eq!(sampler.small_copy(), Some(SMALL));
     let ids = &sampler.events().events()[0].ids;
-    // Two on each CPU: of the process, and of each child that it has just started.
-    let of_one = 2 * prof_sampler::online_cpus().len();
+    // Two or, with the one for deep stacks, three on each CPU: of the process, and of each child that it has just
+    // started.
+    let variants = 2 + usize::from(sampler.reads_deep_stacks().is_ok());
+    let of_one = variants * prof_sampler::online_cpus().len();
     assert!(!ids.is_empty() && ids.len().is_multiple_of(of_one));
     let mut kept = Kept::default();
     sampler.start(None, Duration::ZERO, &mut kept).unwrap();
