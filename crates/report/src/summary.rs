@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::heaviest_path::{PathStep, heaviest_path, path_lines};
 use crate::idle::is_idle;
-use crate::text::{cut_left, width};
+use crate::text::{cut_left, cut_right, width};
 use crate::{FoldedOptions, Places, StackWeight, SymbolId, fold};
 
 const COLUMNS: usize = 80;
@@ -184,7 +184,7 @@ pub fn write_summary(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
     let module_width = modules.max().unwrap_or(0).min(MODULE_COLUMNS);
     for symbol in &summary.hottest {
         let share = format!("{:>6.2}% ±{:<5.2}", symbol.percent, symbol.error);
-        let module = cut_left(&symbol.module, module_width);
+        let module = cut_right(&symbol.module, module_width);
         let left = COLUMNS - width(&share) - module_width - 4;
         let name = cut_left(&symbol.name, left);
         writeln!(out, "{share}  {module:<module_width$}  {name}")?;
@@ -212,7 +212,7 @@ pub fn write_summary(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
             let text = format!("  {frames} in ");
             let rest = format!(": {}", reason.describe());
             let left = COLUMNS.saturating_sub(width(&text) + width(&rest));
-            let name = cut_left(&module.module, left.max(1));
+            let name = cut_right(&module.module, left.max(1));
             writeln!(out, "{text}{name}{rest}")?;
         }
     }

@@ -42,6 +42,15 @@ pub(crate) fn width(text: &str) -> usize {
     }
 }
 
+/// The beginning of a name, in at most `columns` columns: a library's version comes after it.
+pub(crate) fn cut_right(name: &str, columns: usize) -> String {
+    if name.chars().count() <= columns {
+        return name.to_owned();
+    }
+    let kept: String = name.chars().take(columns.saturating_sub(1)).collect();
+    format!("{kept}…")
+}
+
 /// The end of a name, in at most `columns` columns: a function comes after its packages.
 pub(crate) fn cut_left(name: &str, columns: usize) -> String {
     let len = name.chars().count();
@@ -207,6 +216,16 @@ mod tests {
         assert_eq!(base_name("/usr/lib/libc.so.6"), "libc.so.6");
         assert_eq!(base_name("[vdso]"), "[vdso]");
         assert_eq!(base_name("a/"), "a/");
+    }
+
+    #[test]
+    fn a_long_module_loses_its_version() {
+        assert_eq!(cut_right("libc.so.6", 9), "libc.so.6");
+        assert_eq!(
+            cut_right("libLLVM.so.22.1-rust-1.95.0", 16),
+            "libLLVM.so.22.1…"
+        );
+        assert_eq!(cut_right("grüße", 4), "grü…");
     }
 
     #[test]
