@@ -237,18 +237,28 @@ fn blank_of_number(line: &str) -> Option<usize> {
 /// module, `[libfoo.so.1]`, as FlameGraph's scripts call it.
 pub fn fold(profile: &Profile, names: &Names, event: u16, options: &FoldedOptions) -> FoldedStacks {
     let places = Places::by_name(profile, names, options.inline);
+    fold_places(profile, &places, event, options)
+}
+
+/// The same with names that are arranged already, by name; [`FoldedOptions::inline`] is as they are.
+pub(crate) fn fold_places(
+    profile: &Profile,
+    places: &Places,
+    event: u16,
+    options: &FoldedOptions,
+) -> FoldedStacks {
     let mut table = NameTable::default();
-    let labels = labels(profile, &places, options.annotate, &mut table);
+    let labels = labels(profile, places, options.annotate, &mut table);
     let truncated = table.add(TRUNCATED.to_owned(), CodeKind::Unknown);
     let mut entries: Vec<_> = profile.entries(event).collect();
     if !options.filter.is_empty() {
-        let filter = options.filter.compile(profile, &places);
+        let filter = options.filter.compile(profile, places);
         let key = |context, stack| profile.sample_key(context, stack);
         entries.retain(|&(context, stack, _)| filter.passes(profile, &key(context, stack)));
     }
     if !options.idle {
         let key = |context, stack| profile.sample_key(context, stack);
-        entries.retain(|&(context, stack, _)| !is_idle(profile, &places, &key(context, stack)));
+        entries.retain(|&(context, stack, _)| !is_idle(profile, places, &key(context, stack)));
     }
     let contexts = || entries.chunk_by(|left, right| left.0 == right.0);
     let threads = contexts().map(|entries| {

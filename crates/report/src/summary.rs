@@ -6,10 +6,11 @@ use prof_model::{ChainEnd, Reason, Resolution};
 use prof_profile::{Names, Profile, Weight};
 use rustc_hash::FxHashMap;
 
+use crate::folded::fold_places;
 use crate::heaviest_path::{PathStep, heaviest_path, path_lines};
 use crate::idle::is_idle;
 use crate::text::{cut_left, cut_right, width};
-use crate::{FoldedOptions, Places, StackWeight, SymbolId, fold};
+use crate::{FoldedOptions, Places, StackWeight, SymbolId};
 
 const COLUMNS: usize = 80;
 const MODULE_COLUMNS: usize = 20;
@@ -134,7 +135,7 @@ pub fn summarize(profile: &Profile, names: &Names, event: u16, top: usize) -> Su
             idle: false,
             ..FoldedOptions::default()
         };
-        let stacks = fold(profile, names, event, &folding);
+        let stacks = fold_places(profile, &places, event, &folding);
         summary.path = heaviest_path(&stacks, StackWeight::Period);
     }
 

@@ -20,6 +20,11 @@ const NEAR: u64 = 100_000;
 const STALE: u64 = 2_000_000_000;
 /// How soon a thread is named again whose stack was not read.
 const AGAIN: Duration = Duration::from_millis(100);
+/// So many threads wait to be named at most; others come again with their next sample.
+const MOST_TO_NAME: usize = 1024;
+/// Naming a thread reads all mappings of its process, on the thread that empties the rings: after that nobody is
+/// named for so many times as long.
+const REST: u32 = 20;
 /// Buffers that are kept to be used again.
 const MOST_SPARE: usize = 16;
 
@@ -76,7 +81,8 @@ pub(crate) struct DeepStacks {
     spare: Vec<Vec<u8>>,
     processes: FxHashSet<Pid>,
     named: FxHashMap<Tid, Instant>,
-    to_name: Vec<DeepThread>,
+    to_name: VecDeque<DeepThread>,
+    rests_until: Option<Instant>,
     used: u64,
 }
 
@@ -142,9 +148,9 @@ impl DeepStacks {
             Some(since) => needs_more && since.elapsed() >= AGAIN,
             None => true,
         };
-        if is_due {
+        if is_due && self.to_name.len() < MOST_TO_NAME {
             self.named.insert(tid, Instant::now());
-            self.to_name.push(thread);
+            self.to_name.push_back(thread);
         }
     }
 
@@ -164,9 +170,17 @@ impl DeepStacks {
         self.used
     }
 
-    /// The threads whose stacks are to be read from now on, each of them once.
-    pub(crate) fn take_named(&mut self) -> Vec<DeepThread> {
-        std::mem::take(&mut self.to_name)
+    /// Names threads whose stacks are to be read from now on, each of them once, for as long as that is a small
+    /// part of the time.
+    pub(crate) fn name(&mut self, mut name: impl FnMut(DeepThread)) {
+        let rests = |until: Option<Instant>| until.is_some_and(|until| Instant::now() < until);
+        while !rests(self.rests_until)
+            && let Some(thread) = self.to_name.pop_front()
+        {
+            let began = Instant::now();
+            name(thread);
+            self.rests_until = Some(Instant::now() + began.elapsed() * REST);
+        }
     }
 
     /// A process runs another program now, with other stacks.
@@ -246,23 +260,56 @@ mod tests {
     #[test]
     fn a_deep_stack_names_all_threads_of_its_process_once() {
         let mut deep = DeepStacks::default();
-        let thread = |tid| DeepThread {
-            pid: Pid(3),
-            tid: Tid(tid),
-            sp: SP,
-        };
         deep.note(thread(3), false);
-        assert_eq!(deep.take_named(), []);
+        assert_eq!(named(&mut deep), []);
         for needs_more in [true, true, false] {
             deep.note(thread(3), needs_more);
             deep.note(thread(4), false);
         }
-        assert_eq!(deep.take_named(), [thread(3), thread(4)]);
+        assert_eq!(named(&mut deep), [thread(3), thread(4)]);
         deep.exited(Pid(3), Tid(4));
         deep.note(thread(4), false);
-        assert_eq!(deep.take_named(), [thread(4)]);
+        assert_eq!(named(&mut deep), [thread(4)]);
         deep.executed(Pid(3));
         deep.note(thread(3), false);
-        assert_eq!(deep.take_named(), []);
+        assert_eq!(named(&mut deep), []);
+    }
+
+    #[test]
+    fn who_takes_long_to_name_is_followed_by_a_longer_rest() {
+        let mut deep = DeepStacks::default();
+        for tid in 0..2 * MOST_TO_NAME as i32 {
+            deep.note(thread(tid), true);
+        }
+        assert_eq!(deep.to_name.len(), MOST_TO_NAME);
+        let (long, began) = (Duration::from_millis(5), Instant::now());
+        let mut count = 0;
+        deep.name(|_| {
+            std::thread::sleep(long);
+            count += 1;
+        });
+        assert!(count > 0);
+        assert!(deep.rests_until.unwrap() >= began + long * (REST + 1));
+        deep.rests_until = Some(began + Duration::from_secs(3600));
+        deep.name(|_| unreachable!("it rests"));
+        assert_eq!(deep.to_name.len(), MOST_TO_NAME - count);
+    }
+
+    /// All that are to be named, with rests between them.
+    fn named(deep: &mut DeepStacks) -> Vec<DeepThread> {
+        let mut named = Vec::new();
+        while !deep.to_name.is_empty() {
+            deep.rests_until = None;
+            deep.name(|thread| named.push(thread));
+        }
+        named
+    }
+
+    fn thread(tid: i32) -> DeepThread {
+        DeepThread {
+            pid: Pid(3),
+            tid: Tid(tid),
+            sp: SP,
+        }
     }
 }

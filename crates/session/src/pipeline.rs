@@ -373,9 +373,10 @@ impl Pipeline {
         self.unwinding.deep.add(part);
     }
 
-    /// The threads whose stacks were found to be larger than their copies, each of them once.
-    pub fn take_deep_threads(&mut self) -> Vec<DeepThread> {
-        self.unwinding.deep.take_named()
+    /// Names threads whose stacks were found to be larger than their copies, each of them once, for as long as
+    /// that is a small part of the time.
+    pub fn name_deep_threads(&mut self, name: impl FnMut(DeepThread)) {
+        self.unwinding.deep.name(name);
     }
 
     /// How many callchains were finished with what lay behind the copy of the stack at that moment.

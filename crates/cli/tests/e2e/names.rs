@@ -216,9 +216,9 @@ impl Drop for Setting {
     }
 }
 
-/// What lies behind the copy of a stack is read some time after the sample where no BPF program reads it, as
-/// with another clock. Who called cannot be told
-/// where it may have been another by then: such stacks are cut, not finished with the wrong one.
+/// What lies behind the copy of a stack is read some time after the sample where no BPF program reads it, as with
+/// another clock. Who called cannot be told where it may have been another by then: such stacks are cut, not
+/// finished with the wrong one.
 #[test]
 fn a_caller_that_cannot_be_told_is_not_guessed() {
     if !has("gcc") {

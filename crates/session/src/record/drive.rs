@@ -109,9 +109,11 @@ pub fn drive<D: Destination>(
         }
         began = [began[1], sampler.clock().now()];
         let has_more = sampler.round(recorder)?;
-        for DeepThread { pid, tid, sp } in recorder.pipeline.take_deep_threads() {
-            let _ = sampler.read_behind_copies(pid, tid, sp); // it may be gone
-        }
+        recorder
+            .pipeline
+            .name_deep_threads(|DeepThread { pid, tid, sp }| {
+                let _ = sampler.read_behind_copies(pid, tid, sp); // it may be gone
+            });
         sampler.use_copies(recorder.pipeline.stack_copies().copies())?;
         hurry = recorder.pipeline.races();
         hurry = hurry.or(has_more.then_some(SHORT_PAUSE));
