@@ -39,9 +39,11 @@ pub struct Summary {
 /// A function, over all threads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HotSymbol {
-    /// Its name, ` (inlined)` behind it where its body stands in others; `[no names]` for all addresses
-    /// of a module that have none.
+    /// Its name; `[no names]` for all addresses of a module that have none.
     pub name: String,
+    /// The function whose body stands in it and ran in most of its samples, if it did in half of them, and the
+    /// share of all that these are, in percent.
+    pub inlined: Option<(String, f64)>,
     /// The short name of its module.
     pub module: String,
     /// The samples in which it ran itself.
@@ -94,13 +96,20 @@ fn sampling_error(percent: f64, samples: u64) -> f64 {
     }
 }
 
+/// Samples in which a function ran itself, and how much of their period the functions inlined there have.
+#[derive(Default)]
+struct Own {
+    all: Weight,
+    inlined: FxHashMap<SymbolId, u64>,
+}
+
 /// Sums up one event, an index into the profile's events, with its `top` hottest functions.
 pub fn summarize(profile: &Profile, names: &Names, event: u16, top: usize) -> Summary {
     let places = Places::by_name(profile, names, true);
     let samples = profile.sorted_samples(event);
     let mut summary = Summary::default();
 
-    let mut own: FxHashMap<SymbolId, Weight> = FxHashMap::default();
+    let mut own: FxHashMap<SymbolId, Own> = FxHashMap::default();
     let mut by_stack: FxHashMap<prof_profile::StackId, u64> = FxHashMap::default();
     for (key, weight) in &samples {
         if is_idle(profile, &places, key) {
@@ -111,17 +120,30 @@ pub fn summarize(profile: &Profile, names: &Names, event: u16, top: usize) -> Su
         summary.ends[key.end as usize] += weight.samples;
         *by_stack.entry(key.stack).or_default() += weight.samples;
         let innermost = profile.stacks().frames(key.stack).next();
-        if let Some(place) = innermost.and_then(|frame| places.of_frame(frame).next()) {
-            *own.entry(places.get(place).symbol).or_default() += *weight;
+        if let Some(frame) = innermost {
+            let function = places.get(places.physical(frame)).symbol;
+            let own = own.entry(function).or_default();
+            own.all += *weight;
+            let copy = places.of_frame(frame).next();
+            let copy = copy.map(|place| places.get(place).symbol);
+            if let Some(copy) = copy.filter(|&copy| copy != function) {
+                *own.inlined.entry(copy).or_default() += weight.period;
+            }
         }
     }
-    let mut own: Vec<(SymbolId, Weight)> = own.into_iter().collect();
-    own.sort_unstable_by_key(|&(symbol, own)| (Reverse(own.period), symbol));
+    let mut own: Vec<(SymbolId, Own)> = own.into_iter().collect();
+    own.sort_unstable_by_key(|(symbol, own)| (Reverse(own.all.period), *symbol));
     let hottest = own.into_iter().take(top).map(|(symbol, own)| {
-        let percent = percent(own.period, summary.total.period);
+        let share = |period| percent(period, summary.total.period);
+        let inlined = own.inlined.iter();
+        let inlined = inlined.max_by_key(|&(&symbol, &period)| (period, Reverse(symbol)));
+        let inlined = inlined.filter(|&(_, &period)| period >= own.all.period.div_ceil(2));
+        let inlined = inlined.map(|(&copy, &period)| (copy, share(period)));
+        let (own, percent) = (own.all, share(own.all.period));
         let symbol = places.symbol(symbol);
         HotSymbol {
             name: symbol.in_chain(),
+            inlined: inlined.map(|(copy, share)| (places.symbol(copy).name.to_string(), share)),
             module: places.dso_name(symbol).to_owned(),
             own,
             percent,
@@ -187,8 +209,13 @@ pub fn write_summary(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
         let share = format!("{:>6.2}% ±{:<5.2}", symbol.percent, symbol.error);
         let module = cut_right(&symbol.module, module_width);
         let left = COLUMNS - width(&share) - module_width - 4;
-        let name = cut_left(&symbol.name, left);
-        writeln!(out, "{share}  {module:<module_width$}  {name}")?;
+        let inlined = symbol.inlined.as_ref();
+        let inlined = inlined.map(|(name, percent)| format!(" ({percent:.2}% inlined {name})"));
+        // The function is worth more than what is inlined there.
+        let fits = |it: &String| width(&symbol.name) + width(it) <= left;
+        let inlined = inlined.filter(fits).unwrap_or_default();
+        let name = cut_left(&symbol.name, left - width(&inlined));
+        writeln!(out, "{share}  {module:<module_width$}  {name}{inlined}")?;
     }
     if summary.path.len() > 1 {
         let lines = path_lines(&summary.path, COLUMNS - PATH.len(), PATH_LINES);
