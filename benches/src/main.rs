@@ -2,6 +2,7 @@
 //! noisy: only ratios mean something. `benches/run` builds what is needed and starts this.
 
 mod inputs; // what the works are about
+mod large; // large programs as they are shipped
 mod measure; // what a command costs
 mod reading; // works on files
 mod recording; // works on running programs
@@ -46,6 +47,21 @@ fn main() -> ExitCode {
         eprintln!("start it with ./benches/run");
         return ExitCode::from(2);
     };
+    if let [command, neighbours, rounds, only @ ..] = args
+        && command == "--large"
+    {
+        let (Ok(neighbours), Ok(rounds)) = (neighbours.parse(), rounds.parse()) else {
+            eprintln!("start it with ./tests/large_programs");
+            return ExitCode::from(2);
+        };
+        return large::run(&large::Settings {
+            prof: Path::new("target/release/prof"),
+            root: Path::new(root),
+            rounds,
+            neighbours,
+            only,
+        });
+    }
     let mut bench = Bench {
         root: PathBuf::from(root),
         prof: PathBuf::from("target/release/prof"),
