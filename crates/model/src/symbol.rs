@@ -38,6 +38,8 @@ pub enum SymbolSource {
     Jitdump,
     /// The names that `prof record` stored in the file.
     Stored,
+    /// The tables of the runtime that generated the code.
+    Runtime,
 }
 
 /// A place in a source file.

@@ -7,11 +7,12 @@
 use std::fs::File;
 use std::time::{Duration, Instant};
 
+use prof_hotspot::Told;
 use prof_model::{
     Dso, DsoAddr, DsoId, DsoKind, DsoTable, JitLoad, Mapping, Pid, Reason, Resolution,
 };
 use prof_perfdata::StoredNames;
-use prof_symbolizer::{FileFinder, FoundFile, JitDump, PerfMap, Request, Symbolizer};
+use prof_symbolizer::{FileFinder, FoundFile, JitDump, PerfMap, Request, Symbolizer, ToldName};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::files::Origin;
@@ -31,10 +32,11 @@ pub struct GeneratedCode {
     of_process: FxHashMap<Pid, Vec<(DsoId, u64)>>,
     maps: FxHashMap<Pid, Option<PerfMap>>, // `None`: not there yet
     maps_taken: FxHashSet<Pid>,
-    looked: Option<Instant>, // when for the maps that are not there yet
+    told: Vec<ToldName>,              // by runtimes, since it was last taken
+    looked: Option<Instant>,          // when for the maps that are not there yet
     files: FxHashSet<(Pid, Mapping)>, // executed, and no programs as far as is known
-    new_files: Vec<(Pid, Mapping)>, // those since they were last taken
-    now: u64,                // the time of the last sample
+    new_files: Vec<(Pid, Mapping)>,   // those since they were last taken
+    now: u64,                         // the time of the last sample
 }
 
 impl GeneratedCode {
@@ -57,6 +59,7 @@ impl GeneratedCode {
             of_process: FxHashMap::default(),
             maps: FxHashMap::default(),
             maps_taken: FxHashSet::default(),
+            told: Vec::new(),
             looked: None,
             files: FxHashSet::default(),
             new_files: Vec::new(),
@@ -134,6 +137,27 @@ impl GeneratedCode {
         if self.origin == Origin::Live && !self.maps_taken.contains(&pid) {
             self.maps.entry(pid).or_insert_with(|| PerfMap::open(pid));
         }
+    }
+
+    /// A runtime has told what the code is called that a sample hit.
+    pub(crate) fn told(&mut self, pid: Pid, told: Told) {
+        let Told { addr, code, name } = told;
+        self.told.push(ToldName {
+            pid,
+            addr,
+            code,
+            name,
+        });
+    }
+
+    /// What runtimes told since the last call, in the order of time.
+    pub fn take_told(&mut self) -> Vec<ToldName> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// Takes back names that nobody used.
+    pub fn put_back_told(&mut self, names: Vec<ToldName>) {
+        self.told.splice(0..0, names);
     }
 
     /// Samples hit a file that is no program as far as is known, and so perhaps generated code.

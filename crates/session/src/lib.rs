@@ -32,6 +32,7 @@ mod machine; // of a recording: can its stacks be unwound here
 mod pace; // how soon to look at the rings again
 mod polled_memory; // words of a running process at the time of a sample
 mod read_options; // which recording, and whence its names
+mod runtimes; // what tells about the code that it generates
 mod stack_copy_size; // whether small copies of the stack are enough
 mod target_access; // what the unwinder asks of a process
 mod time_slices; // parts of a recording

@@ -320,6 +320,9 @@ impl Pipeline {
         self.pace.finish_round();
         self.generated.refresh();
         self.unwinding.finish_round();
+        for (pid, told) in self.unwinding.runtimes.take_told() {
+            self.generated.told(pid, told);
+        }
     }
 
     /// Forgets a thread that ended long ago, and its process with the first one: their numbers may be
@@ -328,6 +331,7 @@ impl Pipeline {
         self.tracker.processes.forget(pid, tid);
         if pid.0 == tid.0 {
             self.generated.forget(pid);
+            self.unwinding.forget_process(pid);
         }
     }
 

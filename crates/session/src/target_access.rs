@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use prof_model::{AddressSpace, DsoId, DsoTable, Pid, Tid, VirtAddr};
 use prof_sampler::read_memory;
-use prof_unwinder::{Bytes, Images, LiveMemory, Watched};
+use prof_unwinder::{Bytes, Images, LiveMemory, RuntimeCode, Watched};
 
 use crate::files::Files;
 use crate::polled_memory::PolledMemory;
+use crate::runtimes::Runtime;
 
 /// The files that one process has mapped.
 pub(crate) struct MappedImages<'a> {
@@ -45,6 +46,7 @@ pub(crate) struct TargetMemory<'a> {
     tid: Tid,
     time: u64,
     polled: &'a mut PolledMemory,
+    runtime: &'a mut Runtime,
     /// Whether the stack was read: it goes on beyond the copy.
     pub(crate) was_read: bool,
     /// Whether the kernel did not let us read.
@@ -54,12 +56,19 @@ pub(crate) struct TargetMemory<'a> {
 impl<'a> TargetMemory<'a> {
     /// The memory of `pid` for a sample of `tid` that was taken at `time`, in nanoseconds of the
     /// recording's clock.
-    pub(crate) fn new(pid: Pid, tid: Tid, time: u64, polled: &'a mut PolledMemory) -> Self {
+    pub(crate) fn new(
+        pid: Pid,
+        tid: Tid,
+        time: u64,
+        polled: &'a mut PolledMemory,
+        runtime: &'a mut Runtime,
+    ) -> Self {
         Self {
             pid,
             tid,
             time,
             polled,
+            runtime,
             was_read: false,
             was_refused: false,
         }
@@ -89,6 +98,11 @@ impl LiveMemory for TargetMemory<'_> {
             self.was_refused |= error.kind() == ErrorKind::PermissionDenied;
             0
         })
+    }
+
+    fn runtime_code(&mut self, addr: VirtAddr) -> Option<RuntimeCode<'_>> {
+        let thread = (self.pid, self.tid);
+        self.runtime.code(thread, addr.0, self.time)
     }
 
     fn watch(&mut self, addr: VirtAddr) {

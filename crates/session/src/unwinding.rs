@@ -16,6 +16,7 @@ use crate::files::{Files, Origin};
 use crate::machine::Machine;
 use crate::pace::Pace;
 use crate::polled_memory::PolledMemory;
+use crate::runtimes::Runtimes;
 use crate::target_access::{MappedImages, TargetMemory};
 
 /// A sample's whole callchain, valid until the next sample is unwound.
@@ -44,6 +45,8 @@ pub(crate) struct Unwinding {
     machine: Machine,
     max_stack: usize,
     polled: Option<PolledMemory>, // of running processes; `None` for a recording
+    /// The runtimes that generate code in running processes.
+    pub(crate) runtimes: Runtimes,
     /// What lay behind the copies of stacks.
     pub(crate) deep: DeepStacks,
     starting: FxHashSet<Pid>, // in execve: not yet seen to run their new program
@@ -70,6 +73,7 @@ impl Unwinding {
             machine,
             max_stack,
             polled: (origin == Origin::Live).then(|| PolledMemory::new(events)),
+            runtimes: Runtimes::default(),
             deep: DeepStacks::default(),
             starting: FxHashSet::default(),
             foreign_stacks: 0,
@@ -184,10 +188,11 @@ impl Unwinding {
             dsos: &processes.dsos,
         };
         self.unwinder.pass_time(time);
+        let runtime = self.runtimes.of(sample.pid);
         let mut memory = self
             .polled
             .as_mut()
-            .map(|polled| TargetMemory::new(sample.pid, sample.tid, time, polled));
+            .map(|polled| TargetMemory::new(sample.pid, sample.tid, time, polled, runtime));
         let process = Process {
             space,
             live: memory.as_mut().map(|memory| memory as _),
@@ -208,6 +213,10 @@ impl Unwinding {
             }
             self.refused_stacks += u64::from(memory.was_refused && !end.is_whole());
         }
+        let (thread, found) = ((sample.pid, sample.tid), (images.files, &processes.dsos));
+        self.runtimes
+            .of(sample.pid)
+            .look(thread, time, space, found);
         let (reach, is_cut) = (self.unwinder.reach(), self.unwinder.is_cut());
         pace.copied(stack.capacity, reach, is_cut, end);
         let thread = DeepThread {
@@ -228,10 +237,16 @@ impl Unwinding {
     /// A process runs another program from now on.
     pub(crate) fn executed(&mut self, pid: Pid) {
         self.starting.insert(pid);
+        self.runtimes.forget(pid);
         self.deep.executed(pid);
         if let Some(polled) = &mut self.polled {
             polled.executed(pid);
         }
+    }
+
+    /// A process has ended long ago.
+    pub(crate) fn forget_process(&mut self, pid: Pid) {
+        self.runtimes.forget(pid);
     }
 
     /// A thread has ended.

@@ -44,6 +44,7 @@ mod source_text; // source files
 mod split_dwarf; // .dwo and .dwp
 mod symbol_table; // symbols by address
 mod symbolizer;
+mod told_code; // what runtimes told about their code
 mod type_names; // the types in those names
 mod unit_index; // which units of debug info have code where
 mod xz;
@@ -58,3 +59,4 @@ pub use kallsyms::{RunningKernel, running_kernel_build_id};
 pub use mapped_file::MappedFile;
 pub use perf_map::PerfMap;
 pub use symbolizer::{Options, Request, Symbolizer};
+pub use told_code::ToldName;

@@ -28,6 +28,13 @@ pub(crate) struct JitSymbol {
     pub(crate) size: u64,
 }
 
+impl JitSymbol {
+    /// The addresses that it covers.
+    pub(crate) fn range(&self) -> std::ops::Range<u64> {
+        self.start..self.start.saturating_add(self.size)
+    }
+}
+
 impl PerfMap {
     /// Opens the perf map of a process: in the `/tmp` of its own mount namespace, under the pid that
     /// it has in its own pid namespace, else in ours.

@@ -22,6 +22,7 @@ use crate::kallsyms::{KernelSymbols, RunningKernel, running_kernel_build_id};
 use crate::kernel_code::{KernelCode, Recorded};
 use crate::names::Names;
 use crate::perf_map::{self, PerfMap};
+use crate::told_code::{ToldCode, ToldName};
 
 /// What to look up, and where.
 #[derive(Clone, Debug)]
@@ -92,6 +93,7 @@ pub struct Symbolizer {
     names: Names,
     files: FxHashMap<DsoId, Result<Code, Reason>>,
     perf_maps: FxHashMap<Pid, PerfMap>,
+    told: FxHashMap<Pid, ToldCode>, // by runtimes
     generated: FxHashMap<DsoId, BTreeSet<(Pid, Mapping)>>, // where processes had files that may be no programs
     running_kernel: RunningKernel,
     kernel: Option<Result<Kernel, Reason>>,
@@ -114,6 +116,7 @@ impl Symbolizer {
             }),
             files: FxHashMap::default(),
             perf_maps: FxHashMap::default(),
+            told: FxHashMap::default(),
             generated: FxHashMap::default(),
             running_kernel: RunningKernel::default(),
             kernel: None,
@@ -311,6 +314,18 @@ impl Symbolizer {
         answers
     }
 
+    /// Names generated code from now on by what runtimes told, where there is no perf map. `names` are those since the last
+    /// call, in the order of time.
+    pub fn use_told(&mut self, names: &[ToldName]) {
+        let mut of_process: FxHashMap<Pid, Vec<&ToldName>> = FxHashMap::default();
+        for told in names {
+            of_process.entry(told.pid).or_default().push(told);
+        }
+        for (pid, names) in of_process {
+            self.told.entry(pid).or_default().add(&names);
+        }
+    }
+
     /// Names the code of a file that is no program, or is not to be had, from the perf maps of the
     /// processes that executed it: where several have a name, that of the lowest pid.
     fn name_generated(&mut self, id: DsoId, addrs: &[DsoAddr], answers: &mut [Resolution]) {
@@ -357,19 +372,29 @@ impl Symbolizer {
     fn resolve_jit(&mut self, pid: Pid, addrs: &[DsoAddr]) -> Vec<Resolution> {
         self.keep_perf_map(pid);
         let map = self.perf_maps.get(&pid);
-        let resolve = |addr: &DsoAddr| match map.and_then(|map| map.find(addr.0)) {
-            Some(symbol) => Resolution::Named {
+        let told = self.told.get(&pid);
+        let resolve = |addr: &DsoAddr| {
+            let in_map = map.and_then(|map| map.find(addr.0));
+            let told = || told?.find(addr.0);
+            let (symbol, name, source) = match (in_map, in_map.is_none().then(told).flatten()) {
+                (Some(symbol), _) => {
+                    let name = self.names.demangled(&symbol.name);
+                    (symbol, name, SymbolSource::PerfMap)
+                }
+                (None, Some(symbol)) => (symbol, Arc::clone(&symbol.name), SymbolSource::Runtime),
+                (None, None) => return Resolution::Unresolved(Reason::NoPerfMap),
+            };
+            Resolution::Named {
                 symbol: Symbol {
-                    name: self.names.demangled(&symbol.name),
+                    name,
                     raw: Arc::clone(&symbol.name),
                     start: symbol.start,
                     size: symbol.size,
-                    source: SymbolSource::PerfMap,
+                    source,
                 },
                 inlined: Vec::new(),
                 location: None,
-            },
-            None => Resolution::Unresolved(Reason::NoPerfMap),
+            }
         };
         addrs.iter().map(resolve).collect()
     }

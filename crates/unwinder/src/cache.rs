@@ -29,6 +29,10 @@ pub(crate) enum Action {
     VdsoCall,
     /// The return address is at a known distance from the stack pointer.
     AtSp(AtSp),
+    /// The same, as the runtime tells that generated the code: without it there is no other way.
+    Told(AtSp),
+    /// By the frame record that the frame pointer leads to; the word below it is the caller's stack pointer.
+    TellingRecord,
     /// No table knows: along the frame pointers, with checks.
     FramePointer,
 }
@@ -39,6 +43,14 @@ pub(crate) struct AtSp {
     pub(crate) return_address: u16,
     /// Where the caller's frame pointer is, if it is not in its register.
     pub(crate) saved_fp: Option<u16>,
+}
+
+impl AtSp {
+    /// As the call has left it: the return address is at the stack pointer.
+    pub(crate) const UNTOUCHED: Self = Self {
+        return_address: 0,
+        saved_fp: None,
+    };
 }
 
 /// What is known about a place.

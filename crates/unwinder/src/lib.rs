@@ -20,6 +20,7 @@ mod inference; // what was found out about code without tables
 mod live_memory; // what is asked of the target's memory
 mod module; // everything known about one mapped file
 mod regs; // user registers of a sample
+mod runtime_code; // what a runtime tells about the code that it generates
 mod stack; // the copied stack bytes
 mod stats; // what the caches did
 mod tables; // unwind tables -> rules
@@ -30,6 +31,7 @@ pub use arch::Arch;
 pub use image::{Bytes, Images};
 pub use live_memory::{LiveMemory, WATCHED_BYTES, Watched};
 pub use regs::Regs;
+pub use runtime_code::{RuntimeCode, RuntimeFrame};
 pub use stack::{StackCopy, StackMemory};
 pub use stats::Stats;
 pub use unwinder::{Process, Unwinder, UserState};

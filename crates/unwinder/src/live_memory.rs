@@ -3,6 +3,8 @@
 
 use prof_model::VirtAddr;
 
+use crate::RuntimeCode;
+
 /// The memory of the sampled process as it is now, which is later than the sample. A test array can
 /// be it.
 pub trait LiveMemory {
@@ -20,6 +22,12 @@ pub trait LiveMemory {
 
     /// The same for instructions, which are hardly ever others a moment later.
     fn read_code(&mut self, addr: VirtAddr, into: &mut [u8]) -> usize;
+
+    /// What the runtime that generated the code at `addr` tells about it. `None` if there is none that does.
+    fn runtime_code(&mut self, addr: VirtAddr) -> Option<RuntimeCode<'_>> {
+        let _ = addr;
+        None
+    }
 
     /// Has the bytes at `addr` looked at again and again from now on, for the sampled thread. They are
     /// two words of the program's that one store each changes.

@@ -81,7 +81,7 @@ struct WireLine {
     line: u32,
 }
 
-const SOURCES: [SymbolSource; 10] = [
+const SOURCES: [SymbolSource; 11] = [
     SymbolSource::Symtab,
     SymbolSource::Dynsym,
     SymbolSource::Plt,
@@ -92,6 +92,7 @@ const SOURCES: [SymbolSource; 10] = [
     SymbolSource::PerfMap,
     SymbolSource::Jitdump,
     SymbolSource::Stored,
+    SymbolSource::Runtime,
 ];
 
 /// Without JIT memory, which has a process as well.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use prof_event::{RawRecord, Record};
 use prof_model::{ChainEnd, CommTable, DsoId, DsoTable, Mapping, Pid, Tid};
 use prof_profile::Profile;
-use prof_symbolizer::{FoundFile, PerfMap};
+use prof_symbolizer::{FoundFile, PerfMap, ToldName};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::recorder::{Destination, Recorder};
@@ -45,6 +45,8 @@ pub struct Piece {
     pub files: Vec<(DsoId, FoundFile)>,
     /// Perf maps that were opened since the last piece.
     pub perf_maps: Vec<(Pid, PerfMap)>,
+    /// What runtimes have told since then.
+    pub told: Vec<ToldName>,
     /// Where processes executed files that may be code which they generated, since the last piece.
     pub generated: Vec<(Pid, Mapping)>,
     /// Files that were closed before these were opened.
@@ -148,6 +150,7 @@ impl Recorder<Pieces> {
             processes: names.collect(),
             files,
             perf_maps: pipeline.generated.take_maps(),
+            told: pipeline.generated.take_told(),
             generated: pipeline.generated.take_files(),
             closed: std::mem::take(&mut pieces.closed),
         }
@@ -166,6 +169,7 @@ impl Recorder<Pieces> {
         }
         let generated = &mut self.pipeline.generated;
         generated.put_back_maps(piece.perf_maps);
+        generated.put_back_told(piece.told);
         generated.put_back_files(piece.generated);
     }
 

@@ -225,6 +225,15 @@ pub(crate) trait Cpu: Sized {
         table: Option<&Rule>,
     ) -> Option<Rule>;
 
+    /// Where the return address is in code whose frames have one size, of which its bytes up to a place and from
+    /// there are given, see [`crate::RuntimeFrame::Fixed`]. `None` if that does not tell.
+    fn fixed_frame(
+        code: [&[u8]; 2],
+        is_return: bool,
+        size: u32,
+        complete_from: u32,
+    ) -> Option<AtSp>;
+
     /// Where the return address is, if the bytes of code without tables show that there is no frame.
     fn frame_at_sp(is_return: bool, before: &[u8], from: &[u8]) -> Option<AtSp>;
 

@@ -72,6 +72,18 @@ impl<C: Cpu, S: StackMemory + ?Sized> Walk<'_, C, S> {
         enter(frame, regs, return_address, Found::ByFramePointer)
     }
 
+    /// By a frame record below which the caller's stack pointer is kept.
+    pub(crate) fn leave_telling_record(&mut self, frame: &mut Frame) -> Result<(), Stop> {
+        let sp = frame.regs.sp().ok_or(ChainEnd::BadFrame)?;
+        let fp = frame.regs.fp().ok_or(ChainEnd::NoRule)?;
+        self.follow_frame_pointer(frame, sp)?;
+        let told = read(&self.memory, fp.wrapping_sub(8))?;
+        if told.is_multiple_of(STACK_ALIGNMENT) && Some(told) >= frame.regs.sp() {
+            frame.regs.put(SP, Some(told));
+        }
+        Ok(())
+    }
+
     /// A word found without a rule is a return address only if code can return to it.
     pub(crate) fn check_return(&mut self, return_address: u64) -> Result<(), ChainEnd> {
         match self.known(return_address, true) {

@@ -60,6 +60,8 @@ impl<C: Cpu, S: StackMemory + ?Sized> Walk<'_, C, S> {
             Action::AtSp(at) => self
                 .leave_at_sp(frame, at)
                 .or_else(|_| self.leave_by_frame_pointer(frame)),
+            Action::Told(at) => self.leave_at_sp(frame, at),
+            Action::TellingRecord => self.leave_telling_record(frame),
             Action::FramePointer => self.leave_by_frame_pointer(frame),
         }
     }

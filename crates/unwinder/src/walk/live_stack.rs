@@ -7,7 +7,7 @@ use std::ops::Range;
 use prof_model::VirtAddr;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::{LiveMemory, StackMemory};
+use crate::{LiveMemory, RuntimeCode, StackMemory};
 
 /// So much of the end of a copy must be the same as before at least, if there is so much.
 const TAIL: u64 = 4096;
@@ -228,6 +228,12 @@ impl<'a, S: StackMemory + ?Sized> Memory<'a, S> {
         let rest = self.rest.as_mut();
         let count = rest.map_or(0, |rest| rest.live.read_code(VirtAddr(addr), into));
         count.min(into.len())
+    }
+
+    /// What the runtime that generated the code at `addr` tells about it.
+    #[cold]
+    pub(crate) fn runtime_code(&mut self, addr: u64) -> Option<RuntimeCode<'_>> {
+        self.rest.as_mut()?.live.runtime_code(VirtAddr(addr))
     }
 
     /// Reads on until the word at `addr` is there. `false` if that cannot be, or the thread has moved

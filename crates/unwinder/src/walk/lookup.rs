@@ -15,7 +15,7 @@ use crate::module::Module;
 use crate::tables::rule::{RuleId, RuleStore};
 use crate::unwinder::Unwinder;
 use crate::walk::Walk;
-use crate::{Images, StackMemory, Stats};
+use crate::{Images, RuntimeCode, RuntimeFrame, StackMemory, Stats};
 
 /// Of so many places in generated code is kept what was read there.
 const MOST_GENERATED: usize = 1 << 14;
@@ -89,14 +89,53 @@ impl<C: Cpu, S: StackMemory + ?Sized> Walk<'_, C, S> {
         {
             return known;
         }
-        let at_sp = self.generated_frame(pc, place);
-        let known = Known {
-            action: at_sp.map_or(Action::FramePointer, Action::AtSp),
-            is_returned_to: true,
-            is_trampoline: false,
-        };
+        let known = self.told(pc, place.is_return).unwrap_or_else(|| {
+            let at_sp = self.generated_frame(pc, place);
+            Known {
+                action: at_sp.map_or(Action::FramePointer, Action::AtSp),
+                is_returned_to: true,
+                is_trampoline: false,
+            }
+        });
         self.generated = Some((place, known));
         known
+    }
+
+    /// What the runtime tells that generated the code.
+    fn told(&mut self, pc: u64, is_return: bool) -> Option<Known> {
+        let code = self
+            .memory
+            .runtime_code(pc.wrapping_sub(u64::from(is_return)))?;
+        let known = |action, is_returned_to| Known {
+            action,
+            is_returned_to,
+            is_trampoline: false,
+        };
+        let (bytes, at, frame) = match code {
+            RuntimeCode::Unused => return Some(known(Action::NoRule, false)),
+            RuntimeCode::NotYet => return Some(known(Action::NotYet, true)),
+            RuntimeCode::Piece { bytes, at, frame } => (bytes, at, frame),
+        };
+        let at = at.saturating_add(usize::from(is_return));
+        let code = bytes.split_at(at.min(bytes.len()));
+        let code = [code.0, code.1];
+        let is_returned_to = !is_return || bytes.is_empty() || C::call_before(code[0]).is_some();
+        Some(match frame {
+            // the interpreter pretends that it was called where the next instruction is interpreted
+            RuntimeFrame::Record => known(Action::TellingRecord, true),
+            RuntimeFrame::None => known(Action::Told(AtSp::UNTOUCHED), is_returned_to),
+            RuntimeFrame::Fixed {
+                size,
+                complete_from,
+            } if let Some(at) = C::fixed_frame(code, is_return, size, complete_from) => {
+                known(Action::Told(at), is_returned_to)
+            }
+            RuntimeFrame::Fixed { .. } | RuntimeFrame::Unknown => {
+                let at_sp = C::frame_at_sp(is_return, code[0], code[1]);
+                let action = at_sp.map_or(Action::FramePointer, Action::AtSp);
+                known(action, is_returned_to)
+            }
+        })
     }
 
     /// Where the return address is in generated code, by its bytes as they are now, or were when they were

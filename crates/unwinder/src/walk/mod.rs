@@ -303,7 +303,11 @@ impl<'a, C: Cpu, S: StackMemory + ?Sized> Walk<'a, C, S> {
         match stuck.action {
             Action::StackSwitch | Action::VdsoCall => ChainEnd::TruncatedCopy,
             _ if self.is_elsewhere || self.is_behind_copy(stuck.addr) => ChainEnd::TruncatedCopy,
-            Action::FramePointer | Action::AtSp(_) | Action::Inferred(_) => ChainEnd::NoRule, // it held something else
+            Action::FramePointer
+            | Action::AtSp(_)
+            | Action::Told(_)
+            | Action::TellingRecord
+            | Action::Inferred(_) => ChainEnd::NoRule, // it held something else
             _ => ChainEnd::BadFrame,
         }
     }

@@ -146,6 +146,7 @@ impl Namer {
         for (pid, map) in piece.perf_maps.drain(..) {
             self.symbolizer.use_perf_map(pid, map);
         }
+        self.symbolizer.use_told(&std::mem::take(&mut piece.told));
         for (pid, mapping) in piece.generated.drain(..) {
             self.symbolizer.may_be_generated(pid, mapping);
         }

@@ -1,6 +1,7 @@
 //! All that knows aarch64.
 
 mod dataflow; // what the instructions on the way from the entry or to the return say
+mod fixed_frame; // frames of which a runtime tells the size
 mod go_runtime; // where Go changes stacks
 mod instructions; // single instructions
 mod linkage_table; // the way to the dynamic linker
@@ -124,6 +125,10 @@ impl Cpu for Aarch64 {
         table: Option<&Rule>,
     ) -> Option<Rule> {
         prologue_epilogue::rule_by_code(module, vaddr, code, table)
+    }
+
+    fn fixed_frame(_: [&[u8]; 2], _: bool, _: u32, _: u32) -> Option<AtSp> {
+        fixed_frame::fixed_frame()
     }
 
     /// The return address of a function without a frame is in a register.

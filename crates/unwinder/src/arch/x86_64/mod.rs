@@ -1,6 +1,7 @@
 //! All that knows x86-64.
 
 mod dataflow; // what the instructions of a whole function say
+mod fixed_frame; // frames of which a runtime tells the size
 mod go_runtime; // where Go changes stacks
 mod instructions; // single instructions
 mod linkage_table; // jumps into other modules
@@ -116,6 +117,15 @@ impl Cpu for X86_64 {
     /// Tables hold from the first instruction to the last.
     fn rule_by_code(_: &Module, _: u64, _: [&[u8]; 2], _: Option<&Rule>) -> Option<Rule> {
         None
+    }
+
+    fn fixed_frame(
+        code: [&[u8]; 2],
+        is_return: bool,
+        size: u32,
+        complete_from: u32,
+    ) -> Option<AtSp> {
+        fixed_frame::fixed_frame(code, is_return, size, complete_from)
     }
 
     fn frame_at_sp(is_return: bool, before: &[u8], from: &[u8]) -> Option<AtSp> {
