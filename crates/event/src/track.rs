@@ -139,14 +139,13 @@ impl Tracker {
 
     fn user_dso(&mut self, mmap: &Mmap<'_>) -> DsoId {
         let kind = user_kind(mmap);
-        let path = match kind {
-            DsoKind::Jit(pid) => format!("/tmp/perf-{pid}.map").into_bytes(),
-            _ => mmap.name.to_vec(),
-        };
+        if let DsoKind::Jit(pid) = kind {
+            return self.processes.dsos.intern(Dso::generated(pid));
+        }
         let file = mmap.file.filter(|_| kind == DsoKind::File);
         let build_id = mmap.build_id;
         let dso = Dso {
-            path,
+            path: mmap.name.to_vec(),
             kind,
             file,
             build_id,

@@ -65,6 +65,16 @@ pub struct Dso {
 }
 
 impl Dso {
+    /// The code that a process generates.
+    pub fn generated(pid: Pid) -> Self {
+        Self {
+            path: format!("/tmp/perf-{pid}.map").into_bytes(),
+            kind: DsoKind::Jit(pid),
+            file: None,
+            build_id: None,
+        }
+    }
+
     /// The path for printing.
     pub fn long_name(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.path)
@@ -115,6 +125,15 @@ impl Dso {
                 }
             }
             _ => self.long_name().into_owned(),
+        }
+    }
+
+    /// What it is called where processes and recordings are put together: [`Self::short_name`], but the
+    /// generated code of all processes is `[JIT]`.
+    pub fn common_name(&self) -> String {
+        match matches!(self.kind, DsoKind::Jit(_)) || self.jitdump().is_some() {
+            true => "[JIT]".to_owned(),
+            false => self.short_name(),
         }
     }
 }
@@ -175,19 +194,20 @@ mod tests {
 
     #[test]
     fn a_jitdump_is_known_by_its_name() {
-        let name = |path: &str| {
-            let dso = Dso {
-                path: path.as_bytes().to_vec(),
-                kind: DsoKind::File,
-                file: None,
-                build_id: None,
-            };
-            dso.short_name()
+        let file = |path: &str| Dso {
+            path: path.as_bytes().to_vec(),
+            kind: DsoKind::File,
+            file: None,
+            build_id: None,
         };
+        let name = |path: &str| file(path).short_name();
         assert_eq!(name("/tmp/jit-17.dump"), "[JIT] tid 17");
         assert_eq!(name("/root/jit/x/jit-1.dump (deleted)"), "[JIT] tid 1");
         assert_eq!(name("/tmp/jit-.dump"), "jit-.dump");
         assert_eq!(name("/tmp/jit-+1.dump"), "jit-+1.dump");
         assert_eq!(name("/tmp/jit-1.dump/a"), "a");
+        assert_eq!(file("/tmp/jit-17.dump").common_name(), "[JIT]");
+        assert_eq!(Dso::generated(Pid(17)).common_name(), "[JIT]");
+        assert_eq!(file("/tmp/jit-.dump").common_name(), "jit-.dump");
     }
 }

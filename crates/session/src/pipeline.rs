@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use prof_event::abi::{event_type, flag, sample};
 use prof_event::{Decoded, Event, EventSet, Mmap, RawRecord, ReadValues, Record, Sample, Tracker};
-use prof_model::{AddressSpace, ChainEnd, CpuMode, DsoId, DsoKind, DsoTable, Pid, Tid, VirtAddr};
+use prof_model::{AddressSpace, ChainEnd, CpuMode, DsoId, DsoTable, Pid, Tid, VirtAddr};
 use prof_profile::{EventInfo, FrameKey, Profile, Unit};
 use prof_sampler::StackPart;
 use prof_symbolizer::Symbolizer;
@@ -177,6 +177,7 @@ impl Pipeline {
         mut keep: impl FnMut(usize, &PlacedChain<'_>, &Tracker) -> Keep,
     ) -> TakenSample<'a> {
         self.pace.sampled();
+        self.tracker.processes.own_generated_code(sample.pid);
         let event = &events.events()[event_index];
         let around = Around {
             processes: &self.tracker.processes,
@@ -221,7 +222,7 @@ impl Pipeline {
             let dsos = &self.tracker.processes.dsos;
             open_hit_files(
                 &mut self.files,
-                &mut self.generated,
+                &self.generated,
                 (sample.pid, space),
                 dsos,
                 placed.frames,
@@ -275,7 +276,7 @@ impl Pipeline {
                     self.generated.exited(task.pid);
                 }
             }
-            Record::Fork(task) if task.pid != task.ppid => {
+            Record::Fork(task) if task.pid != task.ppid && !task.made_up => {
                 self.generated.forked(task.ppid, task.pid);
             }
             _ => {}
@@ -350,6 +351,9 @@ impl Pipeline {
         }
         for (pid, mapping) in self.generated.files() {
             symbolizer.may_be_generated(pid, mapping);
+        }
+        for (pid, ancestors) in self.generated.ancestors() {
+            symbolizer.use_ancestors(pid, ancestors.to_vec());
         }
     }
 
@@ -431,19 +435,14 @@ impl Pipeline {
 /// their names are wanted.
 fn open_hit_files(
     files: &mut Files,
-    generated: &mut GeneratedCode,
+    generated: &GeneratedCode,
     (pid, space): (Pid, &AddressSpace),
     dsos: &DsoTable,
     frames: &[FrameKey],
 ) {
     for dso in frames.iter().filter_map(|frame| frame.dso) {
-        let kind = dsos.get(dso).kind;
-        if let DsoKind::Jit(owner) = kind {
-            generated.hit(owner);
-            continue;
-        }
         let is_new = !files.mark_used(dso);
-        if is_new && kind.is_file_relative() && !generated.is_dump(dso) {
+        if is_new && dsos.get(dso).kind.is_file_relative() && !generated.is_dump(dso) {
             files.get(pid, space, dsos, dso);
         }
     }

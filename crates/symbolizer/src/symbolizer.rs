@@ -92,6 +92,7 @@ pub struct Symbolizer {
     names: Names,
     files: FxHashMap<DsoId, Result<Code, Reason>>,
     perf_maps: FxHashMap<Pid, PerfMap>,
+    ancestors: FxHashMap<Pid, Vec<Pid>>, // whose perf maps tell of a process's code, too
     generated: FxHashMap<DsoId, BTreeSet<(Pid, Mapping)>>, // where processes had files that may be no programs
     running_kernel: RunningKernel,
     kernel: Option<Result<Kernel, Reason>>,
@@ -114,6 +115,7 @@ impl Symbolizer {
             }),
             files: FxHashMap::default(),
             perf_maps: FxHashMap::default(),
+            ancestors: FxHashMap::default(),
             generated: FxHashMap::default(),
             running_kernel: RunningKernel::default(),
             kernel: None,
@@ -175,6 +177,12 @@ impl Symbolizer {
     /// Uses `map` for the generated code of a process: it was opened while that was running.
     pub fn use_perf_map(&mut self, pid: Pid, map: PerfMap) {
         self.perf_maps.insert(pid, map);
+    }
+
+    /// A process was forked from these, nearest first, and has run no other program since: generated code
+    /// that its own perf map does not know is from before, and named by the first of theirs that does.
+    pub fn use_ancestors(&mut self, pid: Pid, ancestors: Vec<Pid>) {
+        self.ancestors.insert(pid, ancestors);
     }
 
     /// Opens the perf map of a process that may exit before its names are asked for, or takes in what
@@ -355,9 +363,12 @@ impl Symbolizer {
     }
 
     fn resolve_jit(&mut self, pid: Pid, addrs: &[DsoAddr]) -> Vec<Resolution> {
-        self.keep_perf_map(pid);
-        let map = self.perf_maps.get(&pid);
-        let resolve = |addr: &DsoAddr| match map.and_then(|map| map.find(addr.0)) {
+        let mut pids = vec![pid];
+        pids.extend(self.ancestors.get(&pid).into_iter().flatten());
+        pids.retain(|&pid| self.keep_perf_map(pid));
+        let maps: Vec<_> = pids.iter().map(|pid| &self.perf_maps[pid]).collect();
+        let find = |addr| maps.iter().find_map(|map| map.find(addr));
+        let resolve = |addr: &DsoAddr| match find(addr.0) {
             Some(symbol) => Resolution::Named {
                 symbol: Symbol {
                     name: self.names.demangled(&symbol.name),
@@ -658,6 +669,33 @@ mod tests {
         let first = Some(("first_of_2", 0x40));
         let expected = [Some(("second_of_5", 0x60)), first, None, None, first];
         assert_eq!(names.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn code_is_named_by_the_nearest_map_among_those_of_a_process_and_whom_it_was_forked_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut symbolizer = Symbolizer::new(Options::default());
+        for (pid, lines) in [
+            (12, "100 10 own\n"),
+            (10, "100 10 stale\n200 10 parents\n"),
+            (9, "200 10 older\n300 10 grandparents\n"),
+        ] {
+            let path = dir.path().join(pid.to_string());
+            std::fs::write(&path, lines).unwrap();
+            symbolizer.use_perf_map(Pid(pid), PerfMap::open_path(path).unwrap());
+        }
+        symbolizer.use_ancestors(Pid(12), vec![Pid(10), Pid(9)]);
+        let mut names = |pid| {
+            let addrs = [0x100, 0x200, 0x300, 0x400].map(DsoAddr);
+            let found = symbolizer.resolve(DsoId(0), &Dso::generated(Pid(pid)), &addrs);
+            let names = found.iter().map(|one| match one {
+                Resolution::Named { symbol, .. } => symbol.name.to_string(),
+                Resolution::Unresolved(_) => "-".to_owned(),
+            });
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(names(12), ["own", "parents", "grandparents", "-"]);
+        assert_eq!(names(10), ["stale", "parents", "-", "-"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod ends; // by signals
 mod errors; // what goes wrong, and what is said about it
 mod events; // terms, patterns, filters, and which there are
 mod files; // what is left on disk
+mod generated; // code that programs make
 mod interop; // stock perf reads what prof wrote
 mod names; // odd ones, and none
 mod namespaces; // overlays, other roots, containers that run on

@@ -45,6 +45,8 @@ pub struct Piece {
     pub files: Vec<(DsoId, FoundFile)>,
     /// Perf maps that were opened since the last piece.
     pub perf_maps: Vec<(Pid, PerfMap)>,
+    /// From which processes those that generated code were forked, nearest first.
+    pub ancestors: Vec<(Pid, Vec<Pid>)>,
     /// Where processes executed files that may be code which they generated, since the last piece.
     pub generated: Vec<(Pid, Mapping)>,
     /// Files that were closed before these were opened.
@@ -126,6 +128,8 @@ impl Recorder<Pieces> {
         let mut files: Vec<_> = new.map(|(id, file)| (id, file.clone())).collect();
         pieces.handed.extend(files.iter().map(|(id, _)| *id));
         files.extend(pipeline.generated.dumps()); // each time: they grow
+        let ancestors = pipeline.generated.ancestors();
+        let ancestors = ancestors.map(|(pid, of)| (pid, of.to_vec())).collect();
         let empty = Profile::new(pipeline.profile.events.clone());
         let profile = std::mem::replace(&mut pipeline.profile, empty);
         let mut names = FxHashMap::default();
@@ -148,6 +152,7 @@ impl Recorder<Pieces> {
             processes: names.collect(),
             files,
             perf_maps: pipeline.generated.take_maps(),
+            ancestors,
             generated: pipeline.generated.take_files(),
             closed: std::mem::take(&mut pieces.closed),
         }

@@ -146,6 +146,9 @@ impl Namer {
         for (pid, map) in piece.perf_maps.drain(..) {
             self.symbolizer.use_perf_map(pid, map);
         }
+        for (pid, ancestors) in piece.ancestors.drain(..) {
+            self.symbolizer.use_ancestors(pid, ancestors);
+        }
         for (pid, mapping) in piece.generated.drain(..) {
             self.symbolizer.may_be_generated(pid, mapping);
         }
