@@ -29,6 +29,7 @@ mod facts; // what is known beside the samples
 mod generated; // what JIT compilers tell about their code
 mod kernel_parts; // the kernel's parts of callchains, placed once
 mod machine; // of a recording: can its stacks be unwound here
+mod moved_text; // programs' text in memory without a file
 mod pace; // how soon to look at the rings again
 mod polled_memory; // words of a running process at the time of a sample
 mod read_options; // which recording, and whence its names

@@ -10,6 +10,7 @@ use prof_event::{Event, EventSet, RawRecord, Record, encode_sample};
 use prof_model::ChainEnd;
 use prof_sampler::{Sampler, Sink, StackPart};
 
+use super::moved::MovedText;
 use crate::pipeline::Pipeline;
 use crate::stack_copy_size::StackCopySize;
 
@@ -53,6 +54,7 @@ pub struct Recorder<D> {
     pub pipeline: Pipeline,
     /// Where records go.
     pub destination: D,
+    moved: MovedText,
     sampled: EventSet, // as the kernel sends them
     written: EventSet, // as a file has them
 }
@@ -66,6 +68,7 @@ impl<D: Destination> Recorder<D> {
         Self {
             pipeline: Pipeline::live(&sampled, max_stack, copies),
             destination,
+            moved: MovedText::default(),
             written: file_events(&sampled),
             sampled,
         }
@@ -75,6 +78,25 @@ impl<D: Destination> Recorder<D> {
     pub fn events(&self) -> &EventSet {
         &self.sampled
     }
+
+    /// Takes in records that we made.
+    fn take_made(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let raw = RawRecord::parse(bytes).map_err(io::Error::other)?;
+            let decoded = self.sampled.decode(raw).map_err(io::Error::other)?;
+            self.pipeline.take(&self.sampled, &decoded, None);
+            self.destination.record(raw, &decoded.record);
+            self.destination.pass_on()?;
+            bytes = &bytes[raw.bytes.len()..];
+        }
+        Ok(())
+    }
+
+    /// What every record of these events has at its end.
+    fn sample_type(&self) -> u64 {
+        let mut events = self.sampled.events().iter();
+        events.next().map_or(0, |event| event.attr.sample_type)
+    }
 }
 
 impl<D: Destination> Sink for Recorder<D> {
@@ -82,6 +104,7 @@ impl<D: Destination> Sink for Recorder<D> {
         let Ok(decoded) = self.sampled.decode(raw) else {
             return Ok(()); // of an event that is not ours
         };
+        let suspect = MovedText::suspect(&decoded, &self.pipeline.tracker);
         match self.pipeline.take(&self.sampled, &decoded, None) {
             Some(taken) => {
                 if let Some(buffer) = self.destination.sample(taken.end) {
@@ -92,7 +115,13 @@ impl<D: Destination> Sink for Recorder<D> {
             }
             None => self.destination.record(raw, &decoded.record),
         }
-        self.destination.pass_on()
+        self.destination.pass_on()?;
+        let Some(suspect) = suspect else {
+            return Ok(());
+        };
+        let mut made = Vec::new();
+        self.moved.look(suspect, self.sample_type(), &mut made);
+        self.take_made(&made)
     }
 
     fn skipped(&mut self, raw: RawRecord<'_>) -> io::Result<()> {
@@ -107,6 +136,11 @@ impl<D: Destination> Sink for Recorder<D> {
 
     fn finish_round(&mut self) -> io::Result<()> {
         self.pipeline.finish_round();
+        let mut made = Vec::new();
+        let time = self.pipeline.last_time();
+        let sample_type = self.sample_type();
+        self.moved.finish_round(time, sample_type, &mut made);
+        self.take_made(&made)?;
         self.destination.finish_round()
     }
 }
