@@ -15,8 +15,37 @@ pub struct FileId {
     pub minor: u32,
     /// Inode.
     pub inode: u64,
-    /// Inode generation; 0 where it came from `/proc`.
+    /// Inode generation, of 32 bits; 0 where it came from `/proc`. Above them the recorder counts how often the
+    /// file was written over while it was recorded, which the inode does not tell.
     pub generation: u64,
+}
+
+impl FileId {
+    const INODE_GENERATION: u64 = 0xffff_ffff;
+
+    /// The same file after it was written over so many times.
+    pub fn written_over(self, times: u32) -> Self {
+        let generation = self.generation & Self::INODE_GENERATION;
+        Self {
+            generation: u64::from(times) << 32 | generation,
+            ..self
+        }
+    }
+
+    /// Without the inode's generation, which not all know.
+    pub fn without_generation(self) -> Self {
+        Self {
+            generation: self.generation & !Self::INODE_GENERATION,
+            ..self
+        }
+    }
+
+    /// Whether both are one file with one content, as far as is known.
+    pub fn is_same(self, other: Self) -> bool {
+        let [one, two] = [self, other].map(|id| id.generation & Self::INODE_GENERATION);
+        self.without_generation() == other.without_generation()
+            && (one == two || one == 0 || two == 0)
+    }
 }
 
 /// What sort of code a DSO holds. Decides how its addresses are numbered, see [`crate::DsoAddr`].

@@ -26,6 +26,7 @@ mod build_ids; // which build-id each file of a recording had
 mod deep_stacks; // what lay behind the copies of stacks
 mod error;
 mod facts; // what is known beside the samples
+mod file_stamp; // whether a file was written over
 mod generated; // what JIT compilers tell about their code
 mod kernel_parts; // the kernel's parts of callchains, placed once
 mod machine; // of a recording: can its stacks be unwound here

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use prof_event::abi::{event_type, flag, sample};
 use prof_event::{Decoded, Event, EventSet, Mmap, RawRecord, ReadValues, Record, Sample, Tracker};
-use prof_model::{AddressSpace, ChainEnd, CpuMode, DsoId, DsoTable, Pid, Tid, VirtAddr};
+use prof_model::{
+    AddressSpace, ChainEnd, CpuMode, DsoId, DsoTable, FileId, Pid, Reason, Tid, VirtAddr,
+};
 use prof_profile::{EventInfo, FrameKey, Profile, Unit};
 use prof_sampler::StackPart;
 use prof_symbolizer::Symbolizer;
@@ -45,6 +47,7 @@ pub struct Pipeline {
     pace: Pace,
     build_ids: BuildIds,
     last_time: u64,
+    is_monotonic: bool, // times are of the clock that the wall's can be told from
 }
 
 /// What became of a sample that was taken in, valid until the next record is.
@@ -126,6 +129,7 @@ impl Pipeline {
             pace,
             build_ids: BuildIds::default(),
             last_time: 0,
+            is_monotonic: is_monotonic(events),
         }
     }
 
@@ -178,6 +182,9 @@ impl Pipeline {
     ) -> TakenSample<'a> {
         self.pace.sampled();
         self.tracker.processes.own_generated_code(sample.pid);
+        if let Some(time) = sample.time.filter(|_| self.is_monotonic) {
+            self.files.note_sample(time);
+        }
         let event = &events.events()[event_index];
         let around = Around {
             processes: &self.tracker.processes,
@@ -296,6 +303,20 @@ impl Pipeline {
         }
     }
 
+    /// Whether a process maps a file now that has other contents than when a sample hit it last. Then nothing is
+    /// asked of that DSO any more.
+    pub(crate) fn is_written_over(&mut self, pid: Pid, path: &[u8], file: FileId) -> bool {
+        let Some(id) = self.tracker.file(path, file) else {
+            return false;
+        };
+        let dso = self.tracker.processes.dsos.get(id);
+        let is_over = self.files.is_written_over(id, pid, dso);
+        if is_over {
+            self.unwinding.forget(id);
+        }
+        is_over
+    }
+
     /// Events that a pipe told only while its records were read.
     pub fn set_events(&mut self, events: &EventSet) {
         self.profile.events = event_infos(events);
@@ -351,6 +372,9 @@ impl Pipeline {
         }
         for (pid, mapping) in self.generated.files() {
             symbolizer.may_be_generated(pid, mapping);
+        }
+        for id in self.files.written_over() {
+            symbolizer.refuse(id, Reason::FileReplaced);
         }
         for (pid, ancestors) in self.generated.ancestors() {
             symbolizer.use_ancestors(pid, ancestors.to_vec());
@@ -415,6 +439,9 @@ impl Pipeline {
 
     /// Fills in what the profile's ids refer to.
     pub fn finish(&mut self) {
+        if self.files.origin() == Origin::Live {
+            self.files.look_at_all(&self.tracker.processes.dsos);
+        }
         if let Some(aggregation) = self.aggregation.take() {
             let here = std::mem::replace(&mut self.profile, aggregation.finish());
             self.profile.events = here.events;
@@ -422,8 +449,8 @@ impl Pipeline {
         }
         let mut dsos = self.tracker.processes.dsos.clone();
         if self.files.origin() == Origin::Live {
-            for (id, file) in self.files.opened() {
-                dsos.set_build_id(id, file.build_id.or(dsos.get(id).build_id));
+            for (id, build_id) in self.files.build_ids() {
+                dsos.set_build_id(id, Some(build_id));
             }
         }
         self.profile.dsos = dsos;

@@ -140,6 +140,11 @@ impl Symbolizer {
         Arc::make_mut(&mut self.source).kept.insert(id, file);
     }
 
+    /// A DSO has no names, for this reason: nothing that lies at its path is what ran.
+    pub fn refuse(&mut self, id: DsoId, reason: Reason) {
+        self.files.insert(id, Err(reason));
+    }
+
     /// A process that was recorded has mapped a DSO at `start..end`: if it still runs, the file may be
     /// found there where its path leads to nothing.
     pub fn runs_on(&mut self, id: DsoId, pid: Pid, start: u64, end: u64) {

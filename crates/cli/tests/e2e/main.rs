@@ -13,6 +13,7 @@ mod moved_text; // programs that move their text into huge pages
 mod names; // odd ones, and none
 mod namespaces; // overlays, other roots, containers that run on
 mod options; // the arguments of `prof record`
+mod overwritten; // libraries that change while they are recorded
 mod pictures; // flame graphs and folded stacks
 mod rates; // high frequencies
 mod support;

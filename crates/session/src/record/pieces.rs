@@ -45,6 +45,8 @@ pub struct Piece {
     pub files: Vec<(DsoId, FoundFile)>,
     /// Perf maps that were opened since the last piece.
     pub perf_maps: Vec<(Pid, PerfMap)>,
+    /// Files that were written over since they ran; what samples hit there has no name from now on.
+    pub written_over: Vec<DsoId>,
     /// From which processes those that generated code were forked, nearest first.
     pub ancestors: Vec<(Pid, Vec<Pid>)>,
     /// Where processes executed files that may be code which they generated, since the last piece.
@@ -153,6 +155,7 @@ impl Recorder<Pieces> {
             files,
             perf_maps: pipeline.generated.take_maps(),
             ancestors,
+            written_over: pipeline.files.written_over().collect(),
             generated: pipeline.generated.take_files(),
             closed: std::mem::take(&mut pieces.closed),
         }

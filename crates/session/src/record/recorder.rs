@@ -11,6 +11,7 @@ use prof_model::ChainEnd;
 use prof_sampler::{Sampler, Sink, StackPart};
 
 use super::moved::MovedText;
+use super::overwritten::Overwritten;
 use crate::pipeline::Pipeline;
 use crate::stack_copy_size::StackCopySize;
 
@@ -55,6 +56,7 @@ pub struct Recorder<D> {
     /// Where records go.
     pub destination: D,
     moved: MovedText,
+    overwritten: Overwritten,
     sampled: EventSet, // as the kernel sends them
     written: EventSet, // as a file has them
 }
@@ -69,6 +71,7 @@ impl<D: Destination> Recorder<D> {
             pipeline: Pipeline::live(&sampled, max_stack, copies),
             destination,
             moved: MovedText::default(),
+            overwritten: Overwritten::default(),
             written: file_events(&sampled),
             sampled,
         }
@@ -83,10 +86,7 @@ impl<D: Destination> Recorder<D> {
     fn take_made(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let raw = RawRecord::parse(bytes).map_err(io::Error::other)?;
-            let decoded = self.sampled.decode(raw).map_err(io::Error::other)?;
-            self.pipeline.take(&self.sampled, &decoded, None);
-            self.destination.record(raw, &decoded.record);
-            self.destination.pass_on()?;
+            self.record(raw)?;
             bytes = &bytes[raw.bytes.len()..];
         }
         Ok(())
@@ -104,6 +104,11 @@ impl<D: Destination> Sink for Recorder<D> {
         let Ok(decoded) = self.sampled.decode(raw) else {
             return Ok(()); // of an event that is not ours
         };
+        if let Record::Mmap(mmap) = &decoded.record
+            && let Some(bytes) = self.overwritten.renumbered(raw, mmap, &mut self.pipeline)
+        {
+            return self.take_made(&bytes);
+        }
         let suspect = MovedText::suspect(&decoded, &self.pipeline.tracker);
         match self.pipeline.take(&self.sampled, &decoded, None) {
             Some(taken) => {

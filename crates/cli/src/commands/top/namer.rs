@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use prof_model::{BuildId, Dso, DsoAddr, DsoId, DsoKind, DsoTable, Resolution};
+use prof_model::{BuildId, Dso, DsoAddr, DsoId, DsoKind, DsoTable, Reason, Resolution};
 use prof_perfdata::StoredNames;
 use prof_profile::{Names, Profile};
 use prof_sampler::Clock;
@@ -145,6 +145,9 @@ impl Namer {
         }
         for (pid, map) in piece.perf_maps.drain(..) {
             self.symbolizer.use_perf_map(pid, map);
+        }
+        for id in piece.written_over.drain(..) {
+            self.symbolizer.refuse(id, Reason::FileReplaced);
         }
         for (pid, ancestors) in piece.ancestors.drain(..) {
             self.symbolizer.use_ancestors(pid, ancestors);

@@ -12,6 +12,7 @@ pub(in crate::record) fn recorder<D>(events: &EventSet, destination: D) -> Recor
         pipeline: common::live(events),
         destination,
         moved: MovedText::default(),
+        overwritten: Overwritten::default(),
         written: file_events(events),
         sampled: events.clone(),
     }
