@@ -23,12 +23,11 @@ pub struct Tracker {
     pub processes: ProcessTable,
     /// What the kernel's MMAP said: the address of the reference symbol, and that symbol's name.
     pub kernel_reference: Option<(u64, String)>,
-    files: FxHashMap<FileKey, Vec<(Generation, DsoId)>>,
+    files: FxHashMap<FileKey, Vec<(FileId, DsoId)>>,
 }
 
 /// Path and file, its generation left out.
 type FileKey = (Vec<u8>, FileId);
-type Generation = u64;
 
 /// How far behind the end of its text the kernel has other code of its own: what ran at boot.
 const BOOT_CODE: u64 = 64 << 20;
@@ -139,14 +138,13 @@ impl Tracker {
 
     fn user_dso(&mut self, mmap: &Mmap<'_>) -> DsoId {
         let kind = user_kind(mmap);
-        let path = match kind {
-            DsoKind::Jit(pid) => format!("/tmp/perf-{pid}.map").into_bytes(),
-            _ => mmap.name.to_vec(),
-        };
+        if let DsoKind::Jit(pid) = kind {
+            return self.processes.dsos.intern(Dso::generated(pid));
+        }
         let file = mmap.file.filter(|_| kind == DsoKind::File);
         let build_id = mmap.build_id;
         let dso = Dso {
-            path,
+            path: mmap.name.to_vec(),
             kind,
             file,
             build_id,
@@ -159,20 +157,26 @@ impl Tracker {
 
     /// The kernel tells a file's generation, `/proc/PID/maps` does not: 0 there means any.
     fn file_dso(&mut self, dso: Dso, file: FileId) -> DsoId {
-        let key = FileId {
-            generation: 0,
-            ..file
-        };
-        let known = self.files.entry((dso.path.clone(), key)).or_default();
-        for (generation, id) in known.iter_mut() {
-            if *generation == file.generation || *generation == 0 || file.generation == 0 {
-                *generation = (*generation).max(file.generation);
+        let key = (dso.path.clone(), file.without_generation());
+        let known = self.files.entry(key).or_default();
+        for (same, id) in known.iter_mut() {
+            if same.is_same(file) {
+                same.generation = same.generation.max(file.generation);
                 return *id;
             }
         }
         let id = self.processes.dsos.intern(dso);
-        known.push((file.generation, id));
+        known.push((file, id));
         id
+    }
+
+    /// The DSO of a file that was mapped by this path.
+    pub fn file(&self, path: &[u8], file: FileId) -> Option<DsoId> {
+        let known = self
+            .files
+            .get(&(path.to_vec(), file.without_generation()))?;
+        let mut same = known.iter().filter(|(known, _)| known.is_same(file));
+        same.next().map(|&(_, id)| id)
     }
 
     fn ksymbol(&mut self, ksymbol: Ksymbol<'_>) {
@@ -393,6 +397,21 @@ mod tests {
         assert_eq!(at, DsoAddr(0x3010));
         assert_eq!(place(&tracker, 0x5000).0, first);
         assert_ne!(place(&tracker, 0x9000).0, first);
+    }
+
+    #[test]
+    fn a_file_that_was_written_over_is_another_dso_whoever_reports_it() {
+        let mut tracker = Tracker::default();
+        tracker.apply(&mmap("/bin/a", 0x1000, 0)); // from /proc
+        tracker.apply(&mmap("/bin/a", 0x5000, 1 << 32 | 7));
+        tracker.apply(&mmap("/bin/a", 0x9000, 1 << 32));
+        let [first, second, again] = [0x1000, 0x5000, 0x9000].map(|at| place(&tracker, at).0);
+        assert_ne!(first, second);
+        assert_eq!(second, again);
+        let file = tracker.processes.dsos.get(first).file.unwrap();
+        assert_eq!(tracker.file(b"/bin/a", file), Some(first));
+        assert_eq!(tracker.file(b"/bin/a", file.written_over(1)), Some(second));
+        assert_eq!(tracker.file(b"/bin/a", file.written_over(2)), None);
     }
 
     #[test]

@@ -15,8 +15,37 @@ pub struct FileId {
     pub minor: u32,
     /// Inode.
     pub inode: u64,
-    /// Inode generation; 0 where it came from `/proc`.
+    /// Inode generation, of 32 bits; 0 where it came from `/proc`. Above them the recorder counts how often the
+    /// file was written over while it was recorded, which the inode does not tell.
     pub generation: u64,
+}
+
+impl FileId {
+    const INODE_GENERATION: u64 = 0xffff_ffff;
+
+    /// The same file after it was written over so many times.
+    pub fn written_over(self, times: u32) -> Self {
+        let generation = self.generation & Self::INODE_GENERATION;
+        Self {
+            generation: u64::from(times) << 32 | generation,
+            ..self
+        }
+    }
+
+    /// Without the inode's generation, which not all know.
+    pub fn without_generation(self) -> Self {
+        Self {
+            generation: self.generation & !Self::INODE_GENERATION,
+            ..self
+        }
+    }
+
+    /// Whether both are one file with one content, as far as is known.
+    pub fn is_same(self, other: Self) -> bool {
+        let [one, two] = [self, other].map(|id| id.generation & Self::INODE_GENERATION);
+        self.without_generation() == other.without_generation()
+            && (one == two || one == 0 || two == 0)
+    }
 }
 
 /// What sort of code a DSO holds. Decides how its addresses are numbered, see [`crate::DsoAddr`].
@@ -65,6 +94,16 @@ pub struct Dso {
 }
 
 impl Dso {
+    /// The code that a process generates.
+    pub fn generated(pid: Pid) -> Self {
+        Self {
+            path: format!("/tmp/perf-{pid}.map").into_bytes(),
+            kind: DsoKind::Jit(pid),
+            file: None,
+            build_id: None,
+        }
+    }
+
     /// The path for printing.
     pub fn long_name(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.path)
@@ -115,6 +154,15 @@ impl Dso {
                 }
             }
             _ => self.long_name().into_owned(),
+        }
+    }
+
+    /// What it is called where processes and recordings are put together: [`Self::short_name`], but the
+    /// generated code of all processes is `[JIT]`.
+    pub fn common_name(&self) -> String {
+        match matches!(self.kind, DsoKind::Jit(_)) || self.jitdump().is_some() {
+            true => "[JIT]".to_owned(),
+            false => self.short_name(),
         }
     }
 }
@@ -175,19 +223,20 @@ mod tests {
 
     #[test]
     fn a_jitdump_is_known_by_its_name() {
-        let name = |path: &str| {
-            let dso = Dso {
-                path: path.as_bytes().to_vec(),
-                kind: DsoKind::File,
-                file: None,
-                build_id: None,
-            };
-            dso.short_name()
+        let file = |path: &str| Dso {
+            path: path.as_bytes().to_vec(),
+            kind: DsoKind::File,
+            file: None,
+            build_id: None,
         };
+        let name = |path: &str| file(path).short_name();
         assert_eq!(name("/tmp/jit-17.dump"), "[JIT] tid 17");
         assert_eq!(name("/root/jit/x/jit-1.dump (deleted)"), "[JIT] tid 1");
         assert_eq!(name("/tmp/jit-.dump"), "jit-.dump");
         assert_eq!(name("/tmp/jit-+1.dump"), "jit-+1.dump");
         assert_eq!(name("/tmp/jit-1.dump/a"), "a");
+        assert_eq!(file("/tmp/jit-17.dump").common_name(), "[JIT]");
+        assert_eq!(Dso::generated(Pid(17)).common_name(), "[JIT]");
+        assert_eq!(file("/tmp/jit-.dump").common_name(), "jit-.dump");
     }
 }

@@ -112,6 +112,11 @@ impl AddressSpace {
     pub fn iter(&self) -> impl Iterator<Item = &Mapping> {
         self.mappings.iter()
     }
+
+    /// All mappings, by address, to change what is mapped there.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Mapping> {
+        self.mappings.iter_mut()
+    }
 }
 
 #[cfg(test)]

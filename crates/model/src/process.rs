@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::{AddressSpace, DsoTable, Mapping, Pid, Tid};
+use crate::{AddressSpace, Dso, DsoKind, DsoTable, Mapping, Pid, Tid};
 
 /// A thread's name, interned in a [`CommTable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +73,7 @@ pub struct ProcessTable {
     pub kernel: AddressSpace,
     threads: FxHashMap<Tid, Thread>,
     spaces: FxHashMap<Pid, Arc<AddressSpace>>, // shared by a parent and its fork until one maps
+    forked: FxHashSet<Pid>, // whose generated code may still be called its parent's
 }
 
 impl ProcessTable {
@@ -95,6 +96,7 @@ impl ProcessTable {
         thread.comm = comm;
         if exec {
             self.spaces.remove(&pid);
+            self.forked.remove(&pid);
         }
     }
 
@@ -116,7 +118,31 @@ impl ProcessTable {
                 Some(space) => self.spaces.insert(pid, space),
                 None => self.spaces.remove(&pid), // nothing of an earlier process with this pid
             };
+            self.forked.insert(pid);
         }
+    }
+
+    /// Makes the generated code that a process has from the one which forked it its own: each of the two
+    /// changes its copy from then on. To be called before a sample of it is looked up; most children run
+    /// another program before they have any.
+    pub fn own_generated_code(&mut self, pid: Pid) {
+        if self.forked.is_empty() || !self.forked.remove(&pid) {
+            return;
+        }
+        let (dsos, space) = (&mut self.dsos, self.spaces.get_mut(&pid));
+        let kind = |dsos: &DsoTable, mapping: &Mapping| dsos.get(mapping.dso).kind;
+        let is_anothers = |kind| matches!(kind, DsoKind::Jit(owner) if owner != pid);
+        let Some(space) = space.filter(|space| space.iter().any(|it| is_anothers(kind(dsos, it))))
+        else {
+            return;
+        };
+        let own = dsos.intern(Dso::generated(pid));
+        let rename = |mapping: &mut Mapping| {
+            if is_anothers(kind(dsos, mapping)) {
+                mapping.dso = own;
+            }
+        };
+        Arc::make_mut(space).iter_mut().for_each(rename);
     }
 
     /// Forgets a thread that has ended, and with its process's last thread the mappings. Idle threads do not end.
@@ -128,6 +154,7 @@ impl ProcessTable {
         let has_first = self.threads.contains_key(&Tid(pid.0));
         if !has_first && !self.threads.values().any(|it| it.pid == pid) {
             self.spaces.remove(&pid);
+            self.forked.remove(&pid);
         }
     }
 
@@ -215,6 +242,37 @@ mod tests {
         table.fork(CHILD, Tid(11), SHELL, Tid(10), true);
         table.comm(CHILD, Tid(11), b"sleep", true);
         assert!(!has(&table, CHILD, 0x1000) && has(&table, SHELL, 0x1000));
+    }
+
+    #[test]
+    fn generated_code_is_its_parents_no_more_once_a_fork_is_sampled() {
+        let mut table = shell();
+        let program = Dso {
+            path: b"/bin/sh".to_vec(),
+            kind: DsoKind::File,
+            file: None,
+            build_id: None,
+        };
+        assert_eq!(table.dsos.intern(program), text(0).dso);
+        let dso = table.dsos.intern(Dso::generated(SHELL));
+        table.map(
+            SHELL,
+            Mapping {
+                dso,
+                ..text(0x7000)
+            },
+        );
+        table.fork(CHILD, Tid(11), SHELL, Tid(10), true);
+        table.own_generated_code(CHILD);
+        table.own_generated_code(SHELL);
+        let kind_at = |pid, addr| {
+            let mapping = table.space(pid).unwrap().find(VirtAddr(addr)).unwrap();
+            (mapping.dso_start, table.dsos.get(mapping.dso).kind)
+        };
+        assert_eq!(kind_at(CHILD, 0x7000), (0, DsoKind::Jit(CHILD)));
+        assert_eq!(kind_at(SHELL, 0x7000), (0, DsoKind::Jit(SHELL)));
+        let start = |pid| table.space(pid).unwrap().iter().next().copied();
+        assert_eq!(start(CHILD), start(SHELL)); // a program is the same file in both
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use prof_model::{CpuMode, DsoId, InlineFrame, Reason, Resolution, SourceLine};
+use prof_model::{CpuMode, Dso, DsoId, InlineFrame, Reason, Resolution, SourceLine};
 use prof_profile::{FrameId, FrameKey, Names, Profile};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -162,12 +162,13 @@ impl Places {
 
     /// As [`Places::new`], but functions of one module and name are one, and so is all of a module that
     /// has no name: what somebody can act on who has only names, and what two recordings have in common.
+    /// The generated code of all processes is one module, for a server's workers run the same.
     pub fn by_name(profile: &Profile, names: &Names, inline: bool) -> Self {
         Self::arrange(profile, names, inline, true)
     }
 
     fn arrange(profile: &Profile, names: &Names, inline: bool, by_name: bool) -> Self {
-        let (dso_names, dso_name_of) = dso_names(profile);
+        let (dso_names, dso_name_of) = dso_names(profile, by_name);
         let unknown = dso_names.len() as u32 - 1;
         let frames = profile.frames().len(); // as many functions at most, but for inlined ones
         let mut places = Self {
@@ -323,7 +324,7 @@ impl Places {
         &self.symbols
     }
 
-    /// The short name of a function's module.
+    /// What a function's module is called: its short name; with [`Places::by_name`] its common name.
     pub fn dso_name(&self, symbol: &SymbolInfo) -> &str {
         &self.dso_names[symbol.dso_name as usize]
     }
@@ -351,12 +352,16 @@ impl Places {
     }
 }
 
-/// Distinct short names in their order, and each DSO's index among them.
-fn dso_names(profile: &Profile) -> (Vec<String>, Vec<u32>) {
+/// Distinct short names in their order, common ones if `by_name`, and each DSO's index among them.
+fn dso_names(profile: &Profile, by_name: bool) -> (Vec<String>, Vec<u32>) {
+    let name: fn(&Dso) -> String = match by_name {
+        true => Dso::common_name,
+        false => Dso::short_name,
+    };
     let short: Vec<String> = profile
         .dsos
         .iter()
-        .map(|(_, dso)| printable(&dso.short_name()).into_owned())
+        .map(|(_, dso)| printable(&name(dso)).into_owned())
         .collect();
     let mut names = short.clone();
     names.sort_unstable();

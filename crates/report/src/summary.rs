@@ -2,7 +2,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use prof_model::{ChainEnd, Reason, Resolution};
+use prof_model::{ChainEnd, DsoId, Reason, Resolution};
 use prof_profile::{Names, Profile, Weight};
 use rustc_hash::FxHashMap;
 
@@ -44,7 +44,7 @@ pub struct HotSymbol {
     /// The function whose body stands in it and ran in most of its samples, if it did in half of them, and the
     /// share of all that these are, in percent.
     pub inlined: Option<(String, f64)>,
-    /// The short name of its module.
+    /// The common name of its module.
     pub module: String,
     /// The samples in which it ran itself.
     pub own: Weight,
@@ -58,8 +58,10 @@ pub struct HotSymbol {
 /// A module with frames that have no name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnnamedModule {
-    /// Its short name, `[unknown]` where nothing was mapped.
+    /// Its common name, `[unknown]` where nothing was mapped.
     pub module: String,
+    /// What was mapped there; of several with this name the one with most of the frames.
+    pub dso: Option<DsoId>,
     /// How many frames, counted once for every sample that they are in.
     pub frames: u64,
     /// How many of them for each reason, most first.
@@ -101,6 +103,13 @@ fn sampling_error(percent: f64, samples: u64) -> f64 {
 struct Own {
     all: Weight,
     inlined: FxHashMap<SymbolId, u64>,
+}
+
+/// Frames of a module that have no name, counted as in [`UnnamedModule`].
+#[derive(Default)]
+struct Unnamed {
+    by_reason: BTreeMap<Reason, u64>,
+    by_dso: BTreeMap<Option<DsoId>, u64>,
 }
 
 /// Sums up one event, an index into the profile's events, with its `top` hottest functions.
@@ -161,27 +170,31 @@ pub fn summarize(profile: &Profile, names: &Names, event: u16, top: usize) -> Su
         summary.path = heaviest_path(&stacks, StackWeight::Period);
     }
 
-    let mut unnamed: BTreeMap<&str, BTreeMap<Reason, u64>> = BTreeMap::new();
+    let mut unnamed: BTreeMap<&str, Unnamed> = BTreeMap::new();
     for (stack, samples) in by_stack {
         for frame in profile.stacks().frames(stack) {
             summary.frames += samples;
             if let Resolution::Unresolved(reason) = names.get(frame) {
                 let module = places.dso_name(places.symbol_at(places.physical(frame)));
-                *unnamed
-                    .entry(module)
-                    .or_default()
-                    .entry(*reason)
-                    .or_default() += samples;
+                let unnamed = unnamed.entry(module).or_default();
+                *unnamed.by_reason.entry(*reason).or_default() += samples;
+                let dso = profile.frame(frame).dso;
+                *unnamed.by_dso.entry(dso).or_default() += samples;
             }
         }
     }
     summary.unnamed = unnamed
         .into_iter()
-        .map(|(module, reasons)| {
-            let mut reasons: Vec<(Reason, u64)> = reasons.into_iter().collect();
+        .map(|(module, unnamed)| {
+            let mut reasons: Vec<(Reason, u64)> = unnamed.by_reason.into_iter().collect();
             reasons.sort_by_key(|&(_, frames)| Reverse(frames));
             UnnamedModule {
                 module: module.to_owned(),
+                dso: unnamed
+                    .by_dso
+                    .into_iter()
+                    .max_by_key(|it| it.1)
+                    .and_then(|it| it.0),
                 frames: reasons.iter().map(|&(_, frames)| frames).sum(),
                 reasons,
             }

@@ -11,6 +11,7 @@ mod descendants; // children of processes
 mod host; // CPUs and limits of this machine
 mod kept; // whose records are passed on
 mod launch; // a command, held before it begins
+mod lineage; // who was forked from whom
 mod memory; // of a process that runs
 mod open; // what is asked, what the kernel grants, rings, threads x CPUs
 mod options; // what is asked, what was done differently
@@ -29,6 +30,7 @@ mod unseen_mappings; // made by who is not sampled
 pub use deep_stacks::{NoDeepStacks, StackPart};
 pub use host::{max_sample_rate, online_cpus, paranoid, parse_cpu_list};
 pub use launch::{ExitStatus, HeldCommand, RunningCommand};
+pub use lineage::forked_from;
 pub use memory::read_memory;
 pub use open::{OpenError, is_here as event_is_here};
 pub use options::{Clock, Note, Options, Rate, StackCapture, StackCopies, Target};

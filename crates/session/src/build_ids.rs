@@ -68,11 +68,7 @@ impl BuildIds {
 
 /// The kernel tells a file's generation, `/proc` does not.
 fn key(dso: &Dso, file: FileId) -> (Vec<u8>, FileId) {
-    let file = FileId {
-        generation: 0,
-        ..file
-    };
-    (dso.path.clone(), file)
+    (dso.path.clone(), file.without_generation())
 }
 
 #[cfg(test)]

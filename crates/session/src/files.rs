@@ -1,11 +1,22 @@
 //! The files that samples hit: which file a mapping is, held open from the first hit on.
 //!
-//! In: a process's mapping. Out: the open file that it is, for unwinding and for names. Elsewhere: the
-//! search for the right file (`prof_symbolizer::FileFinder`).
+//! In: a process's mapping. Out: the open file that it is, for unwinding and for names; nothing once it was
+//! written over. Elsewhere: the search for the right file (`prof_symbolizer::FileFinder`), how a change is
+//! known ([`crate::file_stamp`]).
 
-use prof_model::{AddressSpace, DsoId, DsoTable, Pid};
+use std::time::{Duration, Instant, SystemTime};
+
+use prof_model::{AddressSpace, BuildId, Dso, DsoId, DsoTable, Pid};
+use prof_sampler::Clock;
 use prof_symbolizer::{FileFinder, FoundFile};
 use rustc_hash::FxHashMap;
+
+use crate::file_stamp::{self, FileStamp};
+
+/// How often one file is looked at, however often it is mapped.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Samples wait for less than that until they are looked at.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// When the processes of a profile ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +32,55 @@ pub struct Files {
     finder: FileFinder,
     origin: Origin,
     opened: FxHashMap<DsoId, Opened>,
+    sampled: Option<u64>, // when the sample was taken that asks for files
 }
 
 /// A file that is held.
 struct Opened {
     file: Option<FoundFile>, // `None`: it could not be opened
+    stamp: Option<FileStamp>,
+    looked: Option<Instant>, // whether it has changed
+    is_written_over: bool,   // since it ran
     is_used: bool,           // since `Files::take_unused`
+}
+
+impl Opened {
+    /// A file that was found for a sample of a running process, which was taken at that time.
+    fn live(file: Option<FoundFile>, sampled: Option<u64>) -> Self {
+        let stamp = file.as_ref().and_then(FileStamp::of);
+        let sampled = sampled.and_then(wall_time);
+        let both = stamp.as_ref().zip(sampled);
+        Self {
+            is_written_over: both.is_some_and(|(stamp, time)| stamp.is_written_since(time)),
+            stamp,
+            ..Self::stored(file)
+        }
+    }
+
+    fn stored(file: Option<FoundFile>) -> Self {
+        Self {
+            file,
+            stamp: None,
+            looked: None,
+            is_written_over: false,
+            is_used: true,
+        }
+    }
+
+    /// Whether it may have been written over, at whichever of these places it lies.
+    fn look(&mut self, places: impl FnOnce() -> Vec<std::path::PathBuf>) -> bool {
+        if let (Some(file), Some(stamp), false) = (&self.file, &self.stamp, self.is_written_over) {
+            self.is_written_over = stamp.has_changed(file, &places());
+        }
+        self.is_written_over
+    }
+}
+
+/// What the clock on the wall showed at a time of `CLOCK_MONOTONIC`, unless that was long ago.
+fn wall_time(monotonic: u64) -> Option<SystemTime> {
+    let age = Clock::MONOTONIC.now().checked_sub(monotonic)?;
+    let age = Some(Duration::from_nanos(age)).filter(|&age| age < LONGEST_WAIT);
+    SystemTime::now().checked_sub(age?)
 }
 
 impl Files {
@@ -36,6 +90,7 @@ impl Files {
             finder: FileFinder::default(),
             origin: Origin::Live,
             opened: FxHashMap::default(),
+            sampled: None,
         }
     }
 
@@ -45,6 +100,7 @@ impl Files {
             finder,
             origin: Origin::Recorded,
             opened: FxHashMap::default(),
+            sampled: None,
         }
     }
 
@@ -58,7 +114,13 @@ impl Files {
         &self.finder
     }
 
-    /// The file that `pid` has mapped, opened once and then held. `None` if it cannot be opened.
+    /// The sample that asks for files from now on was taken at this time of `CLOCK_MONOTONIC`.
+    pub(crate) fn note_sample(&mut self, time: u64) {
+        self.sampled = Some(time);
+    }
+
+    /// The file that `pid` has mapped, opened once and then held. `None` if it cannot be opened, or was written
+    /// over since it ran.
     pub(crate) fn get(
         &mut self,
         pid: Pid,
@@ -70,6 +132,7 @@ impl Files {
             finder,
             origin,
             opened,
+            sampled,
         } = self;
         let open = || {
             let dso = dsos.get(id);
@@ -83,17 +146,49 @@ impl Files {
                 }
             }
         };
-        let found = opened.entry(id).or_insert_with(|| Opened {
-            file: open(),
-            is_used: true,
+        let found = opened.entry(id).or_insert_with(|| match *origin {
+            Origin::Live => Opened::live(open(), *sampled),
+            Origin::Recorded => Opened::stored(open()),
         });
-        found.file.as_ref()
+        found.file.as_ref().filter(|_| !found.is_written_over)
     }
 
-    /// The files that were opened.
+    /// The files that were opened and not written over since.
     pub fn opened(&self) -> impl Iterator<Item = (DsoId, &FoundFile)> {
         let opened = self.opened.iter();
+        let opened = opened.filter(|(_, opened)| !opened.is_written_over);
         opened.filter_map(|(&id, opened)| Some((id, opened.file.as_ref()?)))
+    }
+
+    /// The files that were written over since they ran: nobody knows what they were.
+    pub fn written_over(&self) -> impl Iterator<Item = DsoId> {
+        let opened = self.opened.iter();
+        opened.filter_map(|(&id, opened)| opened.is_written_over.then_some(id))
+    }
+
+    /// The build-ids of all files as they were when they were opened.
+    pub(crate) fn build_ids(&self) -> impl Iterator<Item = (DsoId, BuildId)> {
+        let opened = self.opened.iter();
+        opened.filter_map(|(&id, opened)| Some((id, opened.file.as_ref()?.build_id?)))
+    }
+
+    /// Whether a file that `pid` maps once more was written over since it ran, as far as was looked.
+    pub(crate) fn is_written_over(&mut self, id: DsoId, pid: Pid, dso: &Dso) -> bool {
+        let Some(opened) = self.opened.get_mut(&id) else {
+            return false;
+        };
+        if opened.looked.is_some_and(|at| at.elapsed() < PAUSE) {
+            return opened.is_written_over;
+        }
+        opened.looked = Some(Instant::now());
+        opened.look(|| file_stamp::places(Some(pid), dso))
+    }
+
+    /// Looks whether any file was written over since it ran.
+    pub(crate) fn look_at_all(&mut self, dsos: &DsoTable) {
+        for (&id, opened) in &mut self.opened {
+            opened.look(|| file_stamp::places(None, dsos.get(id)));
+        }
     }
 
     /// Whether this is an ELF file, as far as is known: one that was not opened is none.
@@ -238,6 +333,40 @@ mod tests {
         assert_eq!(opened, [DsoId(1)]);
         assert_eq!(files.take_unused(), [DsoId(1)]);
         assert!(mapped.get(&mut files, 1).is_some());
+    }
+
+    #[test]
+    fn a_file_that_was_written_over_since_it_ran_is_given_to_nobody() {
+        let mapped = Mapped::new();
+        let mut files = Files::live();
+        let pause = || std::thread::sleep(Duration::from_millis(30)); // the clock of files is coarse
+        pause();
+        files.note_sample(Clock::MONOTONIC.now());
+        assert!(mapped.get(&mut files, 0).is_some());
+        let is_over = |files: &mut Files, id| {
+            let dso = mapped.dsos.get(DsoId(id));
+            files.is_written_over(DsoId(id), PID, dso)
+        };
+        assert!(!is_over(&mut files, 0));
+        pause();
+        let other = Elf::default().bytes();
+        std::fs::write(mapped.path("a"), &other).unwrap();
+        std::fs::write(mapped.path("b"), &other).unwrap();
+        assert!(is_over(&mut files, 0));
+        assert!(mapped.get(&mut files, 0).is_none());
+        assert!(mapped.get(&mut files, 1).is_none()); // the sample is older than its file
+        let mut over: Vec<_> = files.written_over().collect();
+        over.sort_unstable();
+        assert_eq!(over, [DsoId(0), DsoId(1)]);
+        assert_eq!(files.opened().count(), 0);
+        assert_eq!(
+            files.build_ids().next(),
+            Elf::build_id().map(|it| (DsoId(0), it))
+        );
+        let mut later = Files::live();
+        pause();
+        later.note_sample(Clock::MONOTONIC.now());
+        assert!(mapped.get(&mut later, 1).is_some());
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! A perf map says which name an address has; it is asked when names are wanted. A jitdump says from
 //! when on: its code is placed while samples are, each in its own part of the dump, so that memory
 //! which is used again for other code does not mix up the two.
+//!
+//! A process that was forked has the code of the one that forked it, and both go on from there. What its
+//! own maps and dumps do not know is looked for in those of its ancestors.
 
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -12,6 +15,7 @@ use prof_model::{
     Dso, DsoAddr, DsoId, DsoKind, DsoTable, JitLoad, Mapping, Pid, Reason, Resolution,
 };
 use prof_perfdata::StoredNames;
+use prof_sampler::forked_from;
 use prof_symbolizer::{FileFinder, FoundFile, JitDump, PerfMap, Request, Symbolizer, ToldName};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -21,6 +25,8 @@ use crate::files::Origin;
 const MOST_FILES: usize = 1 << 16;
 /// How often a perf map that is not there yet is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Servers fork once or twice before they work. Who forks without end is no server.
+const MOST_ANCESTORS: usize = 16;
 
 /// The generated code of the processes that samples hit.
 pub struct GeneratedCode {
@@ -32,11 +38,21 @@ pub struct GeneratedCode {
     of_process: FxHashMap<Pid, Vec<(DsoId, u64)>>,
     maps: FxHashMap<Pid, Option<PerfMap>>, // `None`: not there yet
     maps_taken: FxHashSet<Pid>,
-    told: Vec<ToldName>,              // by runtimes, since it was last taken
+    told: Vec<ToldName>,                  // by runtimes, since it was last taken
+    forked_from: FxHashMap<Pid, Pid>, // by records; without those that have run another program since
+    ancestors: FxHashMap<Pid, Ancestors>, // of those that samples hit
     looked: Option<Instant>,          // when for the maps that are not there yet
     files: FxHashSet<(Pid, Mapping)>, // executed, and no programs as far as is known
     new_files: Vec<(Pid, Mapping)>,   // those since they were last taken
     now: u64,                         // the time of the last sample
+}
+
+/// Where a process has the code from that it had when it was forked.
+struct Ancestors {
+    nearest_first: Vec<Pid>,
+    /// It runs another program since. Unless a sample hits generated code of that, the process's code is
+    /// that of before.
+    have_gone: bool,
 }
 
 impl GeneratedCode {
@@ -60,6 +76,8 @@ impl GeneratedCode {
             maps: FxHashMap::default(),
             maps_taken: FxHashSet::default(),
             told: Vec::new(),
+            forked_from: FxHashMap::default(),
+            ancestors: FxHashMap::default(),
             looked: None,
             files: FxHashSet::default(),
             new_files: Vec::new(),
@@ -104,6 +122,8 @@ impl GeneratedCode {
 
     /// A process has forked: its child has the same code.
     pub fn forked(&mut self, parent: Pid, child: Pid) {
+        self.forked_from.insert(child, parent);
+        self.ancestors.remove(&child);
         match self.of_process.get(&parent) {
             Some(dumps) => {
                 let until = |&(id, until): &(DsoId, u64)| (id, until.min(self.now));
@@ -117,6 +137,10 @@ impl GeneratedCode {
     /// A process runs another program.
     pub fn executed(&mut self, pid: Pid) {
         self.of_process.remove(&pid);
+        self.forked_from.remove(&pid);
+        if let Some(ancestors) = self.ancestors.get_mut(&pid) {
+            ancestors.have_gone = true;
+        }
     }
 
     /// Where in a jitdump the code lies that was at `addr` at a time.
@@ -126,17 +150,61 @@ impl GeneratedCode {
         if time != u64::MAX {
             self.now = self.now.max(time);
         }
-        own.iter().find_map(|(id, until)| {
+        // Those that were mapped last are its own, the first ones perhaps its parent's.
+        own.iter().rev().find_map(|(id, until)| {
             let load = self.dumps.get_mut(id)?.find(addr, time)?;
             (load.time <= *until).then(|| (*id, load.place(addr)))
         })
     }
 
-    /// Samples hit generated code of a running process: its perf map is opened before it may be gone.
+    /// Samples hit generated code of a process. If it runs, its perf map is opened before it may be gone, and
+    /// those of its ancestors.
     pub fn hit(&mut self, pid: Pid) {
-        if self.origin == Origin::Live && !self.maps_taken.contains(&pid) {
-            self.maps.entry(pid).or_insert_with(|| PerfMap::open(pid));
+        if let Some(ancestors) = self.ancestors.get(&pid)
+            && !ancestors.have_gone
+        {
+            return;
         }
+        let nearest_first = self.find_ancestors(pid);
+        if self.origin == Origin::Live {
+            for &pid in [&pid].into_iter().chain(&nearest_first) {
+                if !self.maps_taken.contains(&pid) {
+                    self.maps.entry(pid).or_insert_with(|| PerfMap::open(pid));
+                }
+            }
+        }
+        let ancestors = Ancestors {
+            nearest_first,
+            have_gone: false,
+        };
+        self.ancestors.insert(pid, ancestors);
+    }
+
+    /// The processes that a process was forked from, nearest first, with no other program run in between: as
+    /// records tell, else as running processes show.
+    fn find_ancestors(&self, pid: Pid) -> Vec<Pid> {
+        let mut found = Vec::new();
+        let mut last = pid;
+        while found.len() < MOST_ANCESTORS {
+            let told = self.forked_from.get(&last).copied();
+            let seen = || match self.origin {
+                Origin::Live => forked_from(last),
+                Origin::Recorded => None,
+            };
+            match told.or_else(seen) {
+                Some(parent) if parent != pid && !found.contains(&parent) => last = parent,
+                _ => break, // numbers are given again
+            }
+            found.push(last);
+        }
+        found
+    }
+
+    /// The processes whose generated code samples hit, each with those that it was forked from, nearest
+    /// first.
+    pub fn ancestors(&self) -> impl Iterator<Item = (Pid, &[Pid])> {
+        let all = self.ancestors.iter();
+        all.map(|(&pid, ancestors)| (pid, &ancestors.nearest_first[..]))
     }
 
     /// A runtime has told what the code is called that a sample hit.
@@ -198,6 +266,8 @@ impl GeneratedCode {
         self.maps.remove(&pid);
         self.maps_taken.remove(&pid);
         self.of_process.remove(&pid);
+        self.forked_from.remove(&pid);
+        self.ancestors.remove(&pid);
         self.files.retain(|&(of, _)| of != pid);
     }
 
@@ -350,7 +420,7 @@ impl GeneratedCode {
         symbolizer: &mut Symbolizer,
     ) -> Option<Resolution> {
         let own = self.of_process.get(&pid)?;
-        let mut found = own.iter().filter_map(|(id, _)| {
+        let mut found = own.iter().rev().filter_map(|(id, _)| {
             let load = self.dumps.get_mut(id)?.only(addr)?;
             symbolizer
                 .resolve(*id, dsos.get(*id), &[load.place(addr)])

@@ -26,9 +26,11 @@ mod build_ids; // which build-id each file of a recording had
 mod deep_stacks; // what lay behind the copies of stacks
 mod error;
 mod facts; // what is known beside the samples
+mod file_stamp; // whether a file was written over
 mod generated; // what JIT compilers tell about their code
 mod kernel_parts; // the kernel's parts of callchains, placed once
 mod machine; // of a recording: can its stacks be unwound here
+mod moved_text; // programs' text in memory without a file
 mod pace; // how soon to look at the rings again
 mod polled_memory; // words of a running process at the time of a sample
 mod read_options; // which recording, and whence its names

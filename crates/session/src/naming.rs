@@ -25,6 +25,8 @@ pub struct Namer {
     symbolizer: Symbolizer,
     stored: Option<StoredNames>,
     raw_names: bool,
+    /// Whether copies of the files that ran are given by hand.
+    files_given: bool,
     /// Why kernel addresses must not be looked up here.
     no_kernel: Option<Reason>,
     /// Whether the kernel's own tables were given by hand.
@@ -71,6 +73,7 @@ impl Namer {
             symbolizer,
             stored: recording.stored_names().cloned(),
             raw_names: !options.demangle,
+            files_given: options.symfs.is_some(),
             no_kernel: no_kernel(features, &pipeline.tracker, build_id, given.as_ref()),
             kernel_given: given.is_some(),
             unverified: BTreeSet::new(),
@@ -105,12 +108,19 @@ impl Namer {
                 addrs.map(|&addr| self.stored(request.dso, addr)).collect()
             })
             .collect();
-        // What the recorder could not name may have found its debug file here.
+        // What the recorder could not name may have found its debug file here. But what it saw written over is
+        // known by a build-id alone: the inode is still the same.
         let is_missing = |answer: &Option<Resolution>| !matches!(answer, Some(it) if is_named(it));
+        let is_gone = |answer: &Option<Resolution>| {
+            matches!(answer, Some(Resolution::Unresolved(Reason::FileReplaced)))
+        };
         let missing: Vec<Vec<DsoAddr>> = requests
             .iter()
             .zip(&answers)
             .map(|(request, answers)| {
+                if self.is_inode_alone(request.dso) && answers.iter().any(is_gone) {
+                    return Vec::new();
+                }
                 let both = request.addrs.iter().zip(answers);
                 let missing = both.filter(|(_, answer)| is_missing(answer));
                 missing.map(|(&addr, _)| addr).collect()
@@ -122,11 +132,11 @@ impl Namer {
             .map(|(&request, addrs)| Request { addrs, ..request })
             .collect();
         let mut found = self.look_up(&again).into_iter();
-        for answers in &mut answers {
-            let places: Vec<_> = answers.iter_mut().filter(|it| is_missing(it)).collect();
-            if places.is_empty() {
+        for (answers, missing) in answers.iter_mut().zip(&missing) {
+            if missing.is_empty() {
                 continue;
             }
+            let places: Vec<_> = answers.iter_mut().filter(|it| is_missing(it)).collect();
             for (place, found) in places.into_iter().zip(found.next().unwrap_or_default()) {
                 if is_named(&found) || place.is_none() {
                     *place = Some(found); // else the recorder's reason stands
@@ -139,6 +149,11 @@ impl Namer {
         answers
             .map(|answers| answers.into_iter().map(finish).collect())
             .collect()
+    }
+
+    /// Whether nothing but its path and its inode tells which file a DSO is.
+    fn is_inode_alone(&self, dso: &Dso) -> bool {
+        dso.build_id.is_none() && !self.files_given
     }
 
     /// The kernel function at an address of the recorded kernel, and the offset in it.

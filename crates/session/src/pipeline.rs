@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use prof_event::abi::{event_type, flag, sample};
 use prof_event::{Decoded, Event, EventSet, Mmap, RawRecord, ReadValues, Record, Sample, Tracker};
-use prof_model::{AddressSpace, ChainEnd, CpuMode, DsoId, DsoKind, DsoTable, Pid, Tid, VirtAddr};
+use prof_model::{
+    AddressSpace, ChainEnd, CpuMode, DsoId, DsoTable, FileId, Pid, Reason, Tid, VirtAddr,
+};
 use prof_profile::{EventInfo, FrameKey, Profile, Unit};
 use prof_sampler::StackPart;
 use prof_symbolizer::Symbolizer;
@@ -45,6 +47,7 @@ pub struct Pipeline {
     pace: Pace,
     build_ids: BuildIds,
     last_time: u64,
+    is_monotonic: bool, // times are of the clock that the wall's can be told from
 }
 
 /// What became of a sample that was taken in, valid until the next record is.
@@ -126,6 +129,7 @@ impl Pipeline {
             pace,
             build_ids: BuildIds::default(),
             last_time: 0,
+            is_monotonic: is_monotonic(events),
         }
     }
 
@@ -177,6 +181,10 @@ impl Pipeline {
         mut keep: impl FnMut(usize, &PlacedChain<'_>, &Tracker) -> Keep,
     ) -> TakenSample<'a> {
         self.pace.sampled();
+        self.tracker.processes.own_generated_code(sample.pid);
+        if let Some(time) = sample.time.filter(|_| self.is_monotonic) {
+            self.files.note_sample(time);
+        }
         let event = &events.events()[event_index];
         let around = Around {
             processes: &self.tracker.processes,
@@ -221,7 +229,7 @@ impl Pipeline {
             let dsos = &self.tracker.processes.dsos;
             open_hit_files(
                 &mut self.files,
-                &mut self.generated,
+                &self.generated,
                 (sample.pid, space),
                 dsos,
                 placed.frames,
@@ -275,7 +283,7 @@ impl Pipeline {
                     self.generated.exited(task.pid);
                 }
             }
-            Record::Fork(task) if task.pid != task.ppid => {
+            Record::Fork(task) if task.pid != task.ppid && !task.made_up => {
                 self.generated.forked(task.ppid, task.pid);
             }
             _ => {}
@@ -293,6 +301,20 @@ impl Pipeline {
             let monotonic = is_monotonic(events);
             self.generated.mapped(mmap.pid, mapping, dso, monotonic);
         }
+    }
+
+    /// Whether a process maps a file now that has other contents than when a sample hit it last. Then nothing is
+    /// asked of that DSO any more.
+    pub(crate) fn is_written_over(&mut self, pid: Pid, path: &[u8], file: FileId) -> bool {
+        let Some(id) = self.tracker.file(path, file) else {
+            return false;
+        };
+        let dso = self.tracker.processes.dsos.get(id);
+        let is_over = self.files.is_written_over(id, pid, dso);
+        if is_over {
+            self.unwinding.forget(id);
+        }
+        is_over
     }
 
     /// Events that a pipe told only while its records were read.
@@ -355,6 +377,12 @@ impl Pipeline {
         for (pid, mapping) in self.generated.files() {
             symbolizer.may_be_generated(pid, mapping);
         }
+        for id in self.files.written_over() {
+            symbolizer.refuse(id, Reason::FileReplaced);
+        }
+        for (pid, ancestors) in self.generated.ancestors() {
+            symbolizer.use_ancestors(pid, ancestors.to_vec());
+        }
     }
 
     /// How soon the rings should be looked at again, if at once, see [`Pipeline::longest_wait`].
@@ -415,6 +443,9 @@ impl Pipeline {
 
     /// Fills in what the profile's ids refer to.
     pub fn finish(&mut self) {
+        if self.files.origin() == Origin::Live {
+            self.files.look_at_all(&self.tracker.processes.dsos);
+        }
         if let Some(aggregation) = self.aggregation.take() {
             let here = std::mem::replace(&mut self.profile, aggregation.finish());
             self.profile.events = here.events;
@@ -422,8 +453,8 @@ impl Pipeline {
         }
         let mut dsos = self.tracker.processes.dsos.clone();
         if self.files.origin() == Origin::Live {
-            for (id, file) in self.files.opened() {
-                dsos.set_build_id(id, file.build_id.or(dsos.get(id).build_id));
+            for (id, build_id) in self.files.build_ids() {
+                dsos.set_build_id(id, Some(build_id));
             }
         }
         self.profile.dsos = dsos;
@@ -435,19 +466,14 @@ impl Pipeline {
 /// their names are wanted.
 fn open_hit_files(
     files: &mut Files,
-    generated: &mut GeneratedCode,
+    generated: &GeneratedCode,
     (pid, space): (Pid, &AddressSpace),
     dsos: &DsoTable,
     frames: &[FrameKey],
 ) {
     for dso in frames.iter().filter_map(|frame| frame.dso) {
-        let kind = dsos.get(dso).kind;
-        if let DsoKind::Jit(owner) = kind {
-            generated.hit(owner);
-            continue;
-        }
         let is_new = !files.mark_used(dso);
-        if is_new && kind.is_file_relative() && !generated.is_dump(dso) {
+        if is_new && dsos.get(dso).kind.is_file_relative() && !generated.is_dump(dso) {
             files.get(pid, space, dsos, dso);
         }
     }

@@ -204,6 +204,9 @@ impl Places<'_> {
                 lookup: place.0,
             };
         }
+        if matches!(kind, Some(DsoKind::Jit(_))) {
+            self.generated.hit(self.pid);
+        }
         match mapping {
             None => FrameKey {
                 mode,

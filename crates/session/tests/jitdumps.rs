@@ -138,11 +138,33 @@ fn a_child_has_its_parents_code_as_it_was_at_the_fork() {
     let (first, second) = (dumped.first + 8, dumped.second + 8);
     let later = [
         dumped.frame(second),
-        ("/tmp/perf-5000000.map", (CODE + 8, CODE + 8)),
+        ("/tmp/perf-5000001.map", (CODE + 8, CODE + 8)),
         dumped.frame(dumped.other + 8),
     ];
     let until_fork = [dumped.frame(first), dumped.frame(first)];
     assert_eq!(places(&taken), [&until_fork[..], &later, &later].concat());
+}
+
+#[test]
+fn what_a_child_tells_itself_is_newer_than_what_its_parent_told() {
+    const CHILD: u32 = NOBODY + 1;
+    let dumped = Dumped::new();
+    let mut records = dumped.records(attr(0));
+    let own = dumped.dir.path().join("jit-8.dump");
+    let mut jitdump = JitDump::new();
+    let place = jitdump.load(180, CODE, 0x40, "own");
+    jitdump.save(&own);
+    records.sample(&sample_at(150, NOBODY, CODE + 8));
+    records.fork(160, (CHILD, CHILD), (NOBODY, NOBODY));
+    let range = 0x5100_0000..0x5100_1000;
+    records.map(170, CHILD, range, 0, own.to_str().unwrap());
+    for time in [175, 190] {
+        records.sample(&sample_at(time, CHILD, CODE + 8));
+    }
+    let taken = take_all(&mut live(&records.events), &records);
+    let first = dumped.frame(dumped.first + 8);
+    let own = (own.to_str().unwrap(), (place + 8, place + 8));
+    assert_eq!(places(&taken), [first, first, own]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{CODE, Elf, Process, Records, Sampled, attr, live, one_event, take_all};
 use prof_event::abi::callchain;
-use prof_model::{Pid, Reason, Resolution, Tid};
+use prof_model::{DsoKind, Pid, Reason, Resolution, Tid};
 use prof_perfdata::Features;
 use prof_session::load::load;
 use prof_session::{GeneratedCode, ReadOptions, Wanted};
@@ -157,6 +157,48 @@ fn a_recordings_code_has_the_names_of_a_map_that_is_no_younger_than_it() {
     pause();
     records_of(&process).save(&path, Features::default(), None);
     assert_eq!(name(), Ok("generated".to_owned()));
+}
+
+#[test]
+fn a_fork_has_the_names_of_its_parents_map_until_code_of_another_program_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("perf.data");
+    let [parent, child] = [(); 2].map(|()| Process::new());
+    parent.write_map();
+    std::thread::sleep(Duration::from_millis(20)); // the clock of files is coarse
+    let sample = Sampled {
+        pid: child.0,
+        tid: child.0,
+        chain: vec![callchain::USER, CODE + 8],
+        ..Sampled::default()
+    };
+    let mut records = Records::of(one_event(attr(0)));
+    records.map(1, parent.0, CODE..CODE + 0x1000, 0, "//anon");
+    records.fork(2, (child.0, child.0), (parent.0, parent.0));
+    records.sample(&sample);
+    let names = |records: &Records| {
+        records.save(&path, Features::default(), None);
+        let loaded = load(&ReadOptions::new(&path), Wanted::default()).unwrap();
+        let frames = loaded.profile.frames();
+        let names = frames.map(|(frame, key)| {
+            let dso = key.dso.map(|dso| loaded.profile.dsos.get(dso).kind);
+            assert_eq!(dso, Some(DsoKind::Jit(child.pid())));
+            match loaded.names.get(frame) {
+                Resolution::Named { symbol, .. } => symbol.name.to_string(),
+                Resolution::Unresolved(reason) => format!("{reason:?}"),
+            }
+        });
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names(&records), ["generated"]);
+    records.comm(200, (child.0, child.0), "next", true);
+    assert_eq!(names(&records), ["generated"]);
+    records.map(201, child.0, CODE..CODE + 0x1000, 0, "//anon");
+    records.sample(&Sampled {
+        time: 300,
+        ..sample
+    });
+    assert_eq!(names(&records), ["NoPerfMap"]);
 }
 
 /// What a perf map says about memory that a process executed of a file.

@@ -19,6 +19,36 @@ pub fn read_build_id(bytes: &[u8]) -> Option<BuildId> {
     BuildId::new(object.build_id().ok()??)
 }
 
+/// A part of a program that is loaded into memory, by its file's numbering of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its first address.
+    pub address: u64,
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// How many bytes of the file it has.
+    pub size: u64,
+    /// Whether it may be executed.
+    pub executable: bool,
+}
+
+/// The loadable segments of an ELF file; none of other bytes.
+pub(crate) fn segments(bytes: &[u8]) -> Vec<Segment> {
+    let Ok(object) = object::File::parse(bytes) else {
+        return Vec::new();
+    };
+    let segments = object.segments().map(|segment| {
+        let (offset, size) = segment.file_range();
+        Segment {
+            address: segment.address(),
+            offset,
+            size,
+            executable: segment.permissions().executable(),
+        }
+    });
+    segments.collect()
+}
+
 /// Compares as perf does, whose older files pad a shorter id with zeros to 20 bytes.
 pub(crate) fn same_build_id(a: BuildId, b: BuildId) -> bool {
     let padded = |id: BuildId| {

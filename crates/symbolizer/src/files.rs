@@ -10,7 +10,7 @@ use prof_model::{BuildId, Dso, DsoKind, FileId, Pid, Reason};
 
 use crate::caches;
 use crate::debug_file;
-use crate::elf::{read_build_id, same_build_id};
+use crate::elf::{self, Segment, read_build_id, same_build_id};
 use crate::mapped_file::MappedFile;
 
 /// A file that is known to be the one that was mapped.
@@ -29,6 +29,11 @@ impl FoundFile {
     pub fn is_elf(&self) -> bool {
         let bytes: &[u8] = (*self.image).as_ref();
         bytes.starts_with(&object::elf::ELFMAG)
+    }
+
+    /// Its loadable segments; none if it is no program.
+    pub fn segments(&self) -> Vec<Segment> {
+        elf::segments((*self.image).as_ref())
     }
 
     /// Opens a file that somebody has named.

@@ -51,7 +51,7 @@ mod xz;
 
 pub use debug_file::debug_file_path;
 pub use disassemble::AsmSyntax;
-pub use elf::read_build_id;
+pub use elf::{Segment, read_build_id};
 pub use files::{FileFinder, FoundFile};
 pub use function_code::NoCode;
 pub use jit_dump::JitDump;

@@ -93,7 +93,8 @@ pub struct Symbolizer {
     names: Names,
     files: FxHashMap<DsoId, Result<Code, Reason>>,
     perf_maps: FxHashMap<Pid, PerfMap>,
-    told: FxHashMap<Pid, ToldCode>, // by runtimes
+    told: FxHashMap<Pid, ToldCode>,      // by runtimes
+    ancestors: FxHashMap<Pid, Vec<Pid>>, // whose perf maps tell of a process's code, too
     generated: FxHashMap<DsoId, BTreeSet<(Pid, Mapping)>>, // where processes had files that may be no programs
     running_kernel: RunningKernel,
     kernel: Option<Result<Kernel, Reason>>,
@@ -117,6 +118,7 @@ impl Symbolizer {
             files: FxHashMap::default(),
             perf_maps: FxHashMap::default(),
             told: FxHashMap::default(),
+            ancestors: FxHashMap::default(),
             generated: FxHashMap::default(),
             running_kernel: RunningKernel::default(),
             kernel: None,
@@ -139,6 +141,11 @@ impl Symbolizer {
             self.files.remove(&id); // it was not there, or has grown
         }
         Arc::make_mut(&mut self.source).kept.insert(id, file);
+    }
+
+    /// A DSO has no names, for this reason: nothing that lies at its path is what ran.
+    pub fn refuse(&mut self, id: DsoId, reason: Reason) {
+        self.files.insert(id, Err(reason));
     }
 
     /// A process that was recorded has mapped a DSO at `start..end`: if it still runs, the file may be
@@ -178,6 +185,12 @@ impl Symbolizer {
     /// Uses `map` for the generated code of a process: it was opened while that was running.
     pub fn use_perf_map(&mut self, pid: Pid, map: PerfMap) {
         self.perf_maps.insert(pid, map);
+    }
+
+    /// A process was forked from these, nearest first, and has run no other program since: generated code
+    /// that its own perf map does not know is from before, and named by the first of theirs that does.
+    pub fn use_ancestors(&mut self, pid: Pid, ancestors: Vec<Pid>) {
+        self.ancestors.insert(pid, ancestors);
     }
 
     /// Opens the perf map of a process that may exit before its names are asked for, or takes in what
@@ -369,24 +382,33 @@ impl Symbolizer {
         }
     }
 
+    /// By the process's own perf map, else what a runtime told, else the maps of those it was forked from.
     fn resolve_jit(&mut self, pid: Pid, addrs: &[DsoAddr]) -> Vec<Resolution> {
-        self.keep_perf_map(pid);
-        let map = self.perf_maps.get(&pid);
+        let mut ancestors: Vec<_> = self
+            .ancestors
+            .get(&pid)
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect();
+        ancestors.retain(|&pid| self.keep_perf_map(pid));
+        let own = self.keep_perf_map(pid).then(|| &self.perf_maps[&pid]);
         let told = self.told.get(&pid);
-        let resolve = |addr: &DsoAddr| {
-            let in_map = map.and_then(|map| map.find(addr.0));
-            let told = || told?.find(addr.0);
-            let (symbol, name, source) = match (in_map, in_map.is_none().then(told).flatten()) {
-                (Some(symbol), _) => {
-                    let name = self.names.demangled(&symbol.name);
-                    (symbol, name, SymbolSource::PerfMap)
-                }
-                (None, Some(symbol)) => (symbol, Arc::clone(&symbol.name), SymbolSource::Runtime),
-                (None, None) => return Resolution::Unresolved(Reason::NoPerfMap),
-            };
-            Resolution::Named {
+        let ancestors: Vec<_> = ancestors.iter().map(|pid| &self.perf_maps[pid]).collect();
+        let find = |addr: u64| {
+            let in_map = |symbol| (symbol, SymbolSource::PerfMap);
+            let in_own = || own?.find(addr).map(in_map);
+            let told = || Some((told?.find(addr)?, SymbolSource::Runtime));
+            let inherited = || ancestors.iter().find_map(|map| map.find(addr)).map(in_map);
+            in_own().or_else(told).or_else(inherited)
+        };
+        let mut resolve = |addr: &DsoAddr| match find(addr.0) {
+            Some((symbol, source)) => Resolution::Named {
                 symbol: Symbol {
-                    name,
+                    name: match source {
+                        SymbolSource::Runtime => Arc::clone(&symbol.name),
+                        _ => self.names.demangled(&symbol.name),
+                    },
                     raw: Arc::clone(&symbol.name),
                     start: symbol.start,
                     size: symbol.size,
@@ -394,9 +416,10 @@ impl Symbolizer {
                 },
                 inlined: Vec::new(),
                 location: None,
-            }
+            },
+            None => Resolution::Unresolved(Reason::NoPerfMap),
         };
-        addrs.iter().map(resolve).collect()
+        addrs.iter().map(&mut resolve).collect()
     }
 
     fn resolve_kernel(&mut self, dso: &Dso, addrs: &[DsoAddr]) -> Vec<Resolution> {
@@ -683,6 +706,33 @@ mod tests {
         let first = Some(("first_of_2", 0x40));
         let expected = [Some(("second_of_5", 0x60)), first, None, None, first];
         assert_eq!(names.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn code_is_named_by_the_nearest_map_among_those_of_a_process_and_whom_it_was_forked_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut symbolizer = Symbolizer::new(Options::default());
+        for (pid, lines) in [
+            (12, "100 10 own\n"),
+            (10, "100 10 stale\n200 10 parents\n"),
+            (9, "200 10 older\n300 10 grandparents\n"),
+        ] {
+            let path = dir.path().join(pid.to_string());
+            std::fs::write(&path, lines).unwrap();
+            symbolizer.use_perf_map(Pid(pid), PerfMap::open_path(path).unwrap());
+        }
+        symbolizer.use_ancestors(Pid(12), vec![Pid(10), Pid(9)]);
+        let mut names = |pid| {
+            let addrs = [0x100, 0x200, 0x300, 0x400].map(DsoAddr);
+            let found = symbolizer.resolve(DsoId(0), &Dso::generated(Pid(pid)), &addrs);
+            let names = found.iter().map(|one| match one {
+                Resolution::Named { symbol, .. } => symbol.name.to_string(),
+                Resolution::Unresolved(_) => "-".to_owned(),
+            });
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(names(12), ["own", "parents", "grandparents", "-"]);
+        assert_eq!(names(10), ["stale", "parents", "-", "-"]);
     }
 
     #[test]

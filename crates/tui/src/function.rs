@@ -43,7 +43,7 @@ impl Kind {
 pub struct Function {
     /// Its name; the reason in brackets for addresses that have none.
     pub name: Arc<str>,
-    /// The short name of its module.
+    /// The common name of its module.
     pub module: Arc<str>,
     /// What sort of code it is.
     pub kind: Kind,
@@ -133,7 +133,7 @@ pub enum Key {
     Thread(Arc<Thread>),
     /// A process.
     Process(Arc<Process>),
-    /// A module, by its short name.
+    /// A module, by its common name.
     Module(Arc<str>),
 }
 

@@ -279,7 +279,7 @@ impl<'a> Intake<'a> {
                     kind: DsoKind::Kernel,
                     ..
                 } => Arc::from("[kernel]"), // as perf top has it: columns are few
-                dso => printable(&dso.short_name()),
+                dso => printable(&dso.common_name()),
             },
             None => Arc::from("[unknown]"),
         });

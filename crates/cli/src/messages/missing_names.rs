@@ -39,8 +39,7 @@ pub fn remedies(summary: &Summary, processes: &ProcessTable) -> Vec<String> {
     });
     let hints = modules.filter_map(|module| {
         let &(reason, _) = module.reasons.first()?;
-        let mut dsos = processes.dsos.iter().map(|(_, dso)| dso);
-        let dso = dsos.find(|dso| dso.short_name() == module.module)?;
+        let dso = processes.dsos.get(module.dso?);
         Some(format!(
             "{}: {}",
             module.module,
@@ -170,14 +169,15 @@ fn runtime(pid: Pid, processes: &ProcessTable) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prof_model::{FileId, Mapping};
+    use prof_model::{DsoId, FileId, Mapping};
     use prof_report::UnnamedModule;
 
-    fn summary(module: &str, reason: Reason) -> Summary {
+    fn summary(module: &str, dso: DsoId, reason: Reason) -> Summary {
         Summary {
             frames: 100,
             unnamed: vec![UnnamedModule {
                 module: module.to_owned(),
+                dso: Some(dso),
                 frames: 50,
                 reasons: vec![(reason, 50)],
             }],
@@ -222,9 +222,7 @@ mod tests {
             ("/opt/own/bin/luajit", "docs/guide.md"),
         ] {
             let mut processes = ProcessTable::default();
-            processes
-                .dsos
-                .intern(dso("/tmp/perf-7.map", DsoKind::Jit(Pid(7))));
+            let generated = processes.dsos.intern(Dso::generated(Pid(7)));
             let id = processes.dsos.intern(dso(file, DsoKind::File));
             let mapping = Mapping {
                 start: 0x1000,
@@ -234,7 +232,8 @@ mod tests {
                 executable: true,
             };
             processes.map(Pid(7), mapping);
-            let hints = remedies(&summary("[JIT] tid 7", Reason::NoPerfMap), &processes);
+            let summary = summary("[JIT]", generated, Reason::NoPerfMap);
+            let hints = remedies(&summary, &processes);
             assert_eq!(hints.len(), 1);
             assert!(hints[0].contains(option), "{file}: {hints:?}");
         }
@@ -251,8 +250,12 @@ mod tests {
         assert_eq!(package("/lib/libssl.so"), None);
 
         let mut processes = ProcessTable::default();
-        processes.dsos.intern(dso("/opt/own/server", DsoKind::File));
-        let hints = remedies(&summary("server", Reason::NoSymbolTable), &processes);
+        let server = dso("/opt/own/server", DsoKind::File);
+        let server = processes.dsos.intern(server);
+        let hints = remedies(
+            &summary("server", server, Reason::NoSymbolTable),
+            &processes,
+        );
         let place = format!("/usr/lib/debug/.build-id/ab/{}.debug", "ab".repeat(19));
         assert!(hints[0].contains(&place), "{hints:?}");
     }
@@ -260,12 +263,13 @@ mod tests {
     #[test]
     fn a_module_with_few_of_the_frames_and_one_that_cannot_be_helped_get_no_hint() {
         let mut processes = ProcessTable::default();
-        processes.dsos.intern(dso("/opt/own/server", DsoKind::File));
+        let server = dso("/opt/own/server", DsoKind::File);
+        let server = processes.dsos.intern(server);
         let few = Summary {
             frames: 10_000,
-            ..summary("server", Reason::NoSymbolTable)
+            ..summary("server", server, Reason::NoSymbolTable)
         };
         assert!(remedies(&few, &processes).is_empty());
-        assert!(remedies(&summary("server", Reason::NoSymbol), &processes).is_empty());
+        assert!(remedies(&summary("server", server, Reason::NoSymbol), &processes).is_empty());
     }
 }

@@ -7,10 +7,13 @@ mod ends; // by signals
 mod errors; // what goes wrong, and what is said about it
 mod events; // terms, patterns, filters, and which there are
 mod files; // what is left on disk
+mod generated; // code that programs make
 mod interop; // stock perf reads what prof wrote
+mod moved_text; // programs that move their text into huge pages
 mod names; // odd ones, and none
 mod namespaces; // overlays, other roots, containers that run on
 mod options; // the arguments of `prof record`
+mod overwritten; // libraries that change while they are recorded
 mod pictures; // flame graphs and folded stacks
 mod rates; // high frequencies
 mod support;

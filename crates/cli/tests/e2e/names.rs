@@ -3,17 +3,7 @@
 use std::fs::OpenOptions;
 use std::process::Command;
 
-use crate::support::{PROF, Place, Ran, Running, has, is_root, tolerance};
-
-/// Builds a target of the corpus here.
-fn build(place: &Place, source: &str, args: &[&str]) {
-    let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/targets");
-    let source = format!("{sources}/{source}");
-    let include = format!("-I{sources}");
-    let mut gcc = place.command("gcc", &["-O2", &include, &source]);
-    let ran: Ran = gcc.args(args).output().unwrap().into();
-    ran.ok();
-}
+use crate::support::{PROF, Place, Ran, Running, build, has, is_root, tolerance};
 
 /// A program whose hot function and thread have names of odd characters: they cannot be written in
 /// C, so the symbol table is changed.

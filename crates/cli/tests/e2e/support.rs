@@ -185,6 +185,16 @@ pub(crate) fn gcc(place: &Place, args: &[&str]) {
     ran.ok();
 }
 
+/// Builds a target of the corpus here.
+pub(crate) fn build(place: &Place, source: &str, args: &[&str]) {
+    let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/targets");
+    let source = format!("{sources}/{source}");
+    let include = format!("-I{sources}");
+    let mut gcc = place.command("gcc", &["-O2", &include, &source]);
+    let ran: Ran = gcc.args(args).output().unwrap().into();
+    ran.ok();
+}
+
 /// How far a share, in percent, may be off with so many samples: four and a half standard errors,
 /// which one run in 100,000 exceeds, and half a point for what the workload itself is off.
 pub(crate) fn tolerance(percent: f64, samples: usize) -> f64 {

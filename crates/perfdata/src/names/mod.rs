@@ -9,7 +9,7 @@ pub use counters::Counters;
 
 use std::collections::HashMap;
 
-use prof_model::{Dso, DsoAddr, FileId, JitLoad, Resolution};
+use prof_model::{Dso, DsoAddr, JitLoad, Resolution};
 
 /// What `prof record` knows and perf's format has no place for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -119,17 +119,13 @@ impl StoredNames {
 /// Whether two DSOs at one path are one: the reader may have learnt a build-id or a file's
 /// generation that the recorder did not have, or the other way round.
 fn is_same(stored: &Dso, asked: &Dso) -> bool {
-    let same_file = |a: FileId, b: FileId| {
-        (a.major, a.minor, a.inode) == (b.major, b.minor, b.inode)
-            && (a.generation == b.generation || a.generation == 0 || b.generation == 0)
-    };
     stored.kind == asked.kind
         && match (stored.build_id, asked.build_id) {
             (Some(stored), Some(asked)) => stored == asked,
             _ => true,
         }
         && match (stored.file, asked.file) {
-            (Some(stored), Some(asked)) => same_file(stored, asked),
+            (Some(stored), Some(asked)) => stored.is_same(asked),
             _ => true,
         }
 }

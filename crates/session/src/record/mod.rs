@@ -13,7 +13,9 @@ mod features; // what is known about this host and the events
 mod file; // records on their way into a file
 mod leftovers; // of recorders that were killed
 mod live_names; // what the recorded addresses are called
+mod moved; // where a program's text lies that it has moved
 mod output; // a file or a pipe, written beside the sampling
+mod overwritten; // files that were written over while they were recorded
 mod pieces; // what each second has brought
 mod recent; // the newest records, kept in memory
 mod recorder; // what happens to each record

@@ -47,6 +47,10 @@ pub struct Piece {
     pub perf_maps: Vec<(Pid, PerfMap)>,
     /// What runtimes have told since then.
     pub told: Vec<ToldName>,
+    /// Files that were written over since they ran; what samples hit there has no name from now on.
+    pub written_over: Vec<DsoId>,
+    /// From which processes those that generated code were forked, nearest first.
+    pub ancestors: Vec<(Pid, Vec<Pid>)>,
     /// Where processes executed files that may be code which they generated, since the last piece.
     pub generated: Vec<(Pid, Mapping)>,
     /// Files that were closed before these were opened.
@@ -128,6 +132,8 @@ impl Recorder<Pieces> {
         let mut files: Vec<_> = new.map(|(id, file)| (id, file.clone())).collect();
         pieces.handed.extend(files.iter().map(|(id, _)| *id));
         files.extend(pipeline.generated.dumps()); // each time: they grow
+        let ancestors = pipeline.generated.ancestors();
+        let ancestors = ancestors.map(|(pid, of)| (pid, of.to_vec())).collect();
         let empty = Profile::new(pipeline.profile.events.clone());
         let profile = std::mem::replace(&mut pipeline.profile, empty);
         let mut names = FxHashMap::default();
@@ -151,6 +157,8 @@ impl Recorder<Pieces> {
             files,
             perf_maps: pipeline.generated.take_maps(),
             told: pipeline.generated.take_told(),
+            ancestors,
+            written_over: pipeline.files.written_over().collect(),
             generated: pipeline.generated.take_files(),
             closed: std::mem::take(&mut pieces.closed),
         }

@@ -10,6 +10,8 @@ use prof_event::{Event, EventSet, RawRecord, Record, encode_sample};
 use prof_model::ChainEnd;
 use prof_sampler::{Sampler, Sink, StackPart};
 
+use super::moved::MovedText;
+use super::overwritten::Overwritten;
 use crate::pipeline::Pipeline;
 use crate::stack_copy_size::StackCopySize;
 
@@ -53,6 +55,8 @@ pub struct Recorder<D> {
     pub pipeline: Pipeline,
     /// Where records go.
     pub destination: D,
+    moved: MovedText,
+    overwritten: Overwritten,
     sampled: EventSet, // as the kernel sends them
     written: EventSet, // as a file has them
 }
@@ -66,6 +70,8 @@ impl<D: Destination> Recorder<D> {
         Self {
             pipeline: Pipeline::live(&sampled, max_stack, copies),
             destination,
+            moved: MovedText::default(),
+            overwritten: Overwritten::default(),
             written: file_events(&sampled),
             sampled,
         }
@@ -75,6 +81,22 @@ impl<D: Destination> Recorder<D> {
     pub fn events(&self) -> &EventSet {
         &self.sampled
     }
+
+    /// Takes in records that we made.
+    fn take_made(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let raw = RawRecord::parse(bytes).map_err(io::Error::other)?;
+            self.record(raw)?;
+            bytes = &bytes[raw.bytes.len()..];
+        }
+        Ok(())
+    }
+
+    /// What every record of these events has at its end.
+    fn sample_type(&self) -> u64 {
+        let mut events = self.sampled.events().iter();
+        events.next().map_or(0, |event| event.attr.sample_type)
+    }
 }
 
 impl<D: Destination> Sink for Recorder<D> {
@@ -82,6 +104,12 @@ impl<D: Destination> Sink for Recorder<D> {
         let Ok(decoded) = self.sampled.decode(raw) else {
             return Ok(()); // of an event that is not ours
         };
+        if let Record::Mmap(mmap) = &decoded.record
+            && let Some(bytes) = self.overwritten.renumbered(raw, mmap, &mut self.pipeline)
+        {
+            return self.take_made(&bytes);
+        }
+        let suspect = MovedText::suspect(&decoded, &self.pipeline.tracker);
         match self.pipeline.take(&self.sampled, &decoded, None) {
             Some(taken) => {
                 if let Some(buffer) = self.destination.sample(taken.end) {
@@ -92,7 +120,13 @@ impl<D: Destination> Sink for Recorder<D> {
             }
             None => self.destination.record(raw, &decoded.record),
         }
-        self.destination.pass_on()
+        self.destination.pass_on()?;
+        let Some(suspect) = suspect else {
+            return Ok(());
+        };
+        let mut made = Vec::new();
+        self.moved.look(suspect, self.sample_type(), &mut made);
+        self.take_made(&made)
     }
 
     fn skipped(&mut self, raw: RawRecord<'_>) -> io::Result<()> {
@@ -107,6 +141,11 @@ impl<D: Destination> Sink for Recorder<D> {
 
     fn finish_round(&mut self) -> io::Result<()> {
         self.pipeline.finish_round();
+        let mut made = Vec::new();
+        let time = self.pipeline.last_time();
+        let sample_type = self.sample_type();
+        self.moved.finish_round(time, sample_type, &mut made);
+        self.take_made(&made)?;
         self.destination.finish_round()
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use prof_model::{BuildId, Dso, DsoAddr, DsoId, DsoKind, DsoTable, Resolution};
+use prof_model::{BuildId, Dso, DsoAddr, DsoId, DsoKind, DsoTable, Reason, Resolution};
 use prof_perfdata::StoredNames;
 use prof_profile::{Names, Profile};
 use prof_sampler::Clock;
@@ -147,6 +147,12 @@ impl Namer {
             self.symbolizer.use_perf_map(pid, map);
         }
         self.symbolizer.use_told(&std::mem::take(&mut piece.told));
+        for id in piece.written_over.drain(..) {
+            self.symbolizer.refuse(id, Reason::FileReplaced);
+        }
+        for (pid, ancestors) in piece.ancestors.drain(..) {
+            self.symbolizer.use_ancestors(pid, ancestors);
+        }
         for (pid, mapping) in piece.generated.drain(..) {
             self.symbolizer.may_be_generated(pid, mapping);
         }

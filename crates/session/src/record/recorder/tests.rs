@@ -11,6 +11,8 @@ pub(in crate::record) fn recorder<D>(events: &EventSet, destination: D) -> Recor
     Recorder {
         pipeline: common::live(events),
         destination,
+        moved: MovedText::default(),
+        overwritten: Overwritten::default(),
         written: file_events(events),
         sampled: events.clone(),
     }
