@@ -14,6 +14,7 @@ mod launch; // a command, held before it begins
 mod memory; // of a process that runs
 mod open; // what is asked, what the kernel grants, rings, threads x CPUs
 mod options; // what is asked, what was done differently
+mod priority; // what the draining thread has of the CPU before others
 pub mod proc; // what /proc tells
 #[allow(unsafe_code)] // memory that the kernel writes
 mod ring; // the kernel's ring buffer
@@ -32,6 +33,7 @@ pub use launch::{ExitStatus, HeldCommand, RunningCommand};
 pub use memory::read_memory;
 pub use open::{OpenError, is_here as event_is_here};
 pub use options::{Clock, Note, Options, Rate, StackCapture, StackCopies, Target};
+pub use priority::Priority;
 pub use sampler::{Sampler, Sink};
 pub use scope::Scope;
 pub use sys::{page_size, perf_is_filtered};

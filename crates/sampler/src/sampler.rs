@@ -17,6 +17,7 @@ use crate::descendants::{Child, Descendants};
 use crate::kept::KeptProcesses;
 use crate::open::{CpuRing, Instance, OpenError, Opened, open};
 use crate::options::{Clock, Note, Options, StackCapture, StackCopies, Target};
+use crate::priority::{Priority, Raised};
 use crate::proc;
 use crate::shared_memory::SharedMemory;
 use crate::synthesize::Synthesizer;
@@ -69,6 +70,7 @@ pub struct Sampler {
     scratch: Vec<Vec<u8>>,
     early: Vec<u8>, // records that came while /proc was being read
     turns: Turns,
+    priority: Option<Raised>,
 }
 
 /// Which of the events of each instance is enabled.
@@ -127,6 +129,7 @@ impl Sampler {
             rounds: Rounds::default(),
             early: Vec::new(),
             turns: Turns::default(),
+            priority: None,
         })
     }
 
@@ -274,6 +277,33 @@ impl Sampler {
         result.map(|_| ())
     }
 
+    /// Has the calling thread, which is to empty the rings, come before others that are ready to run, until
+    /// [`Self::finish`]: with a real-time priority (`SCHED_FIFO`, 1 to 99) if one is given, else as far as is
+    /// permitted. What the thread starts does not inherit it. Where it takes more than a fifth of a CPU, it is
+    /// as all others for a second.
+    ///
+    /// # Errors
+    /// The kernel's, of a real-time priority; else what is not permitted is gone without.
+    pub fn raise_priority(&mut self, realtime: Option<u8>) -> io::Result<()> {
+        match Raised::new(realtime) {
+            Ok(raised) => self.priority = Some(raised),
+            Err(error) if realtime.is_some() => return Err(error),
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// What was granted to the thread that empties the rings.
+    pub fn priority(&self) -> Priority {
+        let raised = self.priority.as_ref();
+        raised.map_or(Priority::Unchanged, Raised::granted)
+    }
+
+    /// How often the thread that empties the rings took more of a CPU than one that comes before others may.
+    pub fn priority_lowered(&self) -> u64 {
+        self.priority.as_ref().map_or(0, Raised::lowered)
+    }
+
     /// Bytes of the stack in a small copy; `None` where all are large.
     pub fn small_copy(&self) -> Option<u32> {
         let mut instances = self.opened.instances.iter();
@@ -404,6 +434,9 @@ impl Sampler {
         let limit = std::mem::replace(&mut self.rounds.previous, self.options.clock.now());
         self.drain(limit, sink)?;
         sink.finish_round()?;
+        if let Some(priority) = &mut self.priority {
+            priority.watch();
+        }
         let full = self.opened.rings.iter().any(|CpuRing { ring, .. }| {
             ring.head().wrapping_sub(ring.tail()) > ring.size() as u64 / 4
         });
@@ -420,6 +453,9 @@ impl Sampler {
         }
         self.drain(u64::MAX, sink)?;
         sink.finish_round()?;
+        if let Some(priority) = &mut self.priority {
+            priority.give_back();
+        }
         let lost = self.lost_samples();
         emit(&lost, sink)
     }

@@ -13,5 +13,6 @@ mod namespaces; // overlays, other roots, containers that run on
 mod options; // the arguments of `prof record`
 mod pictures; // flame graphs and folded stacks
 mod rates; // high frequencies
+mod starved; // more work than CPUs
 mod support;
 mod targets; // whom `-p`, `-t` and `-a` mean
