@@ -18,12 +18,15 @@ const RACING_PAUSE: Duration = Duration::from_micros(250);
 /// The same while it is not known yet whether there are any, and when there are more samples than one
 /// round took.
 pub(crate) const SHORT_PAUSE: Duration = Duration::from_millis(1);
-/// How long samples may wait while copies of the stack are not the usual ones.
+/// How long samples may wait while copies of the stack are small, in samples of a CPU, and at least; and while
+/// what lies behind copies is read. Each time the recorder is woken costs it more than some samples do.
+const SMALL_COPIES_WAIT: u64 = 20;
 const OTHER_COPIES_WAIT: Duration = Duration::from_millis(5);
 
 /// Sets the pace of a live recording.
 pub(crate) struct Pace {
     copies: StackCopySize,
+    small_copies_wait: Duration,
     live_read: Option<Instant>, // when a stack last went on in live memory
     has_raced: bool,            // whether one ever did
     has_samples: bool,          // in this round of the rings
@@ -31,10 +34,13 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// With a choice of copies.
-    pub(crate) fn new(copies: StackCopySize) -> Self {
+    /// With a choice of copies, for so many samples in a second on each CPU.
+    pub(crate) fn new(copies: StackCopySize, hz: u64) -> Self {
+        let wait =
+            Duration::from_secs(SMALL_COPIES_WAIT) / u32::try_from(hz.max(1)).unwrap_or(u32::MAX);
         Self {
             copies,
+            small_copies_wait: wait.max(OTHER_COPIES_WAIT),
             live_read: Some(Instant::now()), // how large stacks are is not known yet
             has_raced: false,
             has_samples: false,
@@ -77,10 +83,11 @@ impl Pace {
     /// larger stacks are taken in vain until the first one is seen, two rounds later. While what lies behind
     /// copies is read, the rings fill soon.
     pub(crate) fn longest_wait(&self, usual: Duration) -> Duration {
-        let is_urgent = self.copies.copies() != StackCopies::Large;
-        match is_urgent && self.had_samples {
-            true => usual.min(OTHER_COPIES_WAIT),
-            false => usual,
+        match self.copies.copies() {
+            _ if !self.had_samples => usual,
+            StackCopies::Large => usual,
+            StackCopies::Small => usual.min(self.small_copies_wait),
+            StackCopies::Deep => usual.min(OTHER_COPIES_WAIT),
         }
     }
 
@@ -98,8 +105,8 @@ mod tests {
     const SMALL: u32 = 8192;
 
     /// Takes samples until copies are small.
-    fn with_small_copies() -> Pace {
-        let mut pace = Pace::new(StackCopySize::new(Some(SMALL), false));
+    fn with_small_copies(hz: u64) -> Pace {
+        let mut pace = Pace::new(StackCopySize::new(Some(SMALL), false), hz);
         for _ in 0..1000 {
             pace.sampled();
             pace.copied(64_000, Some(100), false, ChainEnd::Root);
@@ -110,7 +117,10 @@ mod tests {
 
     #[test]
     fn samples_wait_less_while_copies_are_small_and_samples_come() {
-        let mut pace = with_small_copies();
+        let mut pace = with_small_copies(1000);
+        pace.finish_round();
+        assert_eq!(pace.longest_wait(USUAL), Duration::from_millis(20));
+        let mut pace = with_small_copies(10_000);
         pace.finish_round();
         assert_eq!(pace.longest_wait(USUAL), OTHER_COPIES_WAIT);
         assert_eq!(
@@ -123,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_stack_that_went_on_beyond_its_copy_makes_the_next_ones_urgent() {
-        let mut pace = Pace::new(StackCopySize::default());
+        let mut pace = Pace::new(StackCopySize::default(), 99);
         assert_eq!(pace.races(), Some(SHORT_PAUSE)); // nothing is known yet
         pace.went_on_in_live_memory();
         assert_eq!(pace.races(), Some(RACING_PAUSE));

@@ -79,13 +79,15 @@ impl Pipeline {
     pub fn live(events: &EventSet, max_stack: usize, copies: StackCopySize) -> Self {
         let machine = Machine::default();
         let (files, generated) = (Files::live(), GeneratedCode::live());
+        let rates = events.events().iter();
+        let hz = rates.filter_map(|event| event.attr.frequency()).max();
         Self::new(
             events,
             files,
             generated,
             machine,
             max_stack,
-            Pace::new(copies),
+            Pace::new(copies, hz.unwrap_or(0)),
         )
     }
 
@@ -99,7 +101,7 @@ impl Pipeline {
         machine: Machine,
         build_ids: BuildIds,
     ) -> Self {
-        let pace = Pace::new(StackCopySize::default());
+        let pace = Pace::new(StackCopySize::default(), 0);
         Self {
             build_ids,
             ..Self::new(events, files, generated, machine, max_stack, pace)
