@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use prof_model::ChainEnd;
 use prof_sampler::StackCopies;
 
+use crate::crowding::Crowding;
 use crate::stack_copy_size::StackCopySize;
 
 /// How long after a read of live memory the next sample is expected to need one, too.
@@ -26,6 +27,7 @@ const OTHER_COPIES_WAIT: Duration = Duration::from_millis(5);
 /// Sets the pace of a live recording.
 pub(crate) struct Pace {
     copies: StackCopySize,
+    crowding: Crowding,
     small_copies_wait: Duration,
     live_read: Option<Instant>, // when a stack last went on in live memory
     has_raced: bool,            // whether one ever did
@@ -40,6 +42,7 @@ impl Pace {
             Duration::from_secs(SMALL_COPIES_WAIT) / u32::try_from(hz.max(1)).unwrap_or(u32::MAX);
         Self {
             copies,
+            crowding: Crowding::default(),
             small_copies_wait: wait.max(OTHER_COPIES_WAIT),
             live_read: Some(Instant::now()), // how large stacks are is not known yet
             has_raced: false,
@@ -55,7 +58,33 @@ impl Pace {
 
     /// A stack was unwound from a copy, see [`StackCopySize::note`].
     pub(crate) fn copied(&mut self, size: usize, reach: Option<u64>, is_cut: bool, end: ChainEnd) {
+        if self.crowding.is_here() && self.copies.is_small(size) {
+            if is_cut {
+                self.crowding.cut();
+            }
+            if self.copies.copies() == StackCopies::Deep {
+                return; // it says nothing about what lies behind large copies
+            }
+        }
         self.copies.note(size, reach, is_cut, end);
+    }
+
+    /// The rings were so full, see [`Crowding::look`].
+    pub(crate) fn look_at_rings(&mut self, fullness: f64) {
+        self.crowding.look(fullness, Instant::now());
+    }
+
+    /// How often the rings were about to be full, and what that took.
+    pub(crate) fn crowding(&self) -> &Crowding {
+        &self.crowding
+    }
+
+    /// Which copies the next samples should have: small ones where the rings are about to be full.
+    pub(crate) fn next_copies(&self) -> StackCopies {
+        match self.crowding.is_here() && self.copies.has_small() {
+            true => StackCopies::Small,
+            false => self.copies.copies(),
+        }
     }
 
     /// A stack was larger than its copy, and the rest was read from the target's memory.
@@ -81,10 +110,11 @@ impl Pace {
 
     /// How long samples may wait, which is `usual` at most. While copies of the stack are small, those of
     /// larger stacks are taken in vain until the first one is seen, two rounds later. While what lies behind
-    /// copies is read, the rings fill soon.
+    /// copies is read, the rings fill soon; while they are about to be full, they have to be seen not to be.
     pub(crate) fn longest_wait(&self, usual: Duration) -> Duration {
-        match self.copies.copies() {
+        match self.next_copies() {
             _ if !self.had_samples => usual,
+            _ if self.crowding.is_here() => usual.min(SHORT_PAUSE),
             StackCopies::Large => usual,
             StackCopies::Small => usual.min(self.small_copies_wait),
             StackCopies::Deep => usual.min(OTHER_COPIES_WAIT),
@@ -129,6 +159,22 @@ mod tests {
         );
         pace.finish_round(); // one without samples
         assert_eq!(pace.longest_wait(USUAL), USUAL);
+    }
+
+    #[test]
+    fn stacks_are_copied_small_while_the_rings_are_about_to_be_full_however_large_they_are() {
+        let mut pace = Pace::new(StackCopySize::new(Some(SMALL), true), 1000);
+        pace.copied(64_000, Some(100_000), false, ChainEnd::Root);
+        assert_eq!(pace.next_copies(), StackCopies::Deep);
+        pace.look_at_rings(0.9);
+        assert_eq!(pace.next_copies(), StackCopies::Small);
+        for _ in 0..1000 {
+            pace.copied(SMALL as usize, None, true, ChainEnd::TruncatedCopy);
+            pace.copied(SMALL as usize, Some(100), false, ChainEnd::Root);
+        }
+        assert_eq!(pace.crowding().stacks_cut(), 1000);
+        pace.crowding = Crowding::default();
+        assert_eq!(pace.next_copies(), StackCopies::Deep);
     }
 
     #[test]

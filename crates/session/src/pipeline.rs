@@ -10,11 +10,12 @@ use prof_event::abi::{event_type, flag, sample};
 use prof_event::{Decoded, Event, EventSet, Mmap, RawRecord, ReadValues, Record, Sample, Tracker};
 use prof_model::{AddressSpace, ChainEnd, CpuMode, DsoId, DsoKind, DsoTable, Pid, Tid, VirtAddr};
 use prof_profile::{EventInfo, FrameKey, Profile, Unit};
-use prof_sampler::StackPart;
+use prof_sampler::{StackCopies, StackPart};
 use prof_symbolizer::Symbolizer;
 
 use crate::aggregation::{Aggregation, Keep};
 use crate::build_ids::BuildIds;
+use crate::crowding::Crowding;
 use crate::deep_stacks::DeepThread;
 use crate::files::{Files, Origin};
 use crate::finishing::{FinishedSamples, Finishing};
@@ -368,6 +369,21 @@ impl Pipeline {
     /// How much of the stacks should be copied.
     pub fn stack_copies(&self) -> &StackCopySize {
         self.pace.copies()
+    }
+
+    /// Tells how full the rings were, as [`prof_sampler::Sampler::fullness`] has it.
+    pub fn look_at_rings(&mut self, fullness: f64) {
+        self.pace.look_at_rings(fullness);
+    }
+
+    /// Which copies of the stack the next samples should have.
+    pub fn next_copies(&self) -> StackCopies {
+        self.pace.next_copies()
+    }
+
+    /// How often the rings were about to be full, and what that took.
+    pub fn crowding(&self) -> &Crowding {
+        self.pace.crowding()
     }
 
     /// Takes what lay behind a copy of the stack, before the sample comes.

@@ -1,6 +1,9 @@
 //! A machine that has more work than CPUs.
 
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
 
 use crate::support::{PROF, Place, Running, gcc, has, is_root, workload};
 
@@ -51,6 +54,35 @@ fn nothing_is_lost_while_eight_loops_keep_two_cpus_busy() {
     assert!(samples > 200, "{samples} samples"); // two of ten threads on two CPUs
 }
 
+/// A recorder that is stopped ever so often, with rings for a few large samples: samples become smaller, which is
+/// said.
+#[test]
+fn less_is_copied_of_stacks_while_the_rings_are_about_to_be_full_and_that_is_said() {
+    let place = Place::new();
+    let target = workload();
+    let pid = target.pid();
+    let record = [
+        "record", "-v", "-F", "999", "-m", "1M", "-d", "4s", "-p", &pid,
+    ];
+    let mut recorder = place.command(PROF, &record);
+    let recorder = recorder.stderr(Stdio::piped()).spawn().unwrap();
+    let signal = |signal| {
+        let pid = nix::unistd::Pid::from_raw(recorder.id() as i32);
+        nix::sys::signal::kill(pid, signal).unwrap();
+    };
+    std::thread::sleep(Duration::from_millis(500));
+    for _ in 0..100 {
+        signal(Signal::SIGSTOP);
+        std::thread::sleep(Duration::from_millis(14));
+        signal(Signal::SIGCONT);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let told = recorder.wait_with_output().unwrap().stderr;
+    let told = String::from_utf8(told).unwrap();
+    let says = "the ring buffers were about to be full";
+    assert!(told.contains(says), "{told}");
+}
+
 /// Who is asked for its nice value and its policy, as `/proc/PID/stat` has them.
 fn scheduled(told: &str) -> (&str, &str) {
     let (_, fields) = told.rsplit_once(") ").unwrap();
@@ -93,7 +125,7 @@ fn the_thread_that_empties_the_rings_has_the_priority_that_was_asked_for_and_no_
         let mut recorder = place.command(PROF, &args);
         recorder.stdout(Stdio::null()).stderr(Stdio::null());
         let recorder = Running(recorder.spawn().unwrap());
-        std::thread::sleep(std::time::Duration::from_secs(2));
+        std::thread::sleep(Duration::from_secs(2));
         let mut fifo = Vec::new();
         for task in std::fs::read_dir(format!("/proc/{}/task", recorder.pid())).unwrap() {
             let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use prof_perfdata::Summary as Sizes;
 use prof_profile::Names;
 use prof_sampler::{Priority, Sampler};
+use prof_session::Crowding;
 use prof_session::record::{FileDestination, Recorder};
 
 use crate::messages::CliError;
@@ -131,6 +132,7 @@ pub fn print(
             eprintln!("hint: {hint}");
         }
     }
+    say_crowded(recorder.pipeline.crowding(), sampler, verbose);
     if profile.losses.throttled > 0 {
         eprintln!(
             "throttled {} times: the kernel paused the event because it came too often",
@@ -188,6 +190,25 @@ pub fn print(
         }
         eprintln!("prof: unwinder: {stats:?}");
     }
+}
+
+/// Says that samples were made smaller so that none are lost, where that took something of them or everything is
+/// to be said.
+fn say_crowded(crowding: &Crowding, sampler: &Sampler, verbose: bool) {
+    let cut = crowding.stacks_cut();
+    if cut == 0 && !(verbose && crowding.times() > 0) || sampler.small_copy().is_none() {
+        return;
+    }
+    let times = match crowding.times() {
+        1 => "once".to_owned(),
+        times => format!("{} times", thousands(times)),
+    };
+    eprintln!(
+        "the ring buffers were about to be full {times}: until they were not, less was copied of stacks, and {} \
+         are cut for it; they have {} KiB at last",
+        thousands(cut),
+        sampler.ring_bytes() / 1024
+    );
 }
 
 /// The message for a recording without samples.
