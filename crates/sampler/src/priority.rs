@@ -126,7 +126,11 @@ impl Raised {
         if !takes_from_others || self.is_over {
             return;
         }
-        let change = self.usage.look(Instant::now(), cpu_time());
+        let now = Instant::now();
+        if !self.usage.is_due(now) {
+            return;
+        }
+        let change = self.usage.look(now, cpu_time());
         let _ = match change {
             None => Ok(()),
             Some(Change::Lower) => set_scheduling(self.tid, &self.before.for_one()),
@@ -176,12 +180,20 @@ impl Usage {
         }
     }
 
+    /// Whether it is time to look: asking for the CPU time is a system call.
+    fn is_due(&self, now: Instant) -> bool {
+        match self.lower_until {
+            Some(until) => now >= until,
+            None => now.saturating_duration_since(self.since) >= WINDOW,
+        }
+    }
+
     /// `cpu` is the thread's CPU time so far.
     fn look(&mut self, now: Instant, cpu: Duration) -> Option<Change> {
-        if let Some(until) = self.lower_until {
-            if now < until {
-                return None;
-            }
+        if !self.is_due(now) {
+            return None;
+        }
+        if self.lower_until.is_some() {
             *self = Self {
                 lowered: self.lowered,
                 ..Self::new(now, cpu)
@@ -189,9 +201,6 @@ impl Usage {
             return Some(Change::Raise);
         }
         let elapsed = now.saturating_duration_since(self.since);
-        if elapsed < WINDOW {
-            return None;
-        }
         let used = cpu.saturating_sub(self.cpu);
         (self.since, self.cpu) = (now, cpu);
         if used <= elapsed * MOST_PERCENT / 100 {

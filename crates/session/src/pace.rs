@@ -16,7 +16,10 @@ const RACE: Duration = Duration::from_millis(500);
 /// How long such samples may wait. A sample is passed on in the second round after it, so that about
 /// twice as much goes by until its stack is read.
 const RACING_PAUSE: Duration = Duration::from_micros(250);
-/// The same while it is not known yet whether there are any, and when there are more samples than one
+/// The same while it is not known yet whether there are any, where the first one has what lies behind further copies
+/// read in the moment of the sample.
+const FIRST_PAUSE: Duration = Duration::from_millis(3);
+/// The same where that is not so, and when there are more samples than one
 /// round took.
 pub(crate) const SHORT_PAUSE: Duration = Duration::from_millis(1);
 /// How long samples may wait while copies of the stack are small, in samples of a CPU, and at least; and while
@@ -104,6 +107,7 @@ impl Pace {
         let last = self.live_read.filter(|last| last.elapsed() < RACE);
         last.map(|_| match self.has_raced {
             true => RACING_PAUSE,
+            false if self.copies.has_deep() => FIRST_PAUSE,
             false => SHORT_PAUSE,
         })
     }
@@ -185,5 +189,7 @@ mod tests {
         assert_eq!(pace.races(), Some(RACING_PAUSE));
         pace.live_read = Instant::now().checked_sub(RACE);
         assert_eq!(pace.races(), None);
+        let pace = Pace::new(StackCopySize::new(None, true), 99);
+        assert_eq!(pace.races(), Some(FIRST_PAUSE));
     }
 }

@@ -78,6 +78,11 @@ impl StackCopySize {
         self.small.is_some_and(|small| size <= small as usize)
     }
 
+    /// Whether what lies behind copies can be read.
+    pub(crate) fn has_deep(&self) -> bool {
+        self.has_deep
+    }
+
     /// Whether there are small copies to choose.
     pub(crate) fn has_small(&self) -> bool {
         self.small.is_some()
