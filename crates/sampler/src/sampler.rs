@@ -18,7 +18,7 @@ use crate::growing::{Growing, ring_size};
 use crate::kept::KeptProcesses;
 use crate::open::{CpuRing, Instance, OpenError, Opened, open};
 use crate::options::{Clock, Note, Options, StackCapture, StackCopies, Target};
-use crate::priority::{Priority, Raised};
+use crate::priority::{Priority, Raised, cpu_time};
 use crate::proc;
 use crate::shared_memory::SharedMemory;
 use crate::synthesize::Synthesizer;
@@ -89,7 +89,7 @@ struct Turns {
 /// A thread that is being started has its events by then.
 const UNTIL_STARTED: Duration = Duration::from_millis(2);
 /// A switch goes through all threads that were started since the events were opened; samples are counted
-/// twice while it does, and the rings wait.
+/// twice while it does, and the rings wait. It is CPU time: that others were let run meanwhile says nothing.
 const SLOW_SWITCH: Duration = Duration::from_millis(10);
 
 /// What a sample takes in a ring beside the copy of its stack, roughly.
@@ -377,9 +377,9 @@ impl Sampler {
         let turns = &mut self.turns;
         if copies != turns.copies && !(copies != StackCopies::Large && turns.are_slow) {
             turns.copies = copies;
-            let began = Instant::now();
+            let before = cpu_time();
             self.switch()?;
-            self.turns.are_slow |= began.elapsed() > SLOW_SWITCH;
+            self.turns.are_slow |= cpu_time().saturating_sub(before) > SLOW_SWITCH;
             self.turns.repeat_at = Some(Instant::now() + UNTIL_STARTED);
         } else if turns.repeat_at.is_some_and(|at| at <= Instant::now()) {
             turns.repeat_at = None;
