@@ -62,7 +62,7 @@ impl Pace {
     /// A stack was unwound from a copy, see [`StackCopySize::note`].
     pub(crate) fn copied(&mut self, size: usize, reach: Option<u64>, is_cut: bool, end: ChainEnd) {
         if self.crowding.is_here() && self.copies.is_small(size) {
-            if is_cut {
+            if end == ChainEnd::TruncatedCopy {
                 self.crowding.cut();
             }
             if self.copies.copies() == StackCopies::Deep {
