@@ -26,6 +26,8 @@ pub struct Sampling {
     pub command: Vec<OsString>,
     /// The most frames kept of a stack.
     pub max_stack: usize,
+    /// The real-time priority of the thread that empties the rings, if one was asked for.
+    pub realtime: Option<u8>,
     /// Whether the command is what is sampled, not only the clock.
     pub samples_command: bool,
     /// What was said about whom to sample and is not heeded, as a line for the user.
@@ -67,6 +69,7 @@ impl Sampling {
             options,
             command: args.command.clone(),
             max_stack: args.max_stack,
+            realtime: args.realtime,
             samples_command,
             overridden: overridden(args),
         })
@@ -99,6 +102,12 @@ impl Sampling {
         let system_wide = matches!(self.options.target, Target::System);
         Sampler::open(self.options.clone())
             .map_err(|error| self.not_begun(open_errors::open_error(&error, system_wide)))
+    }
+
+    /// The message for a real-time priority that was asked for and not granted.
+    pub fn no_priority(&self, error: io::Error) -> CliError {
+        let priority = self.realtime.unwrap_or_default();
+        self.not_begun(open_errors::no_priority(priority, error))
     }
 
     /// CPU time of what is sampled so far, where that can be read.

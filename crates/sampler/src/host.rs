@@ -132,6 +132,13 @@ pub(crate) fn raise_file_limit() -> u64 {
     }
 }
 
+/// Raises the limit of locked memory, which rings count for, to its hard limit.
+pub(crate) fn raise_locked_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_MEMLOCK) {
+        let _ = setrlimit(Resource::RLIMIT_MEMLOCK, hard, hard); // what there is has to do
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@
 mod bytes; // single numbers
 mod deep_stacks; // what lies behind the copies of stacks
 mod descendants; // children of processes
+mod growing; // larger rings
 mod host; // CPUs and limits of this machine
 mod kept; // whose records are passed on
 mod launch; // a command, held before it begins
@@ -15,6 +16,7 @@ mod lineage; // who was forked from whom
 mod memory; // of a process that runs
 mod open; // what is asked, what the kernel grants, rings, threads x CPUs
 mod options; // what is asked, what was done differently
+mod priority; // what the draining thread has of the CPU before others
 pub mod proc; // what /proc tells
 #[allow(unsafe_code)] // memory that the kernel writes
 mod ring; // the kernel's ring buffer
@@ -34,6 +36,7 @@ pub use lineage::forked_from;
 pub use memory::read_memory;
 pub use open::{OpenError, is_here as event_is_here};
 pub use options::{Clock, Note, Options, Rate, StackCapture, StackCopies, Target};
+pub use priority::Priority;
 pub use sampler::{Sampler, Sink};
 pub use scope::Scope;
 pub use sys::{page_size, perf_is_filtered};

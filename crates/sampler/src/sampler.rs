@@ -1,7 +1,7 @@
 //! Draining the rings, in time order.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -14,9 +14,11 @@ use prof_model::{KernelLayout, Pid, Tid, VirtAddr};
 use crate::bytes::u64_at;
 use crate::deep_stacks::{DeepStacks, NoDeepStacks, StackPart};
 use crate::descendants::{Child, Descendants};
+use crate::growing::{Growing, ring_size};
 use crate::kept::KeptProcesses;
 use crate::open::{CpuRing, Instance, OpenError, Opened, open};
 use crate::options::{Clock, Note, Options, StackCapture, StackCopies, Target};
+use crate::priority::{Priority, Raised, cpu_time};
 use crate::proc;
 use crate::shared_memory::SharedMemory;
 use crate::synthesize::Synthesizer;
@@ -66,9 +68,12 @@ pub struct Sampler {
     kept: Option<KeptProcesses>,
     shared: SharedMemory,
     unseen: UnseenMappings,
-    scratch: Vec<Vec<u8>>,
-    early: Vec<u8>, // records that came while /proc was being read
+    scratch: Vec<Vec<u8>>, // for each ring
+    early: Vec<u8>,        // records that came while /proc was being read
     turns: Turns,
+    priority: Option<Raised>,
+    growing: Growing,
+    fullness: f64,
 }
 
 /// Which of the events of each instance is enabled.
@@ -84,8 +89,11 @@ struct Turns {
 /// A thread that is being started has its events by then.
 const UNTIL_STARTED: Duration = Duration::from_millis(2);
 /// A switch goes through all threads that were started since the events were opened; samples are counted
-/// twice while it does, and the rings wait.
+/// twice while it does, and the rings wait. It is CPU time: that others were let run meanwhile says nothing.
 const SLOW_SWITCH: Duration = Duration::from_millis(10);
+
+/// What a sample takes in a ring beside the copy of its stack, roughly.
+const OTHER_FIELDS: u32 = 512;
 
 /// Which records may be passed on: those from before the previous round began. A record's time is
 /// taken a little before the record is complete, so the newest ones may still have company to come.
@@ -119,7 +127,7 @@ impl Sampler {
             kept: keep.map(|pids| KeptProcesses::new(pids, &opened.events)),
             shared: SharedMemory::default(),
             unseen: UnseenMappings::default(),
-            scratch: opened.rings.iter().map(|_| Vec::new()).collect(),
+            scratch: Vec::new(),
             opened,
             options,
             exits,
@@ -127,6 +135,9 @@ impl Sampler {
             rounds: Rounds::default(),
             early: Vec::new(),
             turns: Turns::default(),
+            priority: None,
+            growing: Growing::default(),
+            fullness: 0.0,
         })
     }
 
@@ -140,14 +151,27 @@ impl Sampler {
         &self.opened.notes
     }
 
-    /// Bytes of each CPU's ring.
+    /// Bytes of each CPU's ring, the largest where there are several.
     pub fn ring_bytes(&self) -> usize {
-        self.opened.rings.first().map_or(0, |ring| ring.ring.size())
+        ring_size(&self.opened)
     }
 
     /// How many CPUs are sampled.
     pub fn cpu_count(&self) -> usize {
-        self.opened.rings.len()
+        let cpus = self.opened.rings.iter().map(|ring| ring.cpu);
+        cpus.collect::<BTreeSet<_>>().len()
+    }
+
+    /// How full the fullest ring was when the last round began, 1 being full. While copies are small: how
+    /// full it would have been with large ones.
+    pub fn fullness(&self) -> f64 {
+        self.fullness
+    }
+
+    /// Has the rings become larger as soon as that can be done: while copies of the stack are small, and where
+    /// they are smaller than they may be.
+    pub fn enlarge_rings(&mut self) {
+        self.growing.want();
     }
 
     /// The clock of all times.
@@ -274,6 +298,33 @@ impl Sampler {
         result.map(|_| ())
     }
 
+    /// Has the calling thread, which is to empty the rings, come before others that are ready to run, until
+    /// [`Self::finish`]: with a real-time priority (`SCHED_FIFO`, 1 to 99) if one is given, else as far as is
+    /// permitted. What the thread starts does not inherit it. Where it takes more than a fifth of a CPU, it is
+    /// as all others for a second.
+    ///
+    /// # Errors
+    /// The kernel's, of a real-time priority; else what is not permitted is gone without.
+    pub fn raise_priority(&mut self, realtime: Option<u8>) -> io::Result<()> {
+        match Raised::new(realtime) {
+            Ok(raised) => self.priority = Some(raised),
+            Err(error) if realtime.is_some() => return Err(error),
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// What was granted to the thread that empties the rings.
+    pub fn priority(&self) -> Priority {
+        let raised = self.priority.as_ref();
+        raised.map_or(Priority::Unchanged, Raised::granted)
+    }
+
+    /// How often the thread that empties the rings took more of a CPU than one that comes before others may.
+    pub fn priority_lowered(&self) -> u64 {
+        self.priority.as_ref().map_or(0, Raised::lowered)
+    }
+
     /// Bytes of the stack in a small copy; `None` where all are large.
     pub fn small_copy(&self) -> Option<u32> {
         let mut instances = self.opened.instances.iter();
@@ -320,16 +371,21 @@ impl Sampler {
     /// # Errors
     /// The kernel's on enabling and disabling.
     pub fn use_copies(&mut self, copies: StackCopies) -> io::Result<()> {
+        if copies != StackCopies::Small {
+            self.growing.finish(&mut self.opened)?;
+        }
         let turns = &mut self.turns;
         if copies != turns.copies && !(copies != StackCopies::Large && turns.are_slow) {
             turns.copies = copies;
-            let began = Instant::now();
+            let before = cpu_time();
             self.switch()?;
-            self.turns.are_slow |= began.elapsed() > SLOW_SWITCH;
+            self.turns.are_slow |= cpu_time().saturating_sub(before) > SLOW_SWITCH;
             self.turns.repeat_at = Some(Instant::now() + UNTIL_STARTED);
         } else if turns.repeat_at.is_some_and(|at| at <= Instant::now()) {
             turns.repeat_at = None;
             self.switch()?;
+        } else if turns.copies == StackCopies::Small && turns.repeat_at.is_none() {
+            self.growing.go_on(&mut self.opened)?;
         }
         Ok(())
     }
@@ -401,13 +457,36 @@ impl Sampler {
             sample_type: self.opened.events.events()[0].attr.sample_type,
         });
         emit(&unseen, sink)?;
+        self.fullness = self.look_how_full();
         let limit = std::mem::replace(&mut self.rounds.previous, self.options.clock.now());
         self.drain(limit, sink)?;
         sink.finish_round()?;
+        if let Some(priority) = &mut self.priority {
+            priority.watch();
+        }
         let full = self.opened.rings.iter().any(|CpuRing { ring, .. }| {
             ring.head().wrapping_sub(ring.tail()) > ring.size() as u64 / 4
         });
         Ok(full)
+    }
+
+    fn look_how_full(&self) -> f64 {
+        let rings = self.opened.rings.iter().map(|ring| &ring.ring);
+        let small = self.small_copy();
+        let small = small.filter(|_| self.turns.copies == StackCopies::Small);
+        let large_ring = self.ring_bytes();
+        let fullness = rings.map(|ring| {
+            let bytes = ring.head().wrapping_sub(ring.tail()) as f64;
+            match small {
+                None => bytes / ring.size() as f64,
+                Some(small) => {
+                    let large = self.opened.events.events()[0].attr.sample_stack_user;
+                    let larger = f64::from(large + OTHER_FIELDS) / f64::from(small + OTHER_FIELDS);
+                    bytes * larger / large_ring as f64
+                }
+            }
+        });
+        fullness.fold(0.0, f64::max)
     }
 
     /// Stops sampling, passes on the rest, and tells what was lost.
@@ -420,6 +499,9 @@ impl Sampler {
         }
         self.drain(u64::MAX, sink)?;
         sink.finish_round()?;
+        if let Some(priority) = &mut self.priority {
+            priority.give_back();
+        }
         let lost = self.lost_samples();
         emit(&lost, sink)
     }
@@ -469,6 +551,7 @@ impl Sampler {
             ..
         } = &mut self.opened;
         let scratch = &mut self.scratch;
+        scratch.resize_with(rings.len(), Vec::new);
         let has_counters = |event: &Event| event.attr.sample_type & sample::READ != 0;
         let has_counters = events.events().iter().any(has_counters);
         let heads: Vec<_> = rings.iter().map(|ring| ring.ring.head()).collect();

@@ -5,11 +5,12 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
-use perf_event_open_sys::bindings::{PERF_FLAG_FD_CLOEXEC, perf_event_attr};
+use perf_event_open_sys::bindings::{PERF_FLAG_FD_CLOEXEC, SET_OUTPUT, perf_event_attr};
 use perf_event_open_sys::{ioctls, perf_event_open};
 use prof_event::{EventAttr, WRITTEN_ATTR_SIZE};
-use prof_model::{Cpu, Pid};
+use prof_model::{Cpu, Pid, Tid};
 
 use crate::scope::Scope;
 
@@ -64,10 +65,14 @@ impl EventFd {
         done(unsafe { ioctls::DISABLE(self.0.as_raw_fd(), 0) })
     }
 
-    /// Lets this event write into the ring of another one of the same CPU.
-    pub(crate) fn set_output(&self, owner: &Self) -> io::Result<()> {
-        // SAFETY: takes a descriptor and no pointer.
-        done(unsafe { ioctls::SET_OUTPUT(self.0.as_raw_fd(), owner.0.as_raw_fd()) })
+    /// Lets this event write into the ring of another one of the same CPU, or into none. From one ring to
+    /// another the kernel waits until nobody can be writing into the first any more; some time after it
+    /// was let go of it need not.
+    pub(crate) fn set_output(&self, owner: Option<&Self>) -> io::Result<()> {
+        // As wide as the kernel takes it: an `int` of -1 would be a descriptor.
+        let owner = owner.map_or(-1, |owner| libc::c_long::from(owner.0.as_raw_fd()));
+        // SAFETY: takes a number and no pointer.
+        done(unsafe { libc::ioctl(self.0.as_raw_fd(), SET_OUTPUT.into(), owner) })
     }
 
     /// Lets only those hits of a tracepoint count that the filter lets through.
@@ -127,6 +132,86 @@ pub(crate) fn share_memory(one: Pid, other: Pid) -> bool {
     // SAFETY: integers, no pointer.
     unsafe { libc::syscall(libc::SYS_kcmp, one.0, other.0, KCMP_VM, 0, 0) == 0 }
 }
+
+/// How the kernel schedules a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Scheduling {
+    /// `SCHED_OTHER`, `SCHED_FIFO`, ...
+    pub(crate) policy: i32,
+    pub(crate) nice: i32,
+    /// Of real-time policies.
+    pub(crate) priority: u32,
+    /// How long it runs at a time, of other policies; zero: as usual.
+    pub(crate) slice: Duration,
+    /// Whether what it starts comes before others as well.
+    pub(crate) is_inherited: bool,
+}
+
+impl Scheduling {
+    /// The same, for this thread alone.
+    pub(crate) fn for_one(self) -> Self {
+        Self {
+            is_inherited: false,
+            ..self
+        }
+    }
+}
+
+/// How a thread is scheduled, with the usual slice.
+pub(crate) fn scheduling(tid: Tid) -> io::Result<Scheduling> {
+    let mut attr = EMPTY_SCHED_ATTR;
+    // SAFETY: the kernel writes at most the given size, which is that of the struct, and all bytes are
+    // values of its integers.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_sched_getattr,
+            tid.0,
+            &raw mut attr,
+            size_of_val(&attr),
+            0,
+        )
+    };
+    done(result as libc::c_int)?;
+    Ok(Scheduling {
+        policy: attr.sched_policy as i32,
+        nice: attr.sched_nice,
+        priority: attr.sched_priority,
+        slice: Duration::ZERO,
+        is_inherited: attr.sched_flags & RESET_ON_FORK == 0,
+    })
+}
+
+/// Has a thread scheduled so.
+pub(crate) fn set_scheduling(tid: Tid, scheduling: &Scheduling) -> io::Result<()> {
+    let mut attr = libc::sched_attr {
+        sched_policy: scheduling.policy as u32,
+        sched_flags: if scheduling.is_inherited {
+            0
+        } else {
+            RESET_ON_FORK
+        },
+        sched_nice: scheduling.nice,
+        sched_priority: scheduling.priority,
+        sched_runtime: scheduling.slice.as_nanos() as u64,
+        ..EMPTY_SCHED_ATTR
+    };
+    // SAFETY: the struct says its size, lives until the call is over, and the kernel writes to it only its size
+    // where it does not know that.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, tid.0, &raw mut attr, 0) };
+    done(result as libc::c_int)
+}
+
+const RESET_ON_FORK: u64 = libc::SCHED_FLAG_RESET_ON_FORK as u64;
+const EMPTY_SCHED_ATTR: libc::sched_attr = libc::sched_attr {
+    size: size_of::<libc::sched_attr>() as u32,
+    sched_policy: 0,
+    sched_flags: 0,
+    sched_nice: 0,
+    sched_priority: 0,
+    sched_runtime: 0,
+    sched_deadline: 0,
+    sched_period: 0,
+};
 
 /// Whether a seccomp filter forbids `perf_event_open` altogether, as Docker's default does: without
 /// one, the kernel looks at the attr first and finds a null pointer.

@@ -23,6 +23,7 @@ pub mod tracepoints; // formats that a recording brings
 pub mod unwinding; // a sample to its whole callchain
 
 mod build_ids; // which build-id each file of a recording had
+mod crowding; // whether the rings are about to be full
 mod deep_stacks; // what lay behind the copies of stacks
 mod error;
 mod facts; // what is known beside the samples
@@ -47,6 +48,7 @@ extern crate self as prof_session; // as `common` knows it
 
 pub use aggregation::Keep;
 pub use build_ids::BuildIds;
+pub use crowding::Crowding;
 pub use deep_stacks::DeepThread;
 pub use error::{LoadError, NoTimeSlices, OutputError};
 pub use facts::recording_facts;

@@ -12,11 +12,12 @@ use prof_model::{
     AddressSpace, ChainEnd, CpuMode, DsoId, DsoTable, FileId, Pid, Reason, Tid, VirtAddr,
 };
 use prof_profile::{EventInfo, FrameKey, Profile, Unit};
-use prof_sampler::StackPart;
+use prof_sampler::{StackCopies, StackPart};
 use prof_symbolizer::Symbolizer;
 
 use crate::aggregation::{Aggregation, Keep};
 use crate::build_ids::BuildIds;
+use crate::crowding::Crowding;
 use crate::deep_stacks::DeepThread;
 use crate::files::{Files, Origin};
 use crate::finishing::{FinishedSamples, Finishing};
@@ -82,13 +83,15 @@ impl Pipeline {
     pub fn live(events: &EventSet, max_stack: usize, copies: StackCopySize) -> Self {
         let machine = Machine::default();
         let (files, generated) = (Files::live(), GeneratedCode::live());
+        let rates = events.events().iter();
+        let hz = rates.filter_map(|event| event.attr.frequency()).max();
         Self::new(
             events,
             files,
             generated,
             machine,
             max_stack,
-            Pace::new(copies),
+            Pace::new(copies, hz.unwrap_or(0)),
         )
     }
 
@@ -102,7 +105,7 @@ impl Pipeline {
         machine: Machine,
         build_ids: BuildIds,
     ) -> Self {
-        let pace = Pace::new(StackCopySize::default());
+        let pace = Pace::new(StackCopySize::default(), 0);
         Self {
             build_ids,
             ..Self::new(events, files, generated, machine, max_stack, pace)
@@ -398,6 +401,21 @@ impl Pipeline {
     /// How much of the stacks should be copied.
     pub fn stack_copies(&self) -> &StackCopySize {
         self.pace.copies()
+    }
+
+    /// Tells how full the rings were, as [`prof_sampler::Sampler::fullness`] has it.
+    pub fn look_at_rings(&mut self, fullness: f64) {
+        self.pace.look_at_rings(fullness);
+    }
+
+    /// Which copies of the stack the next samples should have.
+    pub fn next_copies(&self) -> StackCopies {
+        self.pace.next_copies()
+    }
+
+    /// How often the rings were about to be full, and what that took.
+    pub fn crowding(&self) -> &Crowding {
+        self.pace.crowding()
     }
 
     /// Takes what lay behind a copy of the stack, before the sample comes.

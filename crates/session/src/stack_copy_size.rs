@@ -56,7 +56,7 @@ impl StackCopySize {
         if end == ChainEnd::NoUserState {
             return;
         }
-        let is_small = self.small.is_some_and(|small| size <= small as usize);
+        let is_small = self.is_small(size);
         let is_deep = !is_small && (is_cut || reach.is_some_and(|reach| reach > size as u64));
         if self.has_deep && is_deep {
             self.copies = StackCopies::Deep;
@@ -71,6 +71,21 @@ impl StackCopySize {
         } else if let Some(small) = self.small {
             self.note_small(small, size, reach);
         }
+    }
+
+    /// Whether a copy for which so many bytes were asked is a small one.
+    pub(crate) fn is_small(&self, size: usize) -> bool {
+        self.small.is_some_and(|small| size <= small as usize)
+    }
+
+    /// Whether what lies behind copies can be read.
+    pub(crate) fn has_deep(&self) -> bool {
+        self.has_deep
+    }
+
+    /// Whether there are small copies to choose.
+    pub(crate) fn has_small(&self) -> bool {
+        self.small.is_some()
     }
 
     /// The same where a choice is between small and large.

@@ -8,9 +8,10 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use common::{Records, samples_at};
-use prof_event::Record;
+use prof_event::{RawRecord, Record, abi};
 use prof_perfdata::{Features, Recording, StoredNames, Summary};
 use prof_session::OutputError;
 use prof_session::record::{Output, write_whole};
@@ -78,6 +79,35 @@ fn a_file_has_its_name_only_when_it_is_finished() {
     assert_eq!(times(&path), [100, 200]);
     assert_eq!((summary.records, summary.samples), (5, 2));
     assert_eq!(summary.file_bytes, fs::metadata(&path).unwrap().len());
+}
+
+#[test]
+fn records_of_rounds_that_follow_soon_are_handed_over_together_and_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("perf.data");
+    let rounds = 500;
+    let expected: Vec<u64> = (1..=rounds).collect();
+    let records = samples_at(&expected);
+    let began = Instant::now();
+    let mut output = start(&path, &records);
+    let mut rest = &records.bytes[..];
+    while let Ok(raw) = RawRecord::parse(rest) {
+        output.buffer().extend(raw.bytes);
+        output.pass_on().unwrap();
+        output.finish_round().unwrap();
+        rest = &rest[raw.bytes.len()..];
+    }
+    finish(output).unwrap();
+    let most = 2 + began.elapsed().as_millis() / 100;
+    assert_eq!(times(&path), expected);
+    let mut ends = 0;
+    let mut recording = Recording::open(&path).unwrap();
+    let read = recording.for_each(|item| -> Result<(), prof_perfdata::Error> {
+        ends += u128::from(item.raw.kind == abi::record::FINISHED_ROUND);
+        Ok(())
+    });
+    read.unwrap();
+    assert!((1..=most).contains(&ends), "{ends} of {rounds} rounds");
 }
 
 #[test]
@@ -163,6 +193,7 @@ fn a_writer_that_has_failed_takes_no_further_records() {
     let mut output = start(&dir.path().join("perf.data"), &records);
     let mut put = || {
         output.buffer().extend([0; 24]);
+        output.pass_on()?;
         output.finish_round()
     };
     let error = (0..10_000).find_map(|_| {

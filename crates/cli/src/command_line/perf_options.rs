@@ -73,11 +73,6 @@ const INSTEAD: &[(&str, &[&str], &str)] = &[
     ),
     (
         "record",
-        &["-r", "--realtime"],
-        "prof runs as whoever starts it: `chrt -f 1 prof record -p PID`",
-    ),
-    (
-        "record",
         &["--max-size"],
         "say how long: `-d 10s`; `-z` makes the file smaller",
     ),

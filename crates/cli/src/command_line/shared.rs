@@ -63,6 +63,11 @@ pub struct SamplingArgs {
     #[arg(short, long, value_name = "SIZE", value_parser = units::ring_size)]
     pub mmap_pages: Option<usize>,
 
+    /// Empty the rings with this real-time priority, 1 to 99 (`SCHED_FIFO`); as far before others as is
+    /// permitted without it
+    #[arg(short, long, value_name = "PRIORITY", value_parser = clap::value_parser!(u8).range(1..=99))]
+    pub realtime: Option<u8>,
+
     /// Only this process or thread: not what it has started, nor what it starts later
     #[arg(short = 'i', long)]
     pub no_inherit: bool,

@@ -73,6 +73,16 @@ pub fn no_task(what: &str, error: io::Error) -> CliError {
     message.cause(error)
 }
 
+/// The message for a real-time priority that was not granted.
+pub fn no_priority(priority: u8, error: io::Error) -> CliError {
+    CliError::new(format!("could not get real-time priority {priority}"))
+        .cause(error)
+        .hint("leave out `-r`: the recorder comes before others as far as it may")
+        .hint(format!(
+            "permit it: CAP_SYS_NICE, or `ulimit -r {priority}`; docs/permissions.md says how"
+        ))
+}
+
 fn more_open_files() -> String {
     let files = settings::more_open_files();
     format!("raise the limit of open files: `ulimit -n {files}`")

@@ -16,5 +16,6 @@ mod options; // the arguments of `prof record`
 mod overwritten; // libraries that change while they are recorded
 mod pictures; // flame graphs and folded stacks
 mod rates; // high frequencies
+mod starved; // more work than CPUs
 mod support;
 mod targets; // whom `-p`, `-t` and `-a` mean

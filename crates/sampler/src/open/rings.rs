@@ -1,12 +1,16 @@
 //! A ring for each CPU, as large as the memory-lock limit permits.
 
+use std::io;
+
 use prof_event::EventAttr;
 use prof_event::abi::{event_type, flag, software};
 use prof_model::{Cpu, Tid};
 
+use super::Opened;
 use super::attrs::PlannedEvent;
 use super::error::OpenError;
-use crate::options::{Note, Options};
+use crate::host::raise_locked_limit;
+use crate::options::{Clock, Note, Options};
 use crate::ring::Ring;
 use crate::scope::Scope;
 use crate::sys::{EventFd, page_size};
@@ -23,12 +27,30 @@ pub(crate) struct CpuRing {
     pub(crate) ring: Ring,
 }
 
-/// Room for about 150 ms of samples: a reader that is kept off the CPU that long loses nothing.
-fn ring_size(options: &Options, planned: &[PlannedEvent]) -> usize {
-    if let Some(bytes) = options.ring_bytes {
-        let pages = bytes.div_ceil(page_size());
-        return pages.next_power_of_two() * page_size();
+/// Bytes of a ring: room for about 150 ms of samples, so that a reader that is kept off the CPU that long loses
+/// nothing.
+pub(super) fn full_ring_size(options: &Options, planned: &[PlannedEvent]) -> usize {
+    options
+        .ring_bytes
+        .map_or_else(|| room_for(planned, 7), whole_ring)
+}
+
+/// Bytes of a ring to begin with: for a third of that, where the reader may ask for smaller samples once they
+/// come to be full, and for more room. The kernel clears all of a ring before it is used.
+fn first_ring_size(options: &Options, planned: &[PlannedEvent]) -> usize {
+    let may_be_smaller = planned.iter().all(|event| event.small.is_some());
+    match options.ring_bytes {
+        None if may_be_smaller => room_for(planned, 20),
+        _ => full_ring_size(options, planned),
     }
+}
+
+fn whole_ring(bytes: usize) -> usize {
+    bytes.div_ceil(page_size()).next_power_of_two() * page_size()
+}
+
+/// Bytes for so large a part of a second.
+fn room_for(planned: &[PlannedEvent], part: u64) -> usize {
     let per_second: u64 = planned
         .iter()
         .filter(|event| event.attr.sample_period_or_freq != 0)
@@ -41,7 +63,7 @@ fn ring_size(options: &Options, planned: &[PlannedEvent]) -> usize {
                 .saturating_mul(record)
         })
         .fold(0, u64::saturating_add);
-    let bytes = usize::try_from(per_second / 7).unwrap_or(MAX_RING);
+    let bytes = usize::try_from(per_second / part).unwrap_or(MAX_RING);
     bytes.clamp(MIN_RING, MAX_RING).next_power_of_two()
 }
 
@@ -51,21 +73,13 @@ pub(super) fn open_rings(
     cpus: &[Cpu],
     notes: &mut Vec<Note>,
 ) -> Result<Vec<CpuRing>, OpenError> {
-    let asked = ring_size(options, planned);
+    let asked = first_ring_size(options, planned);
     let mut size = asked;
-    let ourselves = Scope::Thread(Tid(std::process::id() as i32));
+    raise_locked_limit();
     let mut rings = Vec::new();
     let mut cpus = cpus.to_vec();
     while let Some(&cpu) = cpus.get(rings.len()) {
-        let attr = EventAttr {
-            kind: event_type::SOFTWARE,
-            config: software::DUMMY,
-            flags: flag::EXCLUDE_KERNEL | flag::EXCLUDE_HV | flag::USE_CLOCKID | flag::WATERMARK,
-            clockid: options.clock.id,
-            wakeup: (size / 4) as u32,
-            ..EventAttr::default()
-        };
-        let owner = match EventFd::open(&attr, ourselves, cpu, None) {
+        let owner = match open_owner(options.clock, size, cpu) {
             Ok(owner) => owner,
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) && cpus.len() > 1 => {
                 cpus.remove(rings.len()); // it went offline
@@ -103,4 +117,37 @@ pub(super) fn open_rings(
         notes.push(Note::Rings { asked, used: size });
     }
     Ok(rings)
+}
+
+/// A larger ring for each CPU that has one, as large as the memory-lock limit permits; none where it permits none.
+pub(crate) fn larger_rings(opened: &Opened) -> Vec<CpuRing> {
+    let mut larger = Vec::new();
+    for CpuRing { cpu, ring, .. } in &opened.rings {
+        let mut size = opened.full_ring;
+        while size > ring.size() {
+            let mapped = open_owner(opened.clock, size, *cpu)
+                .and_then(|owner| Ring::map(&owner, size).map(|ring| (owner, ring)));
+            if let Ok((owner, ring)) = mapped {
+                let cpu = *cpu;
+                larger.push(CpuRing { cpu, owner, ring });
+                break;
+            }
+            size /= 2;
+        }
+    }
+    larger
+}
+
+/// The event on ourselves that a ring of so many bytes belongs to.
+fn open_owner(clock: Clock, size: usize, cpu: Cpu) -> io::Result<EventFd> {
+    let attr = EventAttr {
+        kind: event_type::SOFTWARE,
+        config: software::DUMMY,
+        flags: flag::EXCLUDE_KERNEL | flag::EXCLUDE_HV | flag::USE_CLOCKID | flag::WATERMARK,
+        clockid: clock.id,
+        wakeup: (size / 4) as u32,
+        ..EventAttr::default()
+    };
+    let ourselves = Scope::Thread(Tid(std::process::id() as i32));
+    EventFd::open(&attr, ourselves, cpu, None)
 }

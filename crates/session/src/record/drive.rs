@@ -114,7 +114,11 @@ pub fn drive<D: Destination>(
             .name_deep_threads(|DeepThread { pid, tid, sp }| {
                 let _ = sampler.read_behind_copies(pid, tid, sp); // it may be gone
             });
-        sampler.use_copies(recorder.pipeline.stack_copies().copies())?;
+        recorder.pipeline.look_at_rings(sampler.fullness());
+        if recorder.pipeline.crowding().is_here() {
+            sampler.enlarge_rings();
+        }
+        sampler.use_copies(recorder.pipeline.next_copies())?;
         hurry = recorder.pipeline.races();
         hurry = hurry.or(has_more.then_some(SHORT_PAUSE));
         if let Some(command) = command.as_deref_mut()

@@ -22,6 +22,8 @@ use crate::error::OutputError;
 const PIECE: usize = 128 << 10;
 /// So many pieces may wait: the disk may stall for seconds before the rings feel it.
 const WAITING: usize = 256;
+/// Records wait so long at most to be handed over. Waking the writer costs more than writing some samples.
+const HAND_OVER_EVERY: Duration = Duration::from_millis(100);
 /// What the writer has taken is in the file so soon. With the time that records wait in the rings and here,
 /// a recorder that is killed loses less than its last second.
 const FLUSH_EVERY: Duration = Duration::from_millis(400);
@@ -31,13 +33,22 @@ pub struct Output {
     to_writer: SyncSender<Message>,
     writer: JoinHandle<io::Result<Summary>>,
     piece: Vec<u8>,
+    rounds: Rounds,
     place: Place,
+}
+
+/// Which rounds the file has the ends of. Not all of them: what lies between two may come in any order.
+#[derive(Default)]
+struct Rounds {
+    has_begun: bool, // records were handed over since the last end
+    ended: Option<Instant>,
 }
 
 enum Message {
     /// Whole records.
     Records(Vec<u8>),
-    RoundEnd,
+    /// The same, the last ones of a round.
+    Round(Vec<u8>),
     End(Box<(Features, StoredNames)>),
 }
 
@@ -162,7 +173,10 @@ impl Output {
             loop {
                 match waiting.next(&messages) {
                     Ok(Some(Message::Records(bytes))) => put_records(&mut writer, &bytes)?,
-                    Ok(Some(Message::RoundEnd)) => writer.finish_round()?,
+                    Ok(Some(Message::Round(bytes))) => {
+                        put_records(&mut writer, &bytes)?;
+                        writer.finish_round()?;
+                    }
                     Ok(Some(Message::End(facts))) => return writer.finish(facts.0, &facts.1),
                     Ok(None) => {}
                     Err(GivenUp) => return Err(io::Error::other("the recording was given up")),
@@ -178,6 +192,7 @@ impl Output {
             to_writer,
             writer: thread.spawn(write).map_err(OutputError::NoThread)?,
             piece: Vec::with_capacity(PIECE),
+            rounds: Rounds::default(),
             place,
         })
     }
@@ -222,8 +237,13 @@ impl Output {
         if self.piece.is_empty() {
             return Ok(());
         }
-        let full = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
+        self.rounds.has_begun = true;
+        let full = self.take_piece();
         self.send(Message::Records(full))
+    }
+
+    fn take_piece(&mut self) -> Vec<u8> {
+        std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE))
     }
 
     fn send(&self, message: Message) -> io::Result<()> {
@@ -231,16 +251,23 @@ impl Output {
         self.to_writer.send(message).map_err(closed)
     }
 
-    /// A round ended, see [`RecordSink::finish_round`].
+    /// A round ended, see [`RecordSink::finish_round`]. Where the last one that was told of is not long ago,
+    /// the writer is not told.
     ///
     /// # Errors
     /// As [`Self::pass_on`].
     pub fn finish_round(&mut self) -> io::Result<()> {
-        if self.piece.is_empty() {
-            return Ok(()); // nothing new since the last one
+        let is_new = self.rounds.has_begun || !self.piece.is_empty();
+        let mut ended = self.rounds.ended.iter();
+        if !is_new || ended.any(|ended| ended.elapsed() < HAND_OVER_EVERY) {
+            return Ok(());
         }
-        self.flush()?;
-        self.send(Message::RoundEnd)
+        self.rounds = Rounds {
+            has_begun: false,
+            ended: Some(Instant::now()),
+        };
+        let piece = self.take_piece();
+        self.send(Message::Round(piece))
     }
 
     /// Writes the rest and puts the file in its place; an older one is kept as `FILE.old`. Returns the

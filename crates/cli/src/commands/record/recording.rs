@@ -88,6 +88,9 @@ impl LiveRecording {
     /// The command cannot be run. What goes wrong with sampling is in [`Sampled::end`]: what was recorded
     /// until then is not lost.
     pub fn sample(&mut self, held: Option<HeldCommand>) -> Result<Sampled, CliError> {
+        let sampling = &self.plan.sampling;
+        let raised = self.sampler.raise_priority(sampling.realtime);
+        raised.map_err(|error| sampling.no_priority(error))?;
         let cpu_before = self.plan.sampling.cpu_time();
         let layout = self.kernel.layout().ok();
         let started = Instant::now();
@@ -239,8 +242,13 @@ impl LiveRecording {
         if self.plan.quiet {
             return;
         }
-        let ring_bytes = self.sampler.ring_bytes();
-        summary::print(&self.recorder, names, file, ring_bytes, self.plan.verbose);
+        summary::print(
+            &self.recorder,
+            &self.sampler,
+            names,
+            file,
+            self.plan.verbose,
+        );
         let is_all = self.plan.delay.is_zero() && done.samples > 0;
         if let Some(shortfall) = is_all.then(|| self.shortfall(done)).flatten() {
             eprintln!("hint: {shortfall}");

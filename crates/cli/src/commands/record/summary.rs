@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use prof_perfdata::Summary as Sizes;
 use prof_profile::Names;
-use prof_sampler::Sampler;
+use prof_sampler::{Priority, Sampler};
+use prof_session::Crowding;
 use prof_session::record::{FileDestination, Recorder};
 
 use crate::messages::CliError;
@@ -70,14 +71,29 @@ pub fn print_start(sampler: &Sampler) {
         sampler.cpu_count(),
         sampler.ring_bytes() / 1024
     );
+    eprintln!("prof: they are emptied {}", sampler.priority());
 }
 
-/// Says what was recorded, what is missing, and where the time went. `ring_bytes`: of each CPU.
+/// How a recorder that had to wait for a CPU may come before others.
+fn more_priority(present: Priority) -> Option<&'static str> {
+    match present {
+        Priority::Unchanged | Priority::ShortSlices => Some(
+            "on a busy machine the recorder waits for a CPU as all others do; with CAP_SYS_NICE, or \
+             `ulimit -e 40`, it comes before them",
+        ),
+        Priority::Nice(_) => {
+            Some("if the machine is busy, `-r 1` empties the rings before all other work")
+        }
+        Priority::Realtime(_) => None,
+    }
+}
+
+/// Says what was recorded, what is missing, and where the time went.
 pub fn print(
     recorder: &Recorder<FileDestination>,
+    sampler: &Sampler,
     names: &Names,
     file: Option<&File>,
-    ring_bytes: usize,
     verbose: bool,
 ) {
     let samples = recorder.samples();
@@ -110,9 +126,13 @@ pub fn print(
             "lost {} of {} samples (ring buffer full); try a larger one, `-m {}M`, or a lower -F",
             thousands(lost),
             thousands(lost + samples),
-            settings::larger(32, ring_bytes as u64 >> 20)
+            settings::larger(32, sampler.ring_bytes() as u64 >> 20)
         );
+        if let Some(hint) = more_priority(sampler.priority()) {
+            eprintln!("hint: {hint}");
+        }
     }
+    say_crowded(recorder.pipeline.crowding(), sampler, verbose);
     if profile.losses.throttled > 0 {
         eprintln!(
             "throttled {} times: the kernel paused the event because it came too often",
@@ -138,6 +158,13 @@ pub fn print(
         eprintln!("hint: {}", unread_memory(refused, yama.as_deref()));
     }
     if verbose {
+        let lowered = sampler.priority_lowered();
+        if lowered > 0 {
+            eprintln!(
+                "prof: took more than a fifth of a CPU and came no more before others, for a second, {} times",
+                thousands(lowered)
+            );
+        }
         let stats = recorder.pipeline.unwinder_stats();
         let (small, too_small) = recorder.pipeline.stack_copies().taken_small();
         if small > 0 {
@@ -163,6 +190,25 @@ pub fn print(
         }
         eprintln!("prof: unwinder: {stats:?}");
     }
+}
+
+/// Says that samples were made smaller so that none are lost, where that took something of them or everything is
+/// to be said.
+fn say_crowded(crowding: &Crowding, sampler: &Sampler, verbose: bool) {
+    let cut = crowding.stacks_cut();
+    if cut == 0 && !(verbose && crowding.times() > 0) || sampler.small_copy().is_none() {
+        return;
+    }
+    let times = match crowding.times() {
+        1 => "once".to_owned(),
+        times => format!("{} times", thousands(times)),
+    };
+    eprintln!(
+        "the ring buffers were about to be full {times}: until they were not, less was copied of stacks, and {} \
+         are cut for it; they have {} KiB at last",
+        thousands(cut),
+        sampler.ring_bytes() / 1024
+    );
 }
 
 /// The message for a recording without samples.

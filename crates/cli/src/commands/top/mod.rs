@@ -162,11 +162,17 @@ impl Watch {
         // Only once both threads are there does the command begin.
         let (begin, begun) = sync_channel(1);
         let pieces_to = to_namer.clone();
+        let (raised, is_raised) = sync_channel(1);
+        let realtime = sampling.realtime;
         let collect = move || {
+            let _ = raised.send(sampler.raise_priority(realtime));
             let command = begun.recv().ok()?;
             Collector::collect(sampler, recorder, command, &pieces_to, &stopped)
         };
         let sampler = thread("prof-sampler").spawn(collect).map_err(no_thread)?;
+        if let Ok(Err(error)) = is_raised.recv() {
+            return Err(sampling.no_priority(error).into());
+        }
         let command = held
             .map(HeldCommand::release)
             .transpose()
