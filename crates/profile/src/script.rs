@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use prof_model::{CommId, Cpu, Pid, Tid, VirtAddr};
+use prof_model::{BranchFlags, CommId, Cpu, Pid, Tid, VirtAddr};
 
 use crate::FrameId;
 
@@ -77,8 +77,8 @@ pub struct ScriptBranch {
     pub from: u64,
     /// Where it led.
     pub to: u64,
-    /// `perf_branch_entry`'s word of bits.
-    pub flags: u64,
+    /// What else the CPU noted.
+    pub flags: BranchFlags,
 }
 
 /// Whom and when a line of `script` is about.

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use prof_model::BranchFlags;
 use prof_profile::{ScriptBranch, ScriptExtras, ScriptRegs};
 
 use crate::{ScriptField, ScriptFields};
@@ -60,8 +61,8 @@ fn registers(text: &mut Vec<u8>, regs: Option<&ScriptRegs>) {
 
 /// ` FROM/TO/HOW/IN A TRANSACTION/ABORT/CYCLES/KIND`, a dash for what is unknown or not so.
 fn branch(text: &mut Vec<u8>, branch: &ScriptBranch) {
-    let has = |bit: u32| branch.flags >> bit & 1 != 0;
-    let prediction = match (has(0), has(1)) {
+    let flags = branch.flags;
+    let prediction = match (flags.is_mispredicted(), flags.is_predicted()) {
         (_, true) => 'P',
         (true, false) => 'M',
         (false, false) => '-',
@@ -71,15 +72,15 @@ fn branch(text: &mut Vec<u8>, branch: &ScriptBranch) {
         " {:#x}/{:#x}/{prediction}/{}/{}/{}/{} ",
         branch.from,
         branch.to,
-        if has(2) { 'X' } else { '-' },
-        if has(3) { 'A' } else { '-' },
-        branch.flags >> 4 & 0xffff,
-        kind_of_branch(branch.flags >> 20 & 0xf),
+        if flags.in_transaction() { 'X' } else { '-' },
+        if flags.is_abort() { 'A' } else { '-' },
+        flags.cycles(),
+        kind_of_branch(flags),
     );
 }
 
-/// The kernel's `PERF_BR_*` as perf calls them.
-fn kind_of_branch(kind: u64) -> &'static str {
+/// The kernel's `PERF_BR_*` and `PERF_BR_NEW_*` as perf calls them.
+fn kind_of_branch(flags: BranchFlags) -> &'static str {
     const KINDS: [&str; 15] = [
         "",
         "COND",
@@ -97,7 +98,20 @@ fn kind_of_branch(kind: u64) -> &'static str {
         "SERROR",
         "NO_TX",
     ];
-    KINDS.get(kind as usize).copied().unwrap_or("-")
+    const NEW_KINDS: [&str; 8] = [
+        "FAULT_ALGN",
+        "FAULT_DATA",
+        "FAULT_INST",
+        "ARCH_1",
+        "ARCH_2",
+        "ARCH_3",
+        "ARCH_4",
+        "ARCH_5",
+    ];
+    let (kind, new_kind) = (flags.kind(), flags.new_kind());
+    let known = KINDS.get(usize::from(kind));
+    let known = known.or_else(|| NEW_KINDS.get(usize::from(new_kind)));
+    known.copied().unwrap_or("-")
 }
 
 /// `4K`, and `N/A` for 0. As in perf, 1 GiB is `1024M`.

@@ -16,21 +16,18 @@ pub fn extras(
     machine: &Machine,
 ) -> ScriptExtras {
     let behind = sample.extras(attr).unwrap_or_default();
-    let words = sample.branches.unwrap_or_default();
-    let branch = |at: usize| {
-        Some(ScriptBranch {
-            from: words.get(at)?,
-            to: words.get(at + 1)?,
-            flags: words.get(at + 2)?,
-        })
-    };
+    let branches = sample.branches().map(|branch| ScriptBranch {
+        from: branch.from.0,
+        to: branch.to.0,
+        flags: branch.flags,
+    });
     ScriptExtras {
         misc: letters(raw),
         weight: behind.weight,
         latency: behind.latency,
         intr_regs: behind.intr_regs.map(|regs| registers(&regs, machine)),
         user_regs: sample.user_regs.map(|regs| registers(&regs, machine)),
-        branches: (0..words.len()).step_by(3).filter_map(branch).collect(),
+        branches: branches.collect(),
         phys_addr: behind.phys_addr,
         data_page_size: behind.data_page_size,
         code_page_size: behind.code_page_size,
