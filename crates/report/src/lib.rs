@@ -12,6 +12,7 @@ mod boxes; // the frames of a flame graph
 mod callgraph; // the callchains of one row as a tree
 mod chains; // the callchains of all stacks, written down once
 mod column; // what a report can show and sort by
+mod data_source; // where data came from
 mod diff; // two recordings, row by row
 mod diff_json;
 mod diff_text;

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use prof_model::BranchFlags;
 use prof_profile::{ScriptBranch, ScriptExtras, ScriptRegs};
 
+use crate::script_frames::FrameText;
 use crate::{ScriptField, ScriptFields};
 
 /// Appends what stands in front of the instruction or the callchain.
@@ -22,15 +23,26 @@ pub(crate) fn before_code(text: &mut Vec<u8>, extras: &ScriptExtras, fields: Scr
 }
 
 /// Appends what stands behind it.
-pub(crate) fn behind_code(text: &mut Vec<u8>, extras: &ScriptExtras, fields: ScriptFields) {
+pub(crate) fn behind_code(
+    text: &mut Vec<u8>,
+    extras: &ScriptExtras,
+    fields: ScriptFields,
+    frames: &FrameText<'_>,
+) {
     if fields.has(ScriptField::IntrRegs) {
         registers(text, extras.intr_regs.as_ref());
     }
     if fields.has(ScriptField::UserRegs) {
         registers(text, extras.user_regs.as_ref());
     }
-    if fields.has(ScriptField::Branches) {
-        extras.branches.iter().for_each(|it| branch(text, it));
+    let forms = [
+        ScriptField::Branches,
+        ScriptField::BranchSymbols,
+        ScriptField::BranchOffsets,
+    ];
+    if let Some(form) = forms.into_iter().find(|&form| fields.has(form)) {
+        let branches = extras.branches.iter();
+        branches.for_each(|it| branch(text, it, form, frames));
     }
     if fields.has(ScriptField::PhysAddr)
         && let Some(addr) = extras.phys_addr
@@ -59,8 +71,24 @@ fn registers(text: &mut Vec<u8>, regs: Option<&ScriptRegs>) {
     }
 }
 
-/// ` FROM/TO/HOW/IN A TRANSACTION/ABORT/CYCLES/KIND`, a dash for what is unknown or not so.
-fn branch(text: &mut Vec<u8>, branch: &ScriptBranch) {
+/// ` FROM/TO/HOW/IN A TRANSACTION/ABORT/CYCLES/KIND`, a dash for what is unknown or not so. As in perf
+/// no blank stands before a function.
+fn branch(text: &mut Vec<u8>, branch: &ScriptBranch, form: ScriptField, frames: &FrameText<'_>) {
+    if form != ScriptField::BranchSymbols {
+        text.push(b' ');
+    }
+    for place in [&branch.from, &branch.to] {
+        let _ = match form {
+            ScriptField::Branches => write!(text, "{:#x}", place.addr.0),
+            ScriptField::BranchOffsets => write!(text, "{:#x}", place.offset),
+            _ => {
+                frames.push_symbol_of(text, place.frame);
+                Ok(())
+            }
+        };
+        frames.push_module_of(text, place.frame);
+        text.push(b'/');
+    }
     let flags = branch.flags;
     let prediction = match (flags.is_mispredicted(), flags.is_predicted()) {
         (_, true) => 'P',
@@ -69,9 +97,7 @@ fn branch(text: &mut Vec<u8>, branch: &ScriptBranch) {
     };
     let _ = write!(
         text,
-        " {:#x}/{:#x}/{prediction}/{}/{}/{}/{} ",
-        branch.from,
-        branch.to,
+        "{prediction}/{}/{}/{}/{} ",
         if flags.in_transaction() { 'X' } else { '-' },
         if flags.is_abort() { 'A' } else { '-' },
         flags.cycles(),

@@ -15,7 +15,7 @@ use prof_report::{
     parse_fields, parse_sort,
 };
 
-use prof_session::{LoadedRecording, Wanted};
+use prof_session::{BranchUse, LoadedRecording, Wanted};
 
 use crate::export::{self, Exports};
 use crate::header;
@@ -93,6 +93,7 @@ fn wanted(args: &ReportArgs, options: &ReportOptions) -> Wanted {
         counters: args.threads,
         lines: options.needs_lines(),
         data: false,
+        branches: BranchUse::Ignored,
         only_frames: false,
         log: false,
     }
