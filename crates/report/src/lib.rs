@@ -9,6 +9,7 @@
 
 mod annotate; // a function's instructions
 mod boxes; // the frames of a flame graph
+mod branches; // what rows of branches have
 mod callgraph; // the callchains of one row as a tree
 mod chains; // the callchains of all stacks, written down once
 mod column; // what a report can show and sort by

@@ -1,7 +1,7 @@
 //! Recordings with branches, which no machine of ours can make: a recording of a real process, to whose samples
 //! branches between the places that it was sampled at are added.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use prof_event::abi::{branch, record, sample};
 use prof_event::{EventAttr, Record, Sample};
@@ -40,7 +40,7 @@ fn record(lab: &Lab, name: &str, kind: Kind) {
     let mut places: HashMap<i32, Vec<u64>> = HashMap::new();
     each(&mut plain, |_, record| {
         if let Record::Sample(sample) = record {
-            let of_process = places.entry(sample.pid.0).or_insert_with(Vec::new);
+            let of_process = places.entry(sample.pid.0).or_default();
             of_process.extend(user_code(sample));
         }
     });
@@ -106,12 +106,12 @@ fn branch_of(seed: u64, places: &[u64]) -> [u64; 3] {
         19 => places[places.len() - 1], // the kernel's
         _ => places[seed as usize % 7 % places.len()],
     };
-    let flags = 1 << (seed % 2) | seed % 3 / 2 << 2 | seed % 7 / 6 << 3;
-    let cycles = [0, 1, 30, 65_535][seed as usize % 4];
+    let flags = 1 << (seed % 2) | (seed % 3 / 2) << 2 | (seed % 7 / 6) << 3;
+    let cycles = [0, 1, 30, 30_000][seed as usize % 4];
     [
         place(seed),
         place(seed * 3 + 1),
-        flags | cycles << 4 | seed % 16 << 20 | seed % 8 << 26,
+        flags | cycles << 4 | (seed % 16) << 20 | (seed % 8) << 26,
     ]
 }
 
@@ -196,4 +196,176 @@ fn branches_that_were_not_recorded_are_refused_with_how_to_record_them() {
         let ran = lab.prof(command, "probe.data").failed(1);
         ran.says(&["brstack", "perf record -b"]);
     }
+}
+
+/// What perf prints in front of its tip.
+fn table(report: &str) -> &str {
+    report.split("\n#\n# (Tip: ").next().unwrap_or_default()
+}
+
+#[test]
+fn a_recording_of_branches_has_rows_for_them_as_in_perf() {
+    let Some(lab) = Lab::new() else { return };
+    record(&lab, "branches.data", Kind::default());
+    // perf dies of `symbol` in small letters where no cycles are shown.
+    for options in [
+        "",
+        "-b -n --show-total-period",
+        "-s comm,dso_from,dso_to,cycles",
+        "-s SYMBOL_FROM,SYMBOL_TO",
+        "-s SYMBOL_TO,comm,cycles",
+        "-s +dso_to",
+        "-s dso",
+        "-s comm,dso -n",
+        "-F SYMBOL_FROM",
+        "-F overhead,sample,dso_from,SYMBOL_TO",
+        "-F cycles,overhead",
+        "-t ; -n",
+        "--comms one,two",
+        "--comms work --percentage relative",
+        "--percent-limit 1",
+        "--hierarchy",
+        "-w 8,6,4,5",
+        "-w 8,6,4,5,9,3",
+        "--children -G",
+        "--no-branch-stack",
+    ] {
+        let options = format!("report --stdio --no-inline {options}");
+        let options = options.trim_end();
+        let ours = lab.prof(options, "branches.data").ok().out;
+        let theirs = lab.perf(options, "branches.data").ok().out;
+        assert_same(ours.trim_end(), table(&theirs).trim_end(), options);
+    }
+}
+
+/// What perf counts for each text in the last column. It has no order for these columns, and so several rows
+/// of one text.
+fn sums(report: &str) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    let rows = report.lines().filter(|line| !line.starts_with('#'));
+    for row in rows {
+        let mut words = row.split_whitespace().skip(1);
+        if let Some((samples, text)) = words.next().zip(words.next()) {
+            *sums.entry(text.to_owned()).or_default() += samples.parse::<u64>().unwrap();
+        }
+    }
+    sums
+}
+
+#[test]
+fn predictions_and_transactions_are_counted_as_in_perf_each_in_one_row() {
+    let Some(lab) = Lab::new() else { return };
+    record(&lab, "branches.data", Kind::default());
+    for (key, texts) in [
+        ("mispredict", ["N", "Y"]),
+        ("in_tx", [".", "T"]),
+        ("abort", [".", "A"]),
+    ] {
+        let options = format!("report --stdio -n -s {key}");
+        let ours = lab.prof(&options, "branches.data").ok().out;
+        let theirs = lab.perf(&options, "branches.data").ok().out;
+        assert_eq!(sums(&ours), sums(table(&theirs)), "{options}");
+        assert!(sums(&ours).keys().eq(texts), "{ours}");
+        let rows = ours.lines().filter(|line| line.contains('%'));
+        assert_eq!(rows.count(), 2, "{ours}");
+        let title = |report: &str| {
+            let mut lines = report.lines().map(str::to_owned);
+            lines.find(|line| line.starts_with("# Overhead"))
+        };
+        assert_eq!(title(&ours), title(&theirs));
+    }
+}
+
+#[test]
+fn without_a_word_in_the_file_rows_are_of_branches_only_when_asked_for() {
+    let Some(lab) = Lab::new() else { return };
+    let unsaid = Kind {
+        unsaid: true,
+        ..Kind::default()
+    };
+    record(&lab, "branches.data", unsaid);
+    for options in ["--no-children", "-b"] {
+        let options = format!("report --stdio {options}");
+        let ours = lab.prof(&options, "branches.data").ok().out;
+        let theirs = lab.perf(&options, "branches.data").ok().out;
+        assert_same(ours.trim_end(), table(&theirs).trim_end(), &options);
+    }
+}
+
+#[test]
+fn a_filter_of_code_is_for_where_branches_led_and_both_ends_want_names() {
+    let Some(lab) = Lab::new() else { return };
+    record(&lab, "branches.data", Kind::default());
+    let count = |options: &str| {
+        let options = format!("report --stdio -q -n -F sample,symbol_from,symbol_to {options}");
+        let report = lab.prof(options.trim_end(), "branches.data").ok().out;
+        let rows = report.lines().filter(|line| !line.is_empty());
+        let rows = rows.map(|row| {
+            let (samples, ends) = row.trim_start().split_once(' ').unwrap();
+            (samples.parse::<u64>().unwrap(), ends.to_owned())
+        });
+        rows.collect::<Vec<_>>()
+    };
+    let all = count("");
+    let total = |rows: &[(u64, String)]| rows.iter().map(|(samples, _)| samples).sum::<u64>();
+    let into_leaf: Vec<_> = all
+        .iter()
+        .filter(|(_, ends)| ends.ends_with("] leaf"))
+        .collect();
+    assert_eq!(
+        total(&count("-S leaf")),
+        into_leaf.iter().map(|it| it.0).sum::<u64>()
+    );
+    let named: Vec<_> = all
+        .iter()
+        .filter(|(_, ends)| !ends.contains("] 0"))
+        .cloned()
+        .collect();
+    assert_eq!(total(&count("-U")), total(&named));
+    assert!(total(&named) < total(&all));
+}
+
+#[test]
+fn what_only_branches_have_is_refused_where_there_are_none() {
+    let Some(lab) = Lab::new() else { return };
+    let ran = lab.prof("report --stdio -b", "probe.data").failed(1);
+    ran.says(&["no branches", "perf record -b"]);
+    let ran = lab.prof("report --stdio -s symbol,cycles", "probe.data");
+    ran.failed(2).says(&["`cycles`", "-b"]);
+    record(&lab, "branches.data", Kind::default());
+    let ran = lab.prof("report --no-branch-stack -s mispredict", "branches.data");
+    ran.failed(2).says(&["`mispredict`"]);
+    for option in ["--branch-history", "--total-cycles"] {
+        let ran = lab
+            .prof(&format!("report {option}"), "branches.data")
+            .failed(2);
+        ran.says(&[option, "brstacksym"]);
+    }
+}
+
+#[test]
+fn rows_of_branches_are_objects_with_both_ends() {
+    let Some(lab) = Lab::new() else { return };
+    record(&lab, "branches.data", Kind::default());
+    let keys = "symbol_from,symbol_to,dso_to,cycles,mispredict,in_tx";
+    let report = lab
+        .prof(&format!("report --json -s {keys}"), "branches.data")
+        .ok()
+        .out;
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let table = &report["tables"][0];
+    assert_eq!(table["keys"].as_array().unwrap().len(), 6);
+    let rows = table["rows"].as_array().unwrap();
+    let samples = |row: &serde_json::Value| row["counts"][0]["self"]["samples"].as_u64().unwrap();
+    let total = table["events"][0]["samples"].as_u64().unwrap();
+    assert_eq!(rows.iter().map(samples).sum::<u64>(), total);
+    let mut into_leaf = rows.iter().filter(|row| row["symbol_to"] == "leaf");
+    assert!(into_leaf.all(|row| row["dso_to"] == "work" && row["mispredict"].is_boolean()));
+    let unmapped = rows
+        .iter()
+        .find(|row| row["address_from"] == "0x1234")
+        .unwrap();
+    assert!(unmapped["symbol_from"].is_null());
+    let uncounted = rows.iter().any(|row| row["cycles"].is_null());
+    assert!(uncounted && rows.iter().any(|row| row["cycles"] == 30_000));
 }
