@@ -297,6 +297,9 @@ impl<'a> Sample<'a> {
             }
             let words = count.checked_mul(WORDS_OF_BRANCH as u64).ok_or(Short)?;
             this.branch_words = reader.words(words)?;
+            if attr.branch_sample_type & branch::COUNTERS != 0 {
+                reader.words(count)?; // what happened before each of them
+            }
         }
         if has(sample::REGS_USER) {
             this.user_regs = UserRegs::decode(&mut reader, attr.sample_regs_user)?;
@@ -479,16 +482,17 @@ mod tests {
         );
     }
 
-    /// A sample that says it has `count` branches and has `written`, their words counting up; with a
-    /// weight behind them.
-    fn with_branches(index: Option<u64>, count: u64, written: u64) -> Vec<u8> {
+    /// A sample that says it has `count` branches and has `written`, their words counting up; with counters
+    /// if there are `counters`, and a weight behind them.
+    fn with_branches(index: Option<u64>, count: u64, written: u64, counters: bool) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut record = RecordBuilder::new(&mut bytes, record::SAMPLE, misc::USER);
         record.u64(0x401000).u64(count);
         if let Some(index) = index {
             record.u64(index);
         }
-        (0..written * 3).for_each(|word| {
+        let words = written * if counters { 4 } else { 3 };
+        (0..words).for_each(|word| {
             record.u64(word);
         });
         record.u64(77).finish().unwrap();
@@ -496,14 +500,22 @@ mod tests {
     }
 
     #[test]
-    fn branches_are_read_with_and_without_the_index_in_the_hardware() {
-        for (index, count) in [(None, 2), (Some(u64::MAX), 2), (None, 0), (Some(5), 0)] {
+    fn branches_are_read_with_and_without_what_else_the_hardware_tells() {
+        for (index, count, counters) in [
+            (None, 2, false),
+            (Some(u64::MAX), 2, false),
+            (None, 0, false),
+            (Some(5), 0, false),
+            (None, 2, true),
+            (Some(1), 3, true),
+        ] {
             let attr = EventAttr {
                 sample_type: sample::IP | sample::BRANCH_STACK | sample::WEIGHT,
-                branch_sample_type: index.map_or(0, |_| branch::HW_INDEX),
+                branch_sample_type: index.map_or(0, |_| branch::HW_INDEX)
+                    | if counters { branch::COUNTERS } else { 0 },
                 ..EventAttr::default()
             };
-            let bytes = with_branches(index, count, count);
+            let bytes = with_branches(index, count, count, counters);
             let raw = RawRecord::parse(&bytes).unwrap();
             let sample = Sample::decode(raw, &attr).unwrap();
             let branch = |first: u64| Branch {
@@ -533,7 +545,7 @@ mod tests {
             ..EventAttr::default()
         };
         for count in [2, 3, u64::MAX / 24, u64::MAX / 3 + 1, u64::MAX] {
-            let bytes = with_branches(None, count, 1);
+            let bytes = with_branches(None, count, 1, false);
             let raw = RawRecord::parse(&bytes).unwrap();
             assert_eq!(Sample::decode(raw, &attr), Err(Short), "{count}");
         }

@@ -150,6 +150,9 @@ impl Layouts {
                 cursor.u64s(2)?;
                 turn_branch(cursor.bytes(8)?);
             }
+            if attr.branch_sample_type & branch::COUNTERS != 0 {
+                cursor.u64s(count)?;
+            }
         }
         if has(sample::REGS_USER) {
             turn_registers(&mut cursor, attr.sample_regs_user)?;
