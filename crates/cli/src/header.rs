@@ -189,6 +189,9 @@ fn topology(recording: &Recording, details: bool, lines: &mut Vec<String>) {
         ));
         lines.push(format!("# node{number} cpu list : {}", node.cpus));
     }
+    if features.branch_stacks {
+        lines.push("# contains samples with branch stack".to_owned());
+    }
     let pmus = features.pmu_mappings.iter();
     let pmus: Vec<_> = pmus
         .map(|(kind, name)| format!("{name} = {kind}"))

@@ -116,7 +116,9 @@ numbers! {
 numbers! {
     /// The bits of `perf_event_attr.branch_sample_type` that change the layout.
     branch: u64;
-    kernel { HW_INDEX = PERF_SAMPLE_BRANCH_HW_INDEX }
+    kernel {
+        HW_INDEX = PERF_SAMPLE_BRANCH_HW_INDEX, COUNTERS = PERF_SAMPLE_BRANCH_COUNTERS,
+    }
 }
 numbers! {
     /// The bits of the flag word of `perf_event_attr`, at offset 40, which are fields of one bit in the

@@ -39,6 +39,30 @@ const READ_FORMATS: [(u64, &str); 5] = [
     (read_format::LOST, "LOST"),
 ];
 
+/// Which branches are recorded, and what of them: from the lowest bit on.
+const BRANCHES: [&str; 20] = [
+    "USER",
+    "KERNEL",
+    "HV",
+    "ANY",
+    "ANY_CALL",
+    "ANY_RETURN",
+    "IND_CALL",
+    "ABORT_TX",
+    "IN_TX",
+    "NO_TX",
+    "COND",
+    "CALL_STACK",
+    "IND_JUMP",
+    "CALL",
+    "NO_FLAGS",
+    "NO_CYCLES",
+    "TYPE_SAVE",
+    "HW_INDEX",
+    "PRIV_SAVE",
+    "COUNTERS",
+];
+
 /// In the order of the flag word; `precise_ip` lies between the two parts.
 const FIRST_FLAGS: [(u64, &str); 15] = [
     (flag::DISABLED, "disabled"),
@@ -124,7 +148,8 @@ impl EventAttr {
         put("{ bp_addr, config1 }", self.config1, hex(self.config1));
         put("{ bp_len, config2 }", self.config2, hex(self.config2));
         let branches = self.branch_sample_type;
-        put("branch_sample_type", branches, hex(branches));
+        let bits: [_; BRANCHES.len()] = std::array::from_fn(|bit| (1 << bit, BRANCHES[bit]));
+        put("branch_sample_type", branches, names(branches, &bits));
         let registers = self.sample_regs_user;
         put("sample_regs_user", registers, hex(registers));
         let stack = u64::from(self.sample_stack_user);
@@ -162,6 +187,7 @@ fn names(mask: u64, table: &[(u64, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abi::branch;
 
     #[test]
     fn only_fields_that_are_set_are_told_and_bits_have_names() {
@@ -169,6 +195,7 @@ mod tests {
             kind: 1,
             sample_period_or_freq: 997,
             sample_type: sample::IP | sample::DATA_SRC | 1 << 40,
+            branch_sample_type: branch::HW_INDEX | 1 << 3 | 1 << 20,
             flags: flag::FREQ | flag::PRECISE_IP_2 | flag::SAMPLE_ID_ALL,
             ..EventAttr::default()
         };
@@ -179,7 +206,8 @@ mod tests {
         assert_eq!(
             words.join(", "),
             "type: 1, size: 128, { sample_period, sample_freq }: 997, \
-             sample_type: IP|DATA_SRC|0x10000000000, freq: 1, precise_ip: 2, sample_id_all: 1"
+             sample_type: IP|DATA_SRC|0x10000000000, freq: 1, precise_ip: 2, sample_id_all: 1, \
+             branch_sample_type: ANY|HW_INDEX|0x100000"
         );
     }
 }

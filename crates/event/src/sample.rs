@@ -1,6 +1,6 @@
 //! The SAMPLE record.
 
-use prof_model::{Cpu, CpuMode, Pid, Tid, VirtAddr};
+use prof_model::{Branch, BranchFlags, Cpu, CpuMode, Pid, Tid, VirtAddr};
 
 use crate::abi::{branch, callchain, read_format, registers_abi, sample};
 use crate::attr::EventAttr;
@@ -41,10 +41,12 @@ pub struct Sample<'a> {
     pub user_regs: Option<UserRegs<'a>>,
     /// The top of the user stack.
     pub user_stack: Option<UserStack<'a>>,
-    /// Branches taken before, each from, to and flags; the newest first.
-    pub branches: Option<Words<'a>>,
-    behind: &'a [u8], // the stack copy
+    branch_words: Words<'a>, // three for each branch
+    behind: &'a [u8],        // the stack copy
 }
+
+/// `struct perf_branch_entry`: from, to and flags.
+const WORDS_OF_BRANCH: usize = 3;
 
 /// Fields behind the stack copy.
 const BEHIND: u64 = sample::WEIGHT
@@ -245,7 +247,7 @@ impl<'a> Sample<'a> {
             raw: None,
             user_regs: None,
             user_stack: None,
-            branches: None,
+            branch_words: Words::default(),
             behind: &[],
         };
         if has(sample::IDENTIFIER) {
@@ -293,7 +295,11 @@ impl<'a> Sample<'a> {
             if attr.branch_sample_type & branch::HW_INDEX != 0 {
                 reader.u64()?;
             }
-            this.branches = Some(reader.words(count.checked_mul(3).ok_or(Short)?)?);
+            let words = count.checked_mul(WORDS_OF_BRANCH as u64).ok_or(Short)?;
+            this.branch_words = reader.words(words)?;
+            if attr.branch_sample_type & branch::COUNTERS != 0 {
+                reader.words(count)?; // what happened before each of them
+            }
         }
         if has(sample::REGS_USER) {
             this.user_regs = UserRegs::decode(&mut reader, attr.sample_regs_user)?;
@@ -352,6 +358,19 @@ impl<'a> Sample<'a> {
             extras.code_page_size = Some(reader.u64()?);
         }
         Ok(extras)
+    }
+
+    /// The branches that the CPU took last, the newest first; none where the attr did not ask.
+    pub fn branches(&self) -> impl ExactSizeIterator<Item = Branch> + use<'a> {
+        let words = self.branch_words;
+        (0..words.len() / WORDS_OF_BRANCH).map(move |index| {
+            let word = |at| words.get(index * WORDS_OF_BRANCH + at).unwrap_or_default();
+            Branch {
+                from: VirtAddr(word(0)),
+                to: VirtAddr(word(1)),
+                flags: BranchFlags(word(2)),
+            }
+        })
     }
 
     /// The callchain's addresses with the mode in which each ran, markers removed. Without a
@@ -461,6 +480,75 @@ mod tests {
             read.iter().collect::<Vec<_>>(),
             [(30, Some(7)), (40, Some(8))]
         );
+    }
+
+    /// A sample that says it has `count` branches and has `written`, their words counting up; with counters
+    /// if there are `counters`, and a weight behind them.
+    fn with_branches(index: Option<u64>, count: u64, written: u64, counters: bool) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut record = RecordBuilder::new(&mut bytes, record::SAMPLE, misc::USER);
+        record.u64(0x401000).u64(count);
+        if let Some(index) = index {
+            record.u64(index);
+        }
+        let words = written * if counters { 4 } else { 3 };
+        (0..words).for_each(|word| {
+            record.u64(word);
+        });
+        record.u64(77).finish().unwrap();
+        bytes
+    }
+
+    #[test]
+    fn branches_are_read_with_and_without_what_else_the_hardware_tells() {
+        for (index, count, counters) in [
+            (None, 2, false),
+            (Some(u64::MAX), 2, false),
+            (None, 0, false),
+            (Some(5), 0, false),
+            (None, 2, true),
+            (Some(1), 3, true),
+        ] {
+            let attr = EventAttr {
+                sample_type: sample::IP | sample::BRANCH_STACK | sample::WEIGHT,
+                branch_sample_type: index.map_or(0, |_| branch::HW_INDEX)
+                    | if counters { branch::COUNTERS } else { 0 },
+                ..EventAttr::default()
+            };
+            let bytes = with_branches(index, count, count, counters);
+            let raw = RawRecord::parse(&bytes).unwrap();
+            let sample = Sample::decode(raw, &attr).unwrap();
+            let branch = |first: u64| Branch {
+                from: VirtAddr(first),
+                to: VirtAddr(first + 1),
+                flags: BranchFlags(first + 2),
+            };
+            let expected: Vec<_> = (0..count).map(|it| branch(it * 3)).collect();
+            assert_eq!(sample.branches().collect::<Vec<_>>(), expected);
+            assert_eq!(sample.extras(&attr).unwrap().weight, Some(77));
+
+            let behind_branches = bytes.len() - 8; // the weight is decoded later
+            for cut in crate::record::HEADER_SIZE..behind_branches {
+                let cut = RawRecord {
+                    bytes: &bytes[..cut],
+                    ..raw
+                };
+                assert_eq!(Sample::decode(cut, &attr), Err(Short));
+            }
+        }
+    }
+
+    #[test]
+    fn more_branches_than_there_are_bytes_for_are_an_error_and_not_looked_for() {
+        let attr = EventAttr {
+            sample_type: sample::IP | sample::BRANCH_STACK,
+            ..EventAttr::default()
+        };
+        for count in [2, 3, u64::MAX / 24, u64::MAX / 3 + 1, u64::MAX] {
+            let bytes = with_branches(None, count, 1, false);
+            let raw = RawRecord::parse(&bytes).unwrap();
+            assert_eq!(Sample::decode(raw, &attr), Err(Short), "{count}");
+        }
     }
 
     #[test]

@@ -100,6 +100,9 @@ fn written(attr: &EventAttr) -> Vec<u8> {
             out.u64(0);
         }
         out.u64(1).u64(2).u64(3);
+        if attr.branch_sample_type & branch::COUNTERS != 0 {
+            out.u64(4);
+        }
     }
     if has(sample::REGS_USER) {
         out.u64(2);
@@ -207,6 +210,7 @@ fn every_field_is_at_its_place_alone_and_beside_all_others() {
             check(&attr(ALL & !(1 << bit), read_format, branch::HW_INDEX));
         }
         check(&attr(ALL, read_format, branch::HW_INDEX));
+        check(&attr(ALL, read_format, branch::COUNTERS));
     }
 }
 
@@ -273,7 +277,7 @@ fn any_fields_together_are_at_their_places() {
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     for _ in 0..20_000 {
         let (types, formats) = (random.next(), random.next());
-        let branches = random.next() & branch::HW_INDEX;
+        let branches = random.next() & (branch::HW_INDEX | branch::COUNTERS);
         check(&attr(types & ((1 << 25) - 1), formats & 31, branches));
     }
 }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod addr; // an address in a process, the same place in its DSO
+mod branch; // one that was taken, as a CPU records it
 mod build_id;
 mod callchain; // in which mode code ran, and why a callchain ended
 mod code; // a function's instructions and their source
@@ -17,6 +18,7 @@ mod process; // threads, names and address spaces, as records change them
 mod symbol; // names, inline frames, lines, or why there are none
 
 pub use addr::{DsoAddr, VirtAddr};
+pub use branch::{Branch, BranchFlags};
 pub use build_id::BuildId;
 pub use callchain::{ChainEnd, CpuMode};
 pub use code::{CodeLine, CodePlace, FunctionCode, Instruction, NoSource, SourceText};

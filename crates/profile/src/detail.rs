@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use prof_model::BranchFlags;
+
 /// What tells a sample from others of the same thread and stack, where somebody asks for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Detail {
@@ -7,6 +9,8 @@ pub struct Detail {
     pub interval: u64,
     /// A tracepoint's fields.
     pub text: Arc<str>,
+    /// How a branch went, where branches are counted.
+    pub branch: BranchFlags,
 }
 
 /// Index of a [`Detail`] in its profile.

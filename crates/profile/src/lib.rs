@@ -25,7 +25,7 @@ pub use frame::{FrameId, FrameKey};
 pub use names::Names;
 pub use profile::{ContextId, EventInfo, Losses, PartId, Profile, Sample, SampleKey, Weight};
 pub use sample_log::{LogReader, LoggedSample};
-pub use script::{ScriptBranch, ScriptExtras, ScriptHead, ScriptRegs, ScriptSample};
+pub use script::{ScriptBranch, ScriptExtras, ScriptHead, ScriptPlace, ScriptRegs, ScriptSample};
 pub use self_samples::SelfSamples;
 pub use stack::{StackFrames, StackId, StackTable};
 pub use unit::Unit;

@@ -13,6 +13,8 @@ pub struct EventInfo {
     pub unit: Unit,
     /// It is a tracepoint: its samples have a payload and a period that means little.
     pub is_tracepoint: bool,
+    /// It is a processor's own event whose samples tell of an access to memory.
+    pub is_memory: bool,
     /// Samples carry a callchain.
     pub has_callchain: bool,
     /// Samples carry the CPU.

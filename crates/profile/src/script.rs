@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use prof_model::{CommId, Cpu, Pid, Tid, VirtAddr};
+use prof_model::{BranchFlags, CommId, Cpu, Pid, Tid, VirtAddr};
 
 use crate::FrameId;
 
@@ -53,6 +53,8 @@ pub struct ScriptExtras {
     pub user_regs: Option<ScriptRegs>,
     /// Branches taken before, the newest first.
     pub branches: Vec<ScriptBranch>,
+    /// The kernel's `perf_mem_data_src`: where the data came from.
+    pub data_src: Option<u64>,
     /// The physical address of the data.
     pub phys_addr: Option<u64>,
     /// Bytes of the page that the data is in.
@@ -74,11 +76,22 @@ pub struct ScriptRegs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScriptBranch {
     /// The branch instruction.
-    pub from: u64,
+    pub from: ScriptPlace,
     /// Where it led.
-    pub to: u64,
-    /// `perf_branch_entry`'s word of bits.
-    pub flags: u64,
+    pub to: ScriptPlace,
+    /// What else the CPU noted.
+    pub flags: BranchFlags,
+}
+
+/// An end of a branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScriptPlace {
+    /// The address.
+    pub addr: VirtAddr,
+    /// Where that is in the file that is mapped there.
+    pub offset: u64,
+    /// Its frame, if it is to be named.
+    pub frame: Option<FrameId>,
 }
 
 /// Whom and when a line of `script` is about.

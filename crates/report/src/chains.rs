@@ -38,6 +38,8 @@ pub(crate) struct StackChain {
     pub(crate) mode: CpuMode,
     /// The innermost function that matches the parent's pattern.
     pub(crate) parent: Option<SymbolId>,
+    /// The branch instruction, where it is a branch.
+    pub(crate) from: Option<PlaceId>,
 }
 
 impl StackChain {
@@ -62,7 +64,10 @@ impl Chains {
             places,
             options,
             labels: labels(profile, places, options.call_graph.key),
-            ignored: matching(places, options.ignore_callees.as_ref()),
+            ignored: match options.branches {
+                true => Vec::new(), // nothing calls
+                false => matching(places, options.ignore_callees.as_ref()),
+            },
             callers_first: layout.chain_order == ChainOrder::Caller,
             has_lines: layout.has_lines(),
             known: FxHashMap::default(),
@@ -150,6 +155,8 @@ impl Builder<'_> {
                 .find(|frame| self.parents[self.function(**frame)]),
         };
         let parent = parent.map(|&frame| self.places.get(self.places.physical(frame)).symbol);
+        let from = frames.last().filter(|_| self.options.branches);
+        let from = from.map(|&from| self.places.physical(from));
         if self.callers_first {
             frames.reverse();
         }
@@ -172,6 +179,7 @@ impl Builder<'_> {
             own: self.places.physical(own),
             mode: self.profile.frame(own).mode,
             parent,
+            from,
         };
         let next = self.chains.chains.len() as u32;
         let hash = self.hash(&chain);
@@ -191,6 +199,7 @@ impl Builder<'_> {
         let mut hasher = FxHasher::default();
         self.chains.labels(chain).hash(&mut hasher);
         self.places.get(chain.own).symbol.hash(&mut hasher);
+        self.source(chain).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -201,9 +210,16 @@ impl Builder<'_> {
         let lines = |chain| self.chains.places(chain).iter().map(|&place| line(place));
         let function = |chain: &StackChain| self.places.get(chain.own).symbol;
         (function(known), known.mode, known.parent) == (function(chain), chain.mode, chain.parent)
+            && self.source(known) == self.source(chain)
             && self.chains.labels(known) == self.chains.labels(chain)
             && (!self.has_lines
                 || line(known.own) == line(chain.own) && lines(known).eq(lines(chain)))
+    }
+
+    /// What rows can tell of a branch instruction.
+    fn source(&self, chain: &StackChain) -> Option<(SymbolId, u32)> {
+        let from = self.places.get(chain.from?);
+        Some((from.symbol, if self.has_lines { from.line } else { 0 }))
     }
 
     /// The number of a frame's physical function.

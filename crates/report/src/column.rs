@@ -39,13 +39,34 @@ pub enum Column {
     Trace,
     /// The innermost caller that matches a pattern.
     Parent,
+    /// Function of a branch instruction.
+    SymbolFrom,
+    /// Function where a branch led.
+    SymbolTo,
+    /// File name of the module of a branch instruction.
+    DsoFrom,
+    /// File name of the module where a branch led.
+    DsoTo,
+    /// Source line of a branch instruction.
+    SourceLineFrom,
+    /// Source line where a branch led.
+    SourceLineTo,
+    /// Whether the CPU had expected a branch to lead elsewhere.
+    Mispredict,
+    /// Whether a branch was taken in a transaction.
+    InTransaction,
+    /// Whether a branch is the abort of a transaction.
+    Abort,
+    /// Clock cycles since the branch before.
+    Cycles,
 }
 
 /// A key that no column has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "unknown key `{key}`; known are pid, tid, comm, dso, symbol, parent, cpu, socket, srcline, \
-         srcfile, trace, symbol_size, time, overhead, overhead_sys, overhead_us, overhead_children, sample, period"
+         srcfile, trace, symbol_size, time, overhead, overhead_sys, overhead_us, overhead_children, sample, period; of branches \
+         dso_from, dso_to, symbol_from, symbol_to, srcline_from, srcline_to, mispredict, abort, in_tx, cycles"
 )]
 pub struct UnknownColumn {
     /// The key as given.
@@ -73,10 +94,29 @@ const KEYS: &[(&str, Column)] = &[
     ("overhead_children", Column::Children),
     ("sample", Column::Samples),
     ("period", Column::Period),
+    ("dso_from", Column::DsoFrom),
+    ("dso_to", Column::DsoTo),
+    ("symbol_from", Column::SymbolFrom),
+    ("symbol_to", Column::SymbolTo),
+    ("mispredict", Column::Mispredict),
+    ("abort", Column::Abort),
+    ("in_tx", Column::InTransaction),
+    ("cycles", Column::Cycles),
+    ("srcline_from", Column::SourceLineFrom),
+    ("srcline_to", Column::SourceLineTo),
 ];
 
 /// What rows are grouped by where all events are tracepoints, unless asked otherwise.
 pub(crate) const TRACE_SORT: [Column; 1] = [Column::Trace];
+
+/// What rows of branches are grouped by, unless asked otherwise.
+pub(crate) const BRANCH_SORT: [Column; 5] = [
+    Column::Comm,
+    Column::DsoFrom,
+    Column::SymbolFrom,
+    Column::SymbolTo,
+    Column::Cycles,
+];
 
 /// What rows are grouped by unless asked otherwise.
 pub(crate) const DEFAULT_SORT: [Column; 3] = [Column::Comm, Column::Dso, Column::Symbol];
@@ -118,6 +158,14 @@ impl Column {
         )
     }
 
+    /// Whether rows differ by source lines in it.
+    pub(crate) fn is_line(self) -> bool {
+        matches!(
+            self,
+            Self::SourceLine | Self::SourceFile | Self::SourceLineFrom | Self::SourceLineTo
+        )
+    }
+
     /// Its title. Next to `Children` the overhead is called `Self`.
     pub(crate) fn header(self, overhead_is_self: bool) -> &'static str {
         match self {
@@ -141,6 +189,16 @@ impl Column {
             Self::Time => "Time",
             Self::Trace => "Trace output",
             Self::Parent => "Parent symbol",
+            Self::SymbolFrom => "Source Symbol",
+            Self::SymbolTo => "Target Symbol",
+            Self::DsoFrom => "Source Shared Object",
+            Self::DsoTo => "Target Shared Object",
+            Self::SourceLineFrom => "From Source:Line",
+            Self::SourceLineTo => "To Source:Line",
+            Self::Mispredict => "Branch Mispredicted",
+            Self::InTransaction => "Branch in transaction",
+            Self::Abort => "Transaction abort",
+            Self::Cycles => "Basic Block Cycles",
         }
     }
 }
@@ -192,6 +250,8 @@ mod tests {
         assert_eq!(found("tid"), Some(Column::Tid));
         assert_eq!(found("t"), Some(Column::Trace));
         assert_eq!(found("pa"), Some(Column::Parent));
+        assert_eq!(found("dso_f"), Some(Column::DsoFrom));
+        assert_eq!(found("cy"), Some(Column::Cycles));
         assert_eq!(found("pids"), None);
         assert_eq!(found("commé"), None);
     }

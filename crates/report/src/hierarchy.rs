@@ -152,7 +152,7 @@ impl<'t, 'a> HierarchyText<'t, 'a> {
         }
         let label = self.table.label(&row, column);
         let label = match column {
-            Column::Symbol => label,
+            Column::Symbol | Column::SymbolFrom | Column::SymbolTo => label,
             _ => Cow::Owned(left(&label, width)),
         };
         let margin = " ".repeat(2 + STEP * depth);

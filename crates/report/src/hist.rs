@@ -8,6 +8,7 @@ use prof_profile::{ContextId, DetailId, EventInfo, Profile, SampleKey, StackId, 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
+use crate::branches::{BranchOrder, outcome_label};
 use crate::callgraph::{Chain, Limit};
 use crate::chains::{ChainId, Chains};
 use crate::filter::comm_label;
@@ -110,6 +111,8 @@ pub struct Table<'a> {
     comm_ranks: FxHashMap<(Option<CommId>, Tid), u64>,
     pid_comms: BTreeMap<Pid, String>,
     tid_comms: BTreeMap<Tid, String>,
+    /// Empty where there are no branches.
+    pub(crate) branch_order: BranchOrder,
     /// Tracepoint texts, ascending.
     texts: Vec<std::sync::Arc<str>>,
 }
@@ -150,6 +153,10 @@ impl<'a> Table<'a> {
             comm_ranks: FxHashMap::default(),
             pid_comms: BTreeMap::new(),
             tid_comms: BTreeMap::new(),
+            branch_order: match options.branches {
+                true => BranchOrder::of(places),
+                false => BranchOrder::default(),
+            },
             texts: Vec::new(),
         };
         let mut entries = Vec::new();
@@ -188,10 +195,11 @@ impl<'a> Table<'a> {
         let (profile, places, options) = (self.profile, self.places, self.options);
         let mut entries = self.entries(event);
         if options.hide_unresolved {
-            let frames = |stack| profile.stacks().frames(stack).next();
-            entries.retain(|entry| match frames(entry.stack) {
-                Some(frame) => places.symbol_at(places.physical(frame)).is_named(),
-                None => false,
+            let of_branch = if options.branches { 2 } else { 1 };
+            let is_named = |frame| places.symbol_at(places.physical(frame)).is_named();
+            entries.retain(|entry| {
+                let frames = profile.stacks().frames(entry.stack);
+                frames.take(of_branch).all(is_named)
             });
         }
         let weigh = |entries: &[Entry]| entries.iter().map(|entry| entry.weight).sum();
@@ -212,10 +220,9 @@ impl<'a> Table<'a> {
     }
 
     fn entries(&self, event: u16) -> Vec<Entry> {
-        let needs_details = [Column::Time, Column::Trace]
-            .iter()
-            .any(|column| self.layout.keys.contains(column));
-        if needs_details {
+        let is_detail =
+            |key: &Column| matches!(key, Column::Time | Column::Trace) || key.is_outcome();
+        if self.layout.keys.iter().any(is_detail) {
             let entries = self.profile.detailed_entries(event).into_iter();
             let entries = entries.map(|(context, stack, detail, weight)| Entry {
                 context,
@@ -318,6 +325,15 @@ impl<'a> Table<'a> {
         Some(SymbolId(rank as u32))
     }
 
+    /// The function that a column shows, if it is one of functions.
+    pub(crate) fn symbol_in(&self, row: &Row, column: Column) -> Option<SymbolId> {
+        match column.branch_end() {
+            Some((_, Column::Symbol)) => Some(self.branch_order.symbol(self.key(row, column)?)),
+            _ if column == Column::Symbol => self.symbol(row),
+            _ => None,
+        }
+    }
+
     /// The text of a key column; empty for a column that is no key of the table.
     pub fn label(&self, row: &Row, column: Column) -> Cow<'_, str> {
         match self.key(row, column) {
@@ -331,7 +347,13 @@ impl<'a> Table<'a> {
         let index = rank as usize;
         let id = rank as i64 + i64::from(i32::MIN);
         let thread = |comms: &str| format!("{id:>7}:{comms}");
+        let symbol = |id| self.places.symbol(id).in_column();
         let borrowed = match column {
+            Column::DsoFrom | Column::DsoTo => {
+                let last = self.places.dso_names() - 1;
+                self.places.dso_name_by_rank(last - index)
+            }
+            Column::SourceLineFrom | Column::SourceLineTo => self.places.line_by_rank(index),
             Column::Comm => &*self.comms[index],
             Column::Dso => self.places.dso_name_by_rank(index),
             Column::Cpu if rank == 0 => "-001",
@@ -347,12 +369,14 @@ impl<'a> Table<'a> {
                 return Cow::Owned(match column {
                     Column::Pid => thread(&self.pid_comms[&Pid(id as i32)]),
                     Column::Tid => thread(&self.tid_comms[&Tid(id as i32)]),
-                    Column::Symbol => self.places.symbol(SymbolId(index as u32)).in_column(),
+                    Column::Symbol => symbol(SymbolId(index as u32)),
+                    Column::SymbolFrom | Column::SymbolTo => symbol(self.branch_order.symbol(rank)),
                     Column::Cpu | Column::Socket => format!("{:03}", rank - 1),
                     Column::SymbolSize => rank.to_string(),
                     Column::Time => {
                         format!("{}.{:06}", rank / 1_000_000_000, rank / 1000 % 1_000_000)
                     }
+                    _ if column.is_outcome() => return outcome_label(column, rank),
                     _ => String::new(),
                 });
             }

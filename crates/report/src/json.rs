@@ -137,7 +137,6 @@ fn json_counts(counts: &Counts, member: &Member<'_>) -> JsonCounts {
 
 /// A key's value under its name; a function has more to tell than its name.
 pub(crate) fn values(table: &Table<'_>, row: &Row, key: Column) -> Vec<(&'static str, Value)> {
-    let text = || Value::from(table.label(row, key).trim().to_owned());
     let number = |text: &str| text.parse::<i64>().map_or(Value::Null, Value::from);
     let name = key.name();
     match key {
@@ -174,9 +173,36 @@ pub(crate) fn values(table: &Table<'_>, row: &Row, key: Column) -> Vec<(&'static
             };
             vec![(name, number(id.trim())), (comm_name, Value::from(comm))]
         }
-        Column::Cpu | Column::Socket | Column::SymbolSize => {
-            vec![(name, number(table.label(row, key).trim()))]
+        Column::SymbolFrom | Column::SymbolTo => {
+            let id = table.symbol_in(row, key);
+            let Some(symbol) = id.map(|id| table.places().symbol(id)) else {
+                return Vec::new();
+            };
+            let named = symbol.is_named().then(|| symbol.name.to_string());
+            let address = match key {
+                Column::SymbolFrom => "address_from",
+                _ => "address_to",
+            };
+            vec![
+                (name, Value::from(named)),
+                (address, Value::from(format!("{:#x}", symbol.start))),
+            ]
         }
-        _ => vec![(name, text())],
+        Column::Mispredict | Column::InTransaction | Column::Abort => {
+            let value = match &*text_of(table, row, key) {
+                "Y" | "T" | "A" => Some(true),
+                "N" | "." => Some(false),
+                _ => None,
+            };
+            vec![(name, Value::from(value))]
+        }
+        Column::Cpu | Column::Socket | Column::Cycles | Column::SymbolSize => {
+            vec![(name, number(&text_of(table, row, key)))]
+        }
+        _ => vec![(name, Value::from(text_of(table, row, key)))],
     }
+}
+
+fn text_of(table: &Table<'_>, row: &Row, key: Column) -> String {
+    table.label(row, key).trim().to_owned()
 }

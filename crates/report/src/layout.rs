@@ -1,4 +1,4 @@
-use crate::column::{DEFAULT_SORT, TRACE_SORT};
+use crate::column::{BRANCH_SORT, DEFAULT_SORT, TRACE_SORT};
 use crate::{ChainMode, ChainOrder, Column, Fields, ReportOptions};
 
 /// Which columns a table has and what orders its rows, as the options and the event decide.
@@ -23,6 +23,7 @@ impl Layout {
     /// `has_callchain`: the event's samples have one. `only_traces`: all events of the recording are
     /// tracepoints.
     pub(crate) fn new(options: &ReportOptions, has_callchain: bool, only_traces: bool) -> Self {
+        let has_callchain = has_callchain && !options.branches;
         let children = options.children && has_callchain && !options.hierarchy;
         let sort = options.sort.as_deref();
         let mut columns = Vec::new();
@@ -40,9 +41,10 @@ impl Layout {
                 (Column::Period, options.show_period),
             ];
             columns.extend(shown.iter().filter(|(_, shown)| *shown).map(|&(it, _)| it));
-            let usual: &[Column] = match only_traces {
-                true => &TRACE_SORT,
-                false => &DEFAULT_SORT,
+            let usual: &[Column] = match (options.branches, only_traces) {
+                (true, _) => &BRANCH_SORT,
+                (false, true) => &TRACE_SORT,
+                (false, false) => &DEFAULT_SORT,
             };
             let mut keys = match &options.also_sort {
                 Some(more) => [usual, more].concat(),
@@ -78,8 +80,7 @@ impl Layout {
 
     /// Whether rows differ by the source lines of their functions.
     pub(crate) fn has_lines(&self) -> bool {
-        let is_line = |key: &Column| matches!(key, Column::SourceLine | Column::SourceFile);
-        self.keys.iter().any(is_line)
+        self.keys.iter().any(|key| key.is_line())
     }
 }
 

@@ -9,9 +9,11 @@
 
 mod annotate; // a function's instructions
 mod boxes; // the frames of a flame graph
+mod branches; // what rows of branches have
 mod callgraph; // the callchains of one row as a tree
 mod chains; // the callchains of all stacks, written down once
 mod column; // what a report can show and sort by
+mod data_source; // where data came from
 mod diff; // two recordings, row by row
 mod diff_json;
 mod diff_text;

@@ -252,6 +252,8 @@ pub struct ReportOptions {
     pub sort: Option<Vec<Column>>,
     /// Keys behind those that are usual for the events.
     pub also_sort: Option<Vec<Column>>,
+    /// The profile's samples are branches: other keys are usual, and there are no callers.
+    pub branches: bool,
     /// The columns, where not the usual ones.
     pub fields: Option<Fields>,
     /// Functions also get rows for what they called, if the event has callchains.
@@ -302,6 +304,7 @@ impl Default for ReportOptions {
             time_slices: None,
             sort: None,
             also_sort: None,
+            branches: false,
             fields: None,
             children: true,
             show_samples: false,
@@ -327,15 +330,19 @@ impl Default for ReportOptions {
 const USUAL_PARENT: &str = "^sys_|^do_page_fault";
 
 impl ReportOptions {
-    /// Whether the report shows source lines, which cost the parsing of debug info.
-    pub fn needs_lines(&self) -> bool {
+    /// The columns that are asked for, beside the usual ones.
+    pub fn asked_columns(&self) -> impl Iterator<Item = Column> + '_ {
         let fields = match &self.fields {
             Some(Fields::Only(fields) | Fields::Also(fields)) => &fields[..],
             None => &[],
         };
         let keys = self.sort.iter().chain(&self.also_sort).flatten();
-        let is_line = |column: &Column| matches!(column, Column::SourceLine | Column::SourceFile);
-        keys.chain(fields).any(is_line) || self.call_graph.key != ChainKey::Function
+        keys.chain(fields).copied()
+    }
+
+    /// Whether the report shows source lines, which cost the parsing of debug info.
+    pub fn needs_lines(&self) -> bool {
+        self.asked_columns().any(Column::is_line) || self.call_graph.key != ChainKey::Function
     }
 
     /// The names as this report needs them.

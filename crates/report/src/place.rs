@@ -329,6 +329,11 @@ impl Places {
         &self.dso_names[symbol.dso_name as usize]
     }
 
+    /// How many short names of modules there are, `[unknown]` among them.
+    pub(crate) fn dso_names(&self) -> usize {
+        self.dso_names.len()
+    }
+
     pub(crate) fn dso_name_by_rank(&self, rank: usize) -> &str {
         &self.dso_names[rank]
     }

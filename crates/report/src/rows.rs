@@ -3,9 +3,10 @@ use prof_profile::{ContextId, DetailId, SampleKey, Weight};
 use rustc_hash::FxHashMap;
 use smallvec::{SmallVec, smallvec};
 
+use crate::branches::{BranchEnd, outcome_rank};
 use crate::chains::StackChain;
 use crate::hist::{Counts, Entry, Group, Row, Table};
-use crate::{Column, PlaceId, Places, SymbolId};
+use crate::{Column, PlaceId, SymbolId};
 
 /// The ranks of a row's keys: they compare as what they stand for.
 pub(crate) type Keys = SmallVec<[u64; 3]>;
@@ -54,12 +55,21 @@ pub(crate) struct RowBuilder<'t, 'a> {
     passed: Vec<u32>,
 }
 
+/// What decides what the rows of a group have in common: context, detail, parent, and where a branch came
+/// from.
+type Decisive = (
+    ContextId,
+    Option<DetailId>,
+    Option<SymbolId>,
+    Option<PlaceId>,
+);
+
 /// What the rows of all frames of a group have in common.
 #[derive(Default)]
 struct Common {
-    of: Option<(ContextId, Option<DetailId>, Option<SymbolId>)>, // what decides it
-    keys: Keys,                                                  // 0 for those of frames
-    stem: u32,                                                   // stands for `keys`
+    of: Option<Decisive>,
+    keys: Keys, // 0 for those of frames
+    stem: u32,  // stands for `keys`
     thread: u32,
 }
 
@@ -149,7 +159,7 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
 
     /// Turns to the group of an entry and a chain.
     fn enter(&mut self, entry: &Entry, chain: &StackChain) {
-        let of = Some((entry.context, entry.detail, chain.parent));
+        let of = Some((entry.context, entry.detail, chain.parent, chain.from));
         if self.common.of == of {
             return;
         }
@@ -189,7 +199,7 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
     fn add_row(&mut self, place: PlaceId) {
         let mut keys = self.common.keys.clone();
         for (key, &column) in keys.iter_mut().zip(&self.table.layout.keys) {
-            if let Some(rank) = place_rank(self.table.places, column, place) {
+            if let Some(rank) = place_rank(self.table, column, place) {
                 *key = rank;
             }
         }
@@ -229,7 +239,14 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
                 detail.map_or(0, |detail| detail.interval)
             }
             Column::Trace => detail.map_or(0, |detail| table.text_rank(detail)),
-            _ => 0,
+            _ if column.is_outcome() => {
+                let detail = detail.map(|detail| table.profile.detail(detail));
+                detail.map_or(0, |detail| outcome_rank(column, detail.branch))
+            }
+            _ => match (column.branch_end(), chain.from) {
+                (Some((BranchEnd::From, column)), Some(from)) => end_rank(table, column, from),
+                _ => 0,
+            },
         }
     }
 
@@ -294,7 +311,7 @@ fn kinds(table: &Table<'_>) -> Vec<u32> {
     let mut numbers: FxHashMap<Keys, u32> = FxHashMap::default();
     let kinds = places.ids().map(|place| {
         let keys = layout.keys.iter();
-        let keys = keys.filter_map(|&column| place_rank(places, column, place));
+        let keys = keys.filter_map(|&column| place_rank(table, column, place));
         let next = numbers.len() as u32;
         *numbers.entry(keys.collect()).or_insert(next)
     });
@@ -302,8 +319,12 @@ fn kinds(table: &Table<'_>) -> Vec<u32> {
 }
 
 /// The value of a key that a frame decides; `None` for the others.
-fn place_rank(places: &Places, column: Column, place: PlaceId) -> Option<u64> {
-    let place = places.get(place);
+fn place_rank(table: &Table<'_>, column: Column, id: PlaceId) -> Option<u64> {
+    if let Some((BranchEnd::To, column)) = column.branch_end() {
+        return Some(end_rank(table, column, id));
+    }
+    let places = table.places;
+    let place = places.get(id);
     let symbol = || places.symbol(place.symbol);
     Some(match column {
         Column::Symbol => u64::from(place.symbol.0),
@@ -313,6 +334,19 @@ fn place_rank(places: &Places, column: Column, place: PlaceId) -> Option<u64> {
         Column::SourceFile => places.first_line_of_file(place.line),
         _ => return None,
     })
+}
+
+/// What a column of a function tells of an end of a branch, in the order of branches.
+fn end_rank(table: &Table<'_>, column: Column, place: PlaceId) -> u64 {
+    let place = table.places.get(place);
+    match column {
+        Column::Symbol => table.branch_order.rank(place.symbol),
+        Column::Dso => {
+            let last = table.places.dso_names() - 1;
+            (last - table.places.symbol(place.symbol).dso_name as usize) as u64
+        }
+        _ => u64::from(place.line),
+    }
 }
 
 fn add(period: &mut u64, weight: Weight) {

@@ -1,8 +1,10 @@
 use std::io::Write as _;
+use std::sync::atomic::AtomicUsize;
 
 use prof_model::{CommId, VirtAddr};
 use prof_profile::{Names, Profile, ScriptHead, ScriptSample};
 
+use crate::data_source;
 use crate::digits::{push_decimal, push_hex};
 use crate::script_extras;
 use crate::script_frames::{ChainLines, FrameText};
@@ -45,6 +47,7 @@ pub struct ScriptWriter<'a> {
     comms: Vec<CommText>,         // by CommId
     frames: FrameText<'a>,
     lines: ChainLines,
+    source_width: AtomicUsize, // of what was printed of a data source, so far
 }
 
 /// What is printed for an event, and its name as all of its samples have it.
@@ -84,9 +87,8 @@ impl<'a> ScriptWriter<'a> {
         let widths = profile.events.iter().map(|event| event.name.len());
         let event_width = widths.max().unwrap_or(0);
         let events = profile.events.iter().map(|event| {
-            let fields = options.fields.unwrap_or_else(|| {
-                ScriptFields::default_for(event.is_tracepoint, event.has_callchain)
-            });
+            let fields = options.fields;
+            let fields = fields.unwrap_or_else(|| ScriptFields::usual(event));
             let mut name = String::new();
             push_blanks(&mut name, event_width - event.name.len());
             name.push_str(&event.name);
@@ -118,6 +120,7 @@ impl<'a> ScriptWriter<'a> {
             comms: comms.collect(),
             frames,
             lines,
+            source_width: AtomicUsize::new(0),
         }
     }
 
@@ -158,6 +161,11 @@ impl<'a> ScriptWriter<'a> {
                 self.frames.push_name(text, data);
             }
         }
+        if let Some(source) = sample.extras.data_src
+            && fields.has(ScriptField::DataSource)
+        {
+            data_source::push(text, source, &self.source_width);
+        }
         script_extras::before_code(text, &sample.extras, fields);
         if event.is_chain {
             text.push(b'\n');
@@ -170,7 +178,7 @@ impl<'a> ScriptWriter<'a> {
                 None => self.frames.push_nowhere(text),
             }
         }
-        script_extras::behind_code(text, &sample.extras, fields);
+        script_extras::behind_code(text, &sample.extras, fields, &self.frames);
         text.push(b'\n');
     }
 

@@ -2,8 +2,10 @@
 
 use std::io::Write as _;
 
+use prof_model::BranchFlags;
 use prof_profile::{ScriptBranch, ScriptExtras, ScriptRegs};
 
+use crate::script_frames::FrameText;
 use crate::{ScriptField, ScriptFields};
 
 /// Appends what stands in front of the instruction or the callchain.
@@ -21,15 +23,26 @@ pub(crate) fn before_code(text: &mut Vec<u8>, extras: &ScriptExtras, fields: Scr
 }
 
 /// Appends what stands behind it.
-pub(crate) fn behind_code(text: &mut Vec<u8>, extras: &ScriptExtras, fields: ScriptFields) {
+pub(crate) fn behind_code(
+    text: &mut Vec<u8>,
+    extras: &ScriptExtras,
+    fields: ScriptFields,
+    frames: &FrameText<'_>,
+) {
     if fields.has(ScriptField::IntrRegs) {
         registers(text, extras.intr_regs.as_ref());
     }
     if fields.has(ScriptField::UserRegs) {
         registers(text, extras.user_regs.as_ref());
     }
-    if fields.has(ScriptField::Branches) {
-        extras.branches.iter().for_each(|it| branch(text, it));
+    let forms = [
+        ScriptField::Branches,
+        ScriptField::BranchSymbols,
+        ScriptField::BranchOffsets,
+    ];
+    if let Some(form) = forms.into_iter().find(|&form| fields.has(form)) {
+        let branches = extras.branches.iter();
+        branches.for_each(|it| branch(text, it, form, frames));
     }
     if fields.has(ScriptField::PhysAddr)
         && let Some(addr) = extras.phys_addr
@@ -58,28 +71,42 @@ fn registers(text: &mut Vec<u8>, regs: Option<&ScriptRegs>) {
     }
 }
 
-/// ` FROM/TO/HOW/IN A TRANSACTION/ABORT/CYCLES/KIND`, a dash for what is unknown or not so.
-fn branch(text: &mut Vec<u8>, branch: &ScriptBranch) {
-    let has = |bit: u32| branch.flags >> bit & 1 != 0;
-    let prediction = match (has(0), has(1)) {
+/// ` FROM/TO/HOW/IN A TRANSACTION/ABORT/CYCLES/KIND`, a dash for what is unknown or not so. As in perf
+/// no blank stands before a function.
+fn branch(text: &mut Vec<u8>, branch: &ScriptBranch, form: ScriptField, frames: &FrameText<'_>) {
+    if form != ScriptField::BranchSymbols {
+        text.push(b' ');
+    }
+    for place in [&branch.from, &branch.to] {
+        let _ = match form {
+            ScriptField::Branches => write!(text, "{:#x}", place.addr.0),
+            ScriptField::BranchOffsets => write!(text, "{:#x}", place.offset),
+            _ => {
+                frames.push_symbol_of(text, place.frame);
+                Ok(())
+            }
+        };
+        frames.push_module_of(text, place.frame);
+        text.push(b'/');
+    }
+    let flags = branch.flags;
+    let prediction = match (flags.is_mispredicted(), flags.is_predicted()) {
         (_, true) => 'P',
         (true, false) => 'M',
         (false, false) => '-',
     };
     let _ = write!(
         text,
-        " {:#x}/{:#x}/{prediction}/{}/{}/{}/{} ",
-        branch.from,
-        branch.to,
-        if has(2) { 'X' } else { '-' },
-        if has(3) { 'A' } else { '-' },
-        branch.flags >> 4 & 0xffff,
-        kind_of_branch(branch.flags >> 20 & 0xf),
+        "{prediction}/{}/{}/{}/{} ",
+        if flags.in_transaction() { 'X' } else { '-' },
+        if flags.is_abort() { 'A' } else { '-' },
+        flags.cycles(),
+        kind_of_branch(flags),
     );
 }
 
-/// The kernel's `PERF_BR_*` as perf calls them.
-fn kind_of_branch(kind: u64) -> &'static str {
+/// The kernel's `PERF_BR_*` and `PERF_BR_NEW_*` as perf calls them.
+fn kind_of_branch(flags: BranchFlags) -> &'static str {
     const KINDS: [&str; 15] = [
         "",
         "COND",
@@ -97,7 +124,20 @@ fn kind_of_branch(kind: u64) -> &'static str {
         "SERROR",
         "NO_TX",
     ];
-    KINDS.get(kind as usize).copied().unwrap_or("-")
+    const NEW_KINDS: [&str; 8] = [
+        "FAULT_ALGN",
+        "FAULT_DATA",
+        "FAULT_INST",
+        "ARCH_1",
+        "ARCH_2",
+        "ARCH_3",
+        "ARCH_4",
+        "ARCH_5",
+    ];
+    let (kind, new_kind) = (flags.kind(), flags.new_kind());
+    let known = KINDS.get(usize::from(kind));
+    let known = known.or_else(|| NEW_KINDS.get(usize::from(new_kind)));
+    known.copied().unwrap_or("-")
 }
 
 /// `4K`, and `N/A` for 0. As in perf, 1 GiB is `1024M`.

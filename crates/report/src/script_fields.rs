@@ -1,5 +1,7 @@
 //! What `script` can print.
 
+use prof_profile::EventInfo;
+
 /// One thing that `script` prints about a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ScriptField {
@@ -35,8 +37,14 @@ pub enum ScriptField {
     IntrRegs,
     /// Registers of the user code.
     UserRegs,
-    /// The branches before.
+    /// The branches before, by address.
     Branches,
+    /// The same by function.
+    BranchSymbols,
+    /// The same by their offsets in files.
+    BranchOffsets,
+    /// Where the data came from.
+    DataSource,
     /// Physical data address.
     PhysAddr,
     /// Size of the data's page.
@@ -51,7 +59,7 @@ pub enum ScriptField {
     Misc,
 }
 
-const FIELDS: [(&str, ScriptField); 23] = [
+const FIELDS: [(&str, ScriptField); 26] = [
     ("comm", ScriptField::Comm),
     ("tid", ScriptField::Tid),
     ("pid", ScriptField::Pid),
@@ -69,6 +77,9 @@ const FIELDS: [(&str, ScriptField); 23] = [
     ("iregs", ScriptField::IntrRegs),
     ("uregs", ScriptField::UserRegs),
     ("brstack", ScriptField::Branches),
+    ("brstacksym", ScriptField::BranchSymbols),
+    ("brstackoff", ScriptField::BranchOffsets),
+    ("data_src", ScriptField::DataSource),
     ("phys_addr", ScriptField::PhysAddr),
     ("data_page_size", ScriptField::DataPageSize),
     ("code_page_size", ScriptField::CodePageSize),
@@ -81,8 +92,8 @@ const FIELDS: [(&str, ScriptField); 23] = [
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "unknown field `{field}`; known are comm, tid, pid, time, cpu, event, trace, ip, sym, dso, \
-         addr, symoff, srcline, period, iregs, uregs, brstack, phys_addr, data_page_size, \
-         code_page_size, weight, ins_lat, misc"
+         addr, symoff, srcline, period, iregs, uregs, brstack, brstacksym, brstackoff, data_src, \
+         phys_addr, data_page_size, code_page_size, weight, ins_lat, misc"
 )]
 pub struct UnknownField {
     /// The field as given.
@@ -107,6 +118,28 @@ impl ScriptFields {
                 .chain([by_kind])
                 .chain(code.into_iter().filter(|_| wants_code)),
         )
+    }
+
+    /// What is printed for an event unless asked otherwise. Events of processors also have what their
+    /// samples tell of an access to memory.
+    pub fn usual(event: &EventInfo) -> Self {
+        use ScriptField::{
+            Addr, CodePageSize, DataPageSize, DataSource, Latency, PhysAddr, Weight,
+        };
+        let usual = Self::default_for(event.is_tracepoint, event.has_callchain);
+        let memory = [
+            Addr,
+            DataSource,
+            Weight,
+            Latency,
+            PhysAddr,
+            DataPageSize,
+            CodePageSize,
+        ];
+        match event.is_memory {
+            true => Self(usual.0 | Self::of(memory).0),
+            false => usual,
+        }
     }
 
     /// These fields.

@@ -106,6 +106,27 @@ impl<'a> FrameText<'a> {
         }
     }
 
+    /// A function alone, with the offset in it: `function+0xoffset`; `[unknown]` of a place without a name.
+    pub(crate) fn push_symbol_of(&self, text: &mut Vec<u8>, frame: Option<FrameId>) {
+        let named = frame.map(|frame| (self.profile.frame(frame), self.names.get(frame)));
+        let Some((key, Resolution::Named { symbol, .. })) = named else {
+            text.extend_from_slice(b"[unknown]");
+            return;
+        };
+        text.extend_from_slice(printable(&symbol.name).as_bytes());
+        text.extend_from_slice(b"+0x");
+        push_hex(text, key.shown.wrapping_sub(symbol.start), 1, b' ');
+    }
+
+    /// A module alone, if modules are printed: `(module)`.
+    pub(crate) fn push_module_of(&self, text: &mut Vec<u8>, frame: Option<FrameId>) {
+        let start = text.len();
+        self.push_module(text, frame.map(|frame| self.profile.frame(frame)));
+        if text.len() > start {
+            text.remove(start); // the blank
+        }
+    }
+
     /// A place of which nothing is known.
     pub(crate) fn push_nowhere(&self, text: &mut Vec<u8>) {
         self.push_symbol(text, None);

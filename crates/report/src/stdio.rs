@@ -268,29 +268,34 @@ impl<'t, 'a> TableText<'t, 'a> {
     }
 
     /// Whether a given width cuts the last column, too: all but addresses.
-    fn is_cut(&self, row: &Row) -> bool {
-        let symbol = self.table.symbol(row);
+    fn is_cut(&self, row: &Row, column: Column) -> bool {
+        let symbol = self.table.symbol_in(row, column);
         let is_named = |id| self.table.places().symbol(id).is_named();
         !self.table.options().widths.is_empty() && symbol.is_none_or(is_named)
     }
 
     fn push_key(&self, text: &mut String, row: &Row, column: Column, width: usize, is_last: bool) {
-        let symbol = self.table.symbol(row).filter(|_| column == Column::Symbol);
+        let symbol = self.table.symbol_in(row, column);
+        let is_cut = self.is_cut(row, column);
         let symbol = symbol.map(|id| self.table.places().symbol(id));
         let separator = self.separator.filter(|it| !it.is_empty());
-        if let (Some(symbol), true, None) = (symbol, is_last && !self.is_cut(row), separator) {
+        if let (Some(symbol), true, None) = (symbol, is_last && !is_cut, separator) {
             symbol.push_in_column(text);
             return;
         }
         let label = self.table.label(row, column);
+        let is_open = symbol.is_some() || column == Column::Trace;
+        let is_address = symbol.is_some_and(|symbol| !symbol.is_named());
         let label = match separator {
             Some(separator) => Cow::Owned(label.replace(separator, ".")),
             None => label,
         };
         match column {
             Column::SymbolSize | Column::Cpu | Column::Socket => push_right(text, &label, width),
-            Column::Symbol | Column::Trace if is_last && !self.is_cut(row) => text.push_str(&label),
-            Column::Symbol | Column::Trace if is_last => text.push_str(cut(&label, width)),
+            _ if is_last && is_open && !is_cut => text.push_str(&label),
+            _ if is_last && is_open => text.push_str(cut(&label, width)),
+            Column::Cycles => push_left(text, &label, width),
+            _ if is_address => push_left(text, &label, width),
             _ => push_left(text, cut(&label, width), width),
         }
     }

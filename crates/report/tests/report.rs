@@ -3,6 +3,8 @@
 mod common;
 
 use common::{MAIN, Maker, Recording, Who};
+use prof_model::{BranchFlags, ChainEnd, CpuMode, Pid, Resolution, SourceLine, Tid};
+use prof_profile::{Detail, FrameKey, Names, Sample};
 use prof_report::{
     CallGraph, Places, ReportOptions, Table, parse_fields, parse_sort, write_report,
 };
@@ -482,4 +484,117 @@ fn assert_consistent(node: &prof_report::CallNode) {
     let children: u64 = node.children.iter().map(|child| child.total.period).sum();
     assert!(node.own.period + children <= node.total.period); // less where light ones are left out
     node.children.iter().for_each(assert_consistent);
+}
+
+/// A branch of one function to another: where each end lies, what was noted, and how often.
+type Taken = (u64, u64, u64, u64);
+
+/// Branches in `app`, whose functions are `near` at 0x1000 and `far` at 0x2000, with a line for each address.
+fn branches(taken: &[Taken]) -> Recording {
+    let mut recording = Maker::new().done();
+    let profile = &mut recording.profile;
+    profile.events = vec![prof_profile::EventInfo::default()];
+    let app = profile.dsos.intern(common::dso("/bin/app"));
+    let comm = profile.comms.intern(b"app");
+    let frame = |addr: u64| FrameKey {
+        mode: if addr == 0 {
+            CpuMode::Unknown
+        } else {
+            CpuMode::User
+        },
+        dso: (addr != 0).then_some(app),
+        shown: addr,
+        lookup: addr,
+    };
+    for &(from, to, flags, times) in taken {
+        let sample = Sample {
+            event: 0,
+            pid: Pid(7),
+            tid: Tid(7),
+            comm: Some(comm),
+            cpu: None,
+            time: None,
+            period: 1,
+            inner: None,
+            frames: &[frame(to), frame(from)],
+            end: ChainEnd::Root,
+        };
+        for _ in 0..times {
+            let branch = BranchFlags(flags);
+            profile.add_detailed(
+                &sample,
+                Detail {
+                    branch,
+                    ..Detail::default()
+                },
+            );
+        }
+    }
+    recording.names = Names::build(&recording.profile, |_, addrs| {
+        let name = |addr: u64| {
+            let (name, start) = if addr < 0x2000 {
+                ("near", 0x1000)
+            } else {
+                ("far", 0x2000)
+            };
+            let mut named = common::named(name, start, 0x1000);
+            if let Resolution::Named { location, .. } = &mut named {
+                *location = Some(SourceLine {
+                    file: "app.c".into(),
+                    line: (addr & 0xfff) as u32,
+                });
+            }
+            named
+        };
+        addrs.iter().map(|addr| name(addr.0)).collect()
+    });
+    recording
+}
+
+fn of_branches(sort: Option<&str>) -> ReportOptions {
+    ReportOptions {
+        branches: true,
+        sort: sort.map(|sort| parse_sort(sort).unwrap()),
+        ..ReportOptions::default()
+    }
+}
+
+#[test]
+fn rows_of_branches_differ_by_both_ends_and_by_cycles() {
+    let recording = branches(&[
+        (0x1001, 0x2001, 30 << 4, 4),
+        (0x1002, 0x2002, 30 << 4, 2), // other addresses of the same functions
+        (0x1001, 0x2001, 0, 1),
+        (0x2003, 0x1003, 7 << 4, 2),
+        (0, 0x1003, 7 << 4, 1),
+    ]);
+    assert_eq!(
+        body(&recording, of_branches(None)),
+        "    60.00%  app      app                   [.] near              [.] far        30                \n    \
+             20.00%  app      app                   [.] far               [.] near       7                 \n    \
+             10.00%  app      [unknown]             [H] 0000000000000000  [.] near       7                 \n    \
+             10.00%  app      app                   [.] near              [.] far        -                 "
+    );
+}
+
+#[test]
+fn source_lines_of_branches_tell_apart_what_lies_in_the_same_functions() {
+    let recording = branches(&[
+        (0x1001, 0x2001, 0, 3),
+        (0x1002, 0x2001, 0, 2),
+        (0x1002, 0x2002, 0, 1),
+    ]);
+    let lines = of_branches(Some("srcline_from,srcline_to"));
+    assert_eq!(
+        body(&recording, lines),
+        "    50.00%  app.c:1           app.c:1       \n    \
+             33.33%  app.c:2           app.c:1       \n    \
+             16.67%  app.c:2           app.c:2       "
+    );
+    let cut = ReportOptions {
+        max_stack: 1,
+        ..of_branches(Some("srcline_from"))
+    };
+    let by_origin = "    50.00%  app.c:1         \n    50.00%  app.c:2         ";
+    assert_eq!(body(&recording, cut), by_origin);
 }

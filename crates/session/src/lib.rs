@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod aggregation; // what becomes of a finished sample
+pub mod branches; // where the branches of samples came from and led
 pub mod files; // the files that samples hit
 pub mod finishing; // samples that arrive to samples that are finished
 pub mod load; // a recording, read and named
@@ -47,6 +48,7 @@ mod common; // what tests make by hand
 extern crate self as prof_session; // as `common` knows it
 
 pub use aggregation::Keep;
+pub use branches::{BranchUse, PlacedBranch, offset_in_file};
 pub use build_ids::BuildIds;
 pub use crowding::Crowding;
 pub use deep_stacks::DeepThread;

@@ -14,6 +14,7 @@ use prof_perfdata::{Error, Item, Recording};
 use prof_profile::{Names, Profile};
 use prof_symbolizer::{FileFinder, MappedFile, Request};
 
+use crate::branches::BranchUse;
 use crate::build_ids::BuildIds;
 use crate::error::LoadError;
 use crate::files::Files;
@@ -39,6 +40,8 @@ pub struct LoadedRecording {
     /// From when to when all of it was recorded, in nanoseconds of its clock, where a part of it was asked
     /// for and samples have times.
     pub recorded: Option<(u64, u64)>,
+    /// Whether its profile counts branches instead of samples.
+    pub counts_branches: bool,
     /// What each thread counted, where that was wanted.
     pub counters: Counters,
     /// What a reader should be told, in the order in which it was found.
@@ -157,13 +160,14 @@ pub fn load(options: &ReadOptions, wanted: Wanted) -> Result<LoadedRecording, Lo
     let kernel = naming::expected_kernel(&recording, options);
     let mut selection = Selection::new(&mut recording, options, wanted)?;
     let mut pipeline = pipeline(&recording, options);
+    pipeline.use_branches(selection.branches());
     pipeline.aggregate_beside();
     for_each(&mut recording, &options.name(), |item| {
         selection.take(&mut pipeline, &item);
     })?;
     pipeline.set_events(recording.events());
     pipeline.finish();
-    for &place in &selection.data {
+    for &place in &selection.places {
         pipeline.profile.add_place(place);
     }
     let mut namer = Namer::new(&recording, &pipeline, options, wanted.lines, kernel);
@@ -180,6 +184,7 @@ pub fn load(options: &ReadOptions, wanted: Wanted) -> Result<LoadedRecording, Lo
         tracker: pipeline.tracker,
         names,
         namer,
+        counts_branches: selection.branches() == BranchUse::Counted,
         recorded: selection.recorded_times().map(|(recorded, _)| recorded),
         counters: selection.counters,
         warnings,

@@ -16,6 +16,7 @@ use prof_sampler::{StackCopies, StackPart};
 use prof_symbolizer::Symbolizer;
 
 use crate::aggregation::{Aggregation, Keep};
+use crate::branches::{BranchUse, Branches, END_OF_BRANCH, PlacedBranch, keep_branch};
 use crate::build_ids::BuildIds;
 use crate::crowding::Crowding;
 use crate::deep_stacks::DeepThread;
@@ -45,6 +46,7 @@ pub struct Pipeline {
     unwinding: Unwinding,
     finishing: Finishing,
     placing: Placing,
+    branches: Branches,
     pace: Pace,
     build_ids: BuildIds,
     last_time: u64,
@@ -62,6 +64,8 @@ pub struct TakenSample<'a> {
     pub end: ChainEnd,
     /// The frames of the callchain.
     pub placed: PlacedChain<'a>,
+    /// Its branches, the newest first, where somebody wants to know.
+    pub branches: &'a [PlacedBranch],
     /// For each finished sample its event, as an index, and its weight in the event's unit.
     pub weights: &'a [(usize, u64)],
     /// Names and mappings at that moment.
@@ -129,6 +133,7 @@ impl Pipeline {
             files,
             finishing: Finishing::default(),
             placing: Placing::default(),
+            branches: Branches::default(),
             pace,
             build_ids: BuildIds::default(),
             last_time: 0,
@@ -139,6 +144,11 @@ impl Pipeline {
     /// Aggregates on a thread of its own from now on, until [`Pipeline::finish`].
     pub fn aggregate_beside(&mut self) {
         self.aggregation = Aggregation::start(&self.profile.events);
+    }
+
+    /// What becomes of the branches of samples from now on; unless told, nothing.
+    pub fn use_branches(&mut self, usage: BranchUse) {
+        self.branches = Branches::new(usage);
     }
 
     /// Takes a record in. `end` says why its callchain ended, where the recording tells; otherwise that
@@ -205,6 +215,8 @@ impl Pipeline {
             &mut self.tracker,
             &mut self.generated,
         );
+        let tracker = &mut self.tracker;
+        self.branches.place(sample, tracker, &mut self.generated);
         let mut finished = prof_profile::Sample {
             event: 0,
             pid: sample.pid,
@@ -217,13 +229,29 @@ impl Pipeline {
             frames: placed.frames,
             end,
         };
-        for &(event, weight) in weights {
-            finished.event = event as u16;
-            finished.period = weight;
-            let keep = keep(event, &placed, &self.tracker);
-            match &mut self.aggregation {
-                Some(aggregation) => aggregation.add(&finished, keep),
-                None => keep.add(&finished, &mut self.profile),
+        let mut add = |finished: &prof_profile::Sample<'_>, keep: Keep| match &mut self.aggregation
+        {
+            Some(aggregation) => aggregation.add(finished, keep),
+            None => keep.add(finished, &mut self.profile),
+        };
+        if self.branches.are_counted() {
+            let keep = keep(event_index, &placed, &self.tracker);
+            for branch in self.branches.placed() {
+                let counted = prof_profile::Sample {
+                    event: event_index as u16,
+                    period: 1,
+                    inner: None,
+                    frames: &branch.frames(),
+                    end: END_OF_BRANCH,
+                    ..finished
+                };
+                add(&counted, keep_branch(&keep, branch.branch.flags));
+            }
+        } else {
+            for &(event, weight) in weights {
+                finished.event = event as u16;
+                finished.period = weight;
+                add(&finished, keep(event, &placed, &self.tracker));
             }
         }
         if self.files.origin() == Origin::Live {
@@ -238,7 +266,7 @@ impl Pipeline {
                 placed.frames,
             );
         }
-        for mapping in placed.doubtful {
+        for mapping in placed.doubtful.iter().chain(self.branches.doubtful()) {
             if !self.files.is_program(mapping.dso) && !self.generated.is_dump(mapping.dso) {
                 self.generated.hit_file(sample.pid, mapping);
             }
@@ -248,6 +276,7 @@ impl Pipeline {
             chain: unwound.entries,
             end,
             placed,
+            branches: self.branches.placed(),
             weights,
             tracker: &self.tracker,
             counters,
@@ -508,6 +537,15 @@ pub fn event_infos(events: &EventSet) -> Vec<EventInfo> {
     events.events().iter().map(event_info).collect()
 }
 
+/// What samples may tell of an access to memory.
+const OF_MEMORY: u64 = sample::ADDR
+    | sample::DATA_SRC
+    | sample::WEIGHT
+    | sample::WEIGHT_STRUCT
+    | sample::PHYS_ADDR
+    | sample::DATA_PAGE_SIZE
+    | sample::CODE_PAGE_SIZE;
+
 fn event_info(event: &Event) -> EventInfo {
     let attr = &event.attr;
     let has = |bit: u64| attr.sample_type & bit != 0;
@@ -518,6 +556,7 @@ fn event_info(event: &Event) -> EventInfo {
             false => Unit::Count,
         },
         is_tracepoint: attr.kind == event_type::TRACEPOINT,
+        is_memory: attr.kind == event_type::RAW && has(OF_MEMORY),
         has_callchain: has(sample::CALLCHAIN),
         has_cpu: has(sample::CPU),
         sample_freq: attr.frequency(),

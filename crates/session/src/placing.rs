@@ -102,20 +102,7 @@ impl Placing {
         };
         let unwound = event.attr.sample_type & sample::STACK_USER != 0;
         let call_sites = unwound || Callers::of(event) == Callers::CallSites;
-        let hidden_kernel = tracker.hidden_kernel();
-        let tracker: &Tracker = tracker;
-        let space = tracker.processes.space(sample.pid);
-        let mut places = Places {
-            tracker,
-            generated,
-            space: space.unwrap_or(AddressSpace::nowhere()),
-            hidden_kernel,
-            pid: sample.pid,
-            time: sample.time,
-            last: None,
-            last_is_generated: false,
-            doubtful: &mut self.doubtful,
-        };
+        let mut places = Places::of(sample, tracker, generated, &mut self.doubtful);
         let mut last_mode = None;
         for (mode, addr) in prof_event::with_modes(rest.iter().copied(), CpuMode::User) {
             // The first address of each part is the one that ran; the others called.
@@ -153,7 +140,7 @@ impl Placing {
 }
 
 /// What tells the places of one sample's addresses.
-struct Places<'a> {
+pub(crate) struct Places<'a> {
     tracker: &'a Tracker,
     generated: &'a mut GeneratedCode,
     space: &'a AddressSpace,
@@ -165,11 +152,39 @@ struct Places<'a> {
     doubtful: &'a mut Vec<Mapping>,
 }
 
-impl Places<'_> {
+impl<'a> Places<'a> {
+    /// Those of a sample, by what is mapped now. `doubtful` is added to.
+    pub(crate) fn of(
+        sample: &Sample<'_>,
+        tracker: &'a mut Tracker,
+        generated: &'a mut GeneratedCode,
+        doubtful: &'a mut Vec<Mapping>,
+    ) -> Self {
+        let hidden_kernel = tracker.hidden_kernel();
+        let tracker: &Tracker = tracker;
+        let space = tracker.processes.space(sample.pid);
+        Self {
+            tracker,
+            generated,
+            space: space.unwrap_or(AddressSpace::nowhere()),
+            hidden_kernel,
+            pid: sample.pid,
+            time: sample.time,
+            last: None,
+            last_is_generated: false,
+            doubtful,
+        }
+    }
+
+    /// Whether a part of the kernel is known to lie there.
+    pub(crate) fn is_in_kernel(&self, addr: u64) -> bool {
+        self.tracker.kernel_mapping(VirtAddr(addr)).is_some()
+    }
+
     /// The place of `addr`. `lookup` is where its name is looked up: a byte before it for a return
     /// address.
     #[inline]
-    fn find(&mut self, mode: CpuMode, addr: u64, lookup: u64) -> FrameKey {
+    pub(crate) fn find(&mut self, mode: CpuMode, addr: u64, lookup: u64) -> FrameKey {
         let mapping = match (mode, self.last) {
             (_, Some((same, mapping)))
                 if same == mode && (mapping.start..mapping.end).contains(&lookup) =>
@@ -238,7 +253,7 @@ fn kernel_part(chain: &[u64]) -> &[u64] {
 /// Software events that are page faults: all, minor, major.
 const PAGE_FAULTS: [u64; 3] = [2, 5, 6];
 /// Where the kernel's half of the addresses of 64-bit machines begins.
-const FIRST_OF_KERNEL: u64 = 1 << 63;
+pub(crate) const FIRST_OF_KERNEL: u64 = 1 << 63;
 
 /// The place of the data that a page fault was about; `None` of other events, where perf does not name
 /// the data either.

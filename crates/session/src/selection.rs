@@ -15,9 +15,10 @@ use prof_tracepoint::Tracepoints;
 use rustc_hash::FxHashSet;
 
 use crate::aggregation::Keep;
+use crate::branches::BranchUse;
 use crate::error::LoadError;
 use crate::load;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, event_infos};
 use crate::placing::faulted_data;
 use crate::read_options::ReadOptions;
 use crate::time_slices::{RecordedTimes, TimeRanges, TimeSlices};
@@ -40,9 +41,11 @@ pub struct Wanted {
     pub lines: bool,
     /// Names of the data that page faults were about.
     pub data: bool,
+    /// What becomes of the branches of samples.
+    pub branches: BranchUse,
     /// Names only: the samples are read once more, one by one.
     pub only_frames: bool,
-    /// The samples one by one, unless the recording has tracepoints.
+    /// The samples one by one, unless the recording has tracepoints or samples of memory accesses.
     pub log: bool,
 }
 
@@ -59,8 +62,8 @@ pub struct Selection {
     recorded: Option<(u64, u64)>,
     wanted: Wanted,
     tracepoints: Tracepoints,
-    /// The places of data that are to be named.
-    pub data: FxHashSet<FrameKey>,
+    /// The places that are to be named and lie in no callchain: those of data and of branches.
+    pub places: FxHashSet<FrameKey>,
     /// What each thread counted.
     pub counters: Counters,
 }
@@ -77,6 +80,9 @@ impl Selection {
     ) -> Result<Self, LoadError> {
         let mut events = recording.events().events().iter();
         let has_tracepoints = events.any(|event| event.attr.kind == event_type::TRACEPOINT);
+        let has_memory = event_infos(recording.events())
+            .iter()
+            .any(|it| it.is_memory);
         let slice = wanted.slices.map(|slices| {
             let times = recording.features().sample_time;
             let length = times.map(|(first, last)| last.saturating_sub(first) / slices.max(1) + 1);
@@ -84,7 +90,12 @@ impl Selection {
         });
         let wanted = Wanted {
             text: wanted.text || wanted.usual_text && has_tracepoints,
-            log: wanted.log && !has_tracepoints,
+            log: wanted.log && !has_tracepoints && !has_memory,
+            branches: match (wanted.branches, recording.features().branch_stacks) {
+                (BranchUse::CountedIfUsual, true) => BranchUse::Counted,
+                (BranchUse::CountedIfUsual, false) => BranchUse::Ignored,
+                (asked, _) => asked,
+            },
             interval: wanted.interval.or(slice),
             ..wanted
         };
@@ -109,9 +120,14 @@ impl Selection {
             recorded,
             wanted,
             tracepoints,
-            data: FxHashSet::default(),
+            places: FxHashSet::default(),
             counters: Counters::new(),
         })
+    }
+
+    /// What becomes of the branches of samples.
+    pub fn branches(&self) -> BranchUse {
+        self.wanted.branches
     }
 
     /// From when to when was recorded, where parts of it were asked for and samples have times; and whether
@@ -164,24 +180,29 @@ impl Selection {
             chain_end: end,
             ..
         } = *item;
-        if self.wanted.interval.is_some() || self.wanted.text {
+        let taken = if self.wanted.interval.is_some() || self.wanted.text {
             pipeline.take_as(events, decoded, end, |event, _, _| {
                 Keep::Detailed(self.detail(item, event, sample))
-            });
+            })
         } else if self.wanted.log {
             pipeline.take_as(events, decoded, end, |event, placed, tracker| {
                 let event = &events.events()[event];
                 Keep::Logged(placed.own_addresses(event, &tracker.processes.dsos))
-            });
+            })
         } else if self.wanted.only_frames {
-            pipeline.take_as(events, decoded, end, |_, _, _| Keep::Frames);
+            pipeline.take_as(events, decoded, end, |_, _, _| Keep::Frames)
         } else {
-            pipeline.take(events, decoded, end);
+            pipeline.take(events, decoded, end)
+        };
+        if self.wanted.branches == BranchUse::Placed {
+            let branches = taken.iter().flat_map(|taken| taken.branches);
+            let places = branches.flat_map(|branch| [branch.from, branch.to]);
+            self.places.extend(places);
         }
         if self.wanted.data {
             let event = &events.events()[decoded.event];
             let data = faulted_data(&pipeline.tracker, event, sample);
-            self.data.extend(data.map(|(_, place)| place));
+            self.places.extend(data.map(|(_, place)| place));
         }
     }
 
@@ -196,6 +217,7 @@ impl Selection {
         Detail {
             interval: interval.map_or(0, |(length, time)| time - time % length.max(1)),
             text: Arc::from(text),
+            ..Detail::default()
         }
     }
 }

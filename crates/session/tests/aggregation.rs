@@ -60,6 +60,7 @@ fn keep(number: u64, frames: usize) -> Keep {
         4..6 => Keep::Detailed(Detail {
             interval: number / 100,
             text: Arc::from(format!("text {}", number % 3)),
+            ..Detail::default()
         }),
         6 => Keep::Logged(vec![VirtAddr(number); frames]),
         7 => Keep::Frames,

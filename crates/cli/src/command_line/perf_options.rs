@@ -8,7 +8,8 @@ const INSTEAD: &[(&str, &[&str], &str)] = &[
     (
         "record",
         &["-b", "--branch-any", "-j", "--branch-filter"],
-        "branch records are not read; `--call-graph auto` needs none for whole stacks",
+        "branches are not recorded; `--call-graph auto` needs none for whole stacks. `prof report -b` reads \
+         those of `perf record -b`",
     ),
     (
         "record",
@@ -78,14 +79,9 @@ const INSTEAD: &[(&str, &[&str], &str)] = &[
     ),
     (
         "report",
-        &[
-            "-b",
-            "--branch-stack",
-            "--branch-history",
-            "--total-cycles",
-            "--stitch-lbr",
-        ],
-        "branch records are not read",
+        &["--branch-history", "--total-cycles", "--stitch-lbr"],
+        "`-b` has a row for each branch: from where, to where, how many cycles; `prof script -F \
+         ip,brstacksym` has the branches of each sample in their order",
     ),
     (
         "report",
@@ -177,7 +173,7 @@ const INSTEAD: &[(&str, &[&str], &str)] = &[
     (
         "diff",
         &["--stream", "--cycles-hist"],
-        "branch records are not read; `--svg` compares whole stacks",
+        "branch records are not compared; `--svg` compares whole stacks",
     ),
     (
         "diff",

@@ -161,7 +161,11 @@ fn compute(text: &str) -> Result<DiffCompute, String> {
         "delta-abs" => return Ok(DiffCompute::DeltaAbs),
         "delta" => return Ok(DiffCompute::Delta),
         "ratio" => return Ok(DiffCompute::Ratio),
-        "cycles" => return Err(format!("needs branch records, which are not read; {good}")),
+        "cycles" => {
+            return Err(format!(
+                "needs branch records, which are not compared; {good}"
+            ));
+        }
         _ => {}
     }
     let weights = text.strip_prefix("wdiff:");
@@ -296,6 +300,13 @@ fn say_losses(path: &Path, input: &LoadedRecording) {
 
 fn options(args: &DiffArgs) -> Result<ReportOptions, CliError> {
     let sort = parse_sort(&args.sort).map_err(|error| CliError::usage(error.to_string()))?;
+    if let Some(key) = sort.iter().find(|key| key.is_of_branch()) {
+        let what = format!(
+            "branches are not compared: they alone have the key `{}`",
+            key.name()
+        );
+        return Err(CliError::usage(what).hint("`prof report -b` shows those of each recording"));
+    }
     if sort.contains(&Column::Time) {
         return Err(CliError::usage(
             "two recordings have no times in common: `--sort time` makes no sense here",

@@ -4,7 +4,7 @@ use crate::support::{Place, has};
 fn an_option_of_perf_that_is_not_offered_is_refused_with_what_to_do_instead() {
     let place = Place::new();
     for (command, words) in [
-        ("record -b true", ["`-b`", "branch records"]),
+        ("record -b true", ["`-b`", "branches are not recorded"]),
         ("record --all-user -- true", ["`--all-user`", "cycles:u"]),
         (
             "record --affinity=node true",

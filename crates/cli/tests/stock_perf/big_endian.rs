@@ -52,6 +52,19 @@ impl Turner<'_> {
         }
     }
 
+    /// What is noted of a branch: fields of one and more bits, the first one highest.
+    fn branch(&mut self) {
+        let bytes = &mut self.bytes[self.at..self.at + 8];
+        self.at += 8;
+        let mut word = u64::from_le_bytes(bytes.try_into().unwrap());
+        let mut turned = 0;
+        for width in [1, 1, 1, 1, 16, 4, 2, 4, 3, 31] {
+            turned = turned << width | word & ((1 << width) - 1);
+            word >>= width;
+        }
+        bytes.copy_from_slice(&u64::to_be_bytes(turned));
+    }
+
     fn left(&self) -> usize {
         self.bytes.len() - self.at
     }
@@ -255,6 +268,12 @@ impl Records {
             self.raw(attr, &mut turner.bytes[start..start + len]);
             turner.at += len;
         }
+        if has(sample::BRANCH_STACK) {
+            for _ in 0..turner.turn("q") {
+                turner.turn("qq");
+                turner.branch();
+            }
+        }
         let registers = |turner: &mut Turner<'_>, bit: u64, mask: u64| {
             if has(bit) && turner.turn("q") != 0 {
                 turner.words(u64::from(mask.count_ones()));
@@ -370,7 +389,7 @@ fn of_perf(kind: u32, body: &mut [u8]) {
 }
 
 /// Writes the file as a big-endian machine would have.
-fn turned(from: &Path, to: &Path) {
+pub(crate) fn turned(from: &Path, to: &Path) {
     let mut bytes = std::fs::read(from).unwrap();
     let word = |bytes: &[u8], at: usize| {
         u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize

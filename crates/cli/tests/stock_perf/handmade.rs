@@ -31,6 +31,11 @@ impl Handmade {
         self.0.record(&bytes).unwrap();
     }
 
+    /// Adds a record as it is.
+    pub(crate) fn put_whole(&mut self, bytes: &[u8]) {
+        self.0.record(bytes).unwrap();
+    }
+
     /// Ends it with what is known about its machine.
     pub(crate) fn finish(self, features: Features) {
         self.0.finish(features, None).unwrap();

@@ -5,6 +5,7 @@
 mod aarch64; // stacks of another architecture
 mod asked; // options and what the kernel is asked for
 mod big_endian; // files of other machines
+mod branches; // that CPUs took
 mod cut_off; // recorders that did not end well
 mod foreign; // other machines, other versions of perf
 mod handmade; // recordings of machines that are not at hand
@@ -12,6 +13,7 @@ mod kernels; // names from the right file only
 mod lab; // a program to record, and what prints about a recording
 mod many_samples; // more than are kept
 mod matrix; // every kind of file that perf writes
+mod memory; // accesses to it
 mod orders; // rows and their order, by keys, columns and filters
 mod others; // what perf and inferno make of our files
 mod pipes; // through pipes and perf inject

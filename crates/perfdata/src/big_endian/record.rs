@@ -148,7 +148,10 @@ impl Layouts {
             }
             for _ in 0..count {
                 cursor.u64s(2)?;
-                cursor.bytes(8)?;
+                turn_branch(cursor.bytes(8)?);
+            }
+            if attr.branch_sample_type & branch::COUNTERS != 0 {
+                cursor.u64s(count)?;
             }
         }
         if has(sample::REGS_USER) {
@@ -253,6 +256,21 @@ fn turn_read(cursor: &mut Cursor<'_>, format: u64) -> Result<(), Short> {
     cursor.u64s(counters.checked_mul(of_one).ok_or(Short)?)
 }
 
+/// The word of a branch's flags: such machines give its fields their places from the highest bit down.
+fn turn_branch(word: &mut [u8]) {
+    const WIDTHS: [u32; 9] = [1, 1, 1, 1, 16, 4, 2, 4, 3];
+    let Ok(bytes) = <[u8; 8]>::try_from(&*word) else {
+        return;
+    };
+    let theirs = u64::from_be_bytes(bytes);
+    let (mut ours, mut at) = (0, 0);
+    for width in WIDTHS {
+        ours |= theirs << at >> (u64::BITS - width) << at;
+        at += width;
+    }
+    word.copy_from_slice(&ours.to_le_bytes());
+}
+
 fn turn_registers(cursor: &mut Cursor<'_>, mask: u64) -> Result<(), Short> {
     match cursor.u64()? {
         0 => Ok(()),
@@ -323,5 +341,25 @@ fn turn_of_perf(kind: u32, body: &mut [u8]) -> Result<(), Short> {
         }
         record::COMPRESSED2 => cursor.u64().map(drop),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prof_model::BranchFlags;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_of_a_branch_lie_at_the_other_end_of_their_word() {
+        let theirs: u64 = 1 << 62 | 1 << 60 | 300 << 44 | 15 << 40 | 0b01 << 38 | 3 << 34 | 2 << 31;
+        let mut word = theirs.to_be_bytes();
+        turn_branch(&mut word);
+        let ours = BranchFlags(u64::from_le_bytes(word));
+        assert!(ours.is_predicted() && !ours.is_mispredicted());
+        assert!(ours.is_abort() && !ours.in_transaction());
+        assert_eq!((ours.cycles(), ours.kind(), ours.new_kind()), (300, 15, 3));
+        assert_eq!(ours.0 >> 24 & 0b11, 0b01); // speculation
+        assert_eq!(ours.0 >> 30, 2); // privilege level
     }
 }

@@ -36,6 +36,7 @@ pub(crate) mod bit {
     pub(crate) const EVENT_DESC: u32 = 12;
     pub(crate) const CPU_TOPOLOGY: u32 = 13;
     pub(crate) const NUMA_TOPOLOGY: u32 = 14;
+    pub(crate) const BRANCH_STACK: u32 = 15;
     pub(crate) const PMU_MAPPINGS: u32 = 16;
     pub(crate) const GROUP_DESC: u32 = 17;
     pub(crate) const SAMPLE_TIME: u32 = 21;
@@ -74,6 +75,8 @@ pub struct Features {
     pub cpu_topology: Option<CpuTopology>,
     /// Memory nodes.
     pub numa: Vec<NumaNode>,
+    /// Samples have branch records, which readers then report on instead of samples.
+    pub branch_stacks: bool,
     /// PMUs of sysfs by the number that attrs have as their type.
     pub pmu_mappings: Vec<(u32, String)>,
     /// Events that were counted together.
@@ -134,6 +137,7 @@ impl Features {
         let topology = self.cpu_topology.as_ref().map(CpuTopology::to_bytes);
         put(bit::CPU_TOPOLOGY, topology);
         put(bit::NUMA_TOPOLOGY, numa::to_bytes(&self.numa));
+        put(bit::BRANCH_STACK, self.branch_stacks.then(Vec::new));
         put(bit::PMU_MAPPINGS, self.pmu_payload());
         put(bit::GROUP_DESC, groups::to_bytes(&self.groups));
         let times = self.sample_time;
@@ -174,6 +178,7 @@ impl Features {
                 self.cpu_topology = Some(CpuTopology::parse(reader, cpus)?);
             }
             bit::NUMA_TOPOLOGY => self.numa = numa::parse(reader)?,
+            bit::BRANCH_STACK => self.branch_stacks = true,
             bit::PMU_MAPPINGS => {
                 let count = reader.u32()?;
                 self.pmu_mappings = (0..count)
@@ -269,6 +274,7 @@ mod tests {
                 free_kb: 1024,
                 cpus: "0-1".into(),
             }],
+            branch_stacks: true,
             pmu_mappings: vec![(1, "software".into()), (2, "tracepoint".into())],
             groups: vec![EventGroup {
                 name: "{anon_group}".into(),

@@ -37,6 +37,15 @@ pub struct ReportArgs {
     #[arg(long)]
     pub no_children: bool,
 
+    /// Rows for branches that the CPU took; usual for a recording of them
+    #[arg(short = 'b', long, overrides_with = "no_branch_stack",
+        conflicts_with_all = ["svg", "folded"])]
+    pub branch_stack: bool,
+
+    /// Rows for samples also of a recording of branches
+    #[arg(long)]
+    pub no_branch_stack: bool,
+
     /// A column with the number of samples
     #[arg(short = 'n', long)]
     pub show_nr_samples: bool,

@@ -70,6 +70,7 @@ fn printed_only(args: &ReportArgs) -> Option<&'static str> {
         (args.fields.is_some(), "--fields"),
         (args.call_graph.is_some(), "--call-graph"),
         (args.caller_first, "-G"),
+        (args.branch_stack, "--branch-stack"),
         (args.percent_limit.is_some(), "--percent-limit"),
         (args.percentage.is_some(), "--percentage"),
         (args.no_children, "--no-children"),

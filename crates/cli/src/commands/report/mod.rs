@@ -8,6 +8,7 @@ mod interactive; // on a terminal
 
 use std::io::{self, BufWriter, Write};
 
+use prof_event::abi::sample;
 use prof_perfdata::Recording;
 use prof_profile::RecordingFacts;
 use prof_report::{
@@ -15,7 +16,7 @@ use prof_report::{
     parse_fields, parse_sort,
 };
 
-use prof_session::{LoadedRecording, Wanted};
+use prof_session::{BranchUse, LoadedRecording, Wanted};
 
 use crate::export::{self, Exports};
 use crate::header;
@@ -44,6 +45,8 @@ pub fn run(args: &ReportArgs) -> Outcome {
         return interactive::run(args, input, &options.filter);
     }
     let input = input::read(&args.input.read_options(), wanted(args, &options))?;
+    check_branches(&input, &options)?;
+    options.branches = input.counts_branches;
     let features = input.recording.features();
     let topology = features.cpu_topology.iter();
     let cpus = topology.flat_map(|topology| &topology.cpus);
@@ -77,12 +80,7 @@ fn header_lines(args: &ReportArgs, recording: &Recording) -> Vec<String> {
 
 /// What must be noted of each sample for the keys of a report.
 fn wanted(args: &ReportArgs, options: &ReportOptions) -> Wanted {
-    let fields = match &options.fields {
-        Some(Fields::Only(fields) | Fields::Also(fields)) => &fields[..],
-        None => &[],
-    };
-    let keys = options.sort.iter().chain(&options.also_sort).flatten();
-    let has = |key: Column| keys.clone().chain(fields).any(|&it| it == key);
+    let has = |key: Column| options.asked_columns().any(|it| it == key);
     // Where all events are tracepoints their text is the usual key.
     let is_usual = options.sort.is_none() && !matches!(options.fields, Some(Fields::Only(_)));
     Wanted {
@@ -93,8 +91,42 @@ fn wanted(args: &ReportArgs, options: &ReportOptions) -> Wanted {
         counters: args.threads,
         lines: options.needs_lines(),
         data: false,
+        branches: branches(args),
         only_frames: false,
         log: false,
+    }
+}
+
+/// Which recordings are read by branches: pictures are of stacks.
+fn branches(args: &ReportArgs) -> BranchUse {
+    let is_picture = args.drawing.exports(args.quiet).any();
+    match args.branch_stack {
+        true => BranchUse::Counted,
+        false if args.no_branch_stack || is_picture => BranchUse::Ignored,
+        false => BranchUse::CountedIfUsual,
+    }
+}
+
+/// Refuses what only branches have where there are none.
+fn check_branches(input: &LoadedRecording, options: &ReportOptions) -> Result<(), CliError> {
+    let mut events = input.recording.events().events().iter();
+    let are_recorded = events.any(|event| event.attr.sample_type & sample::BRANCH_STACK != 0);
+    if input.counts_branches && !are_recorded {
+        return Err(CliError::new("the recording has no branches")
+            .hint("`perf record -b` records them, where the CPU can; prof reads such files"));
+    }
+    if input.counts_branches && input.profile.is_empty() {
+        return Err(CliError::new("no sample of the recording has a branch")
+            .hint("`--no-branch-stack` has rows for the samples themselves"));
+    }
+    let mut of_branches = options.asked_columns().filter(|key| key.is_of_branch());
+    match of_branches.next() {
+        Some(key) if !input.counts_branches => {
+            let what = format!("only branches have the key `{}`", key.name());
+            Err(CliError::usage(what)
+                .hint("`-b` has rows for them, of what `perf record -b` wrote"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -15,8 +15,8 @@ pub struct ScriptArgs {
     pub input: InputArgs,
 
     /// Fields: comm, tid, pid, time, cpu, misc, period, event, trace, addr, ip, sym, symoff, dso,
-    /// srcline; where they were recorded: iregs, uregs, brstack, weight, ins_lat, phys_addr,
-    /// data_page_size, code_page_size
+    /// srcline; where they were recorded: iregs, uregs, brstack, brstacksym, brstackoff, data_src,
+    /// weight, ins_lat, phys_addr, data_page_size, code_page_size
     #[arg(
         short = 'F',
         long,

@@ -1,14 +1,16 @@
 //! The fields of `prof script` that few samples have.
 
+use std::iter::repeat;
+
 use prof_event::abi::{misc, record, sample};
 use prof_event::{Event, EventAttr, RawRecord, Sample, UserRegs};
 use prof_model::CpuMode;
-use prof_profile::{ScriptBranch, ScriptExtras, ScriptRegs};
-use prof_session::Machine;
+use prof_profile::{FrameKey, Profile, ScriptBranch, ScriptExtras, ScriptPlace, ScriptRegs};
+use prof_session::{Machine, TakenSample, offset_in_file};
 
 use crate::messages::CliError;
 
-/// What a sample has of them.
+/// What a sample has of them, but for its branches.
 pub fn extras(
     sample: &Sample<'_>,
     attr: &EventAttr,
@@ -16,25 +18,37 @@ pub fn extras(
     machine: &Machine,
 ) -> ScriptExtras {
     let behind = sample.extras(attr).unwrap_or_default();
-    let words = sample.branches.unwrap_or_default();
-    let branch = |at: usize| {
-        Some(ScriptBranch {
-            from: words.get(at)?,
-            to: words.get(at + 1)?,
-            flags: words.get(at + 2)?,
-        })
-    };
     ScriptExtras {
         misc: letters(raw),
         weight: behind.weight,
         latency: behind.latency,
         intr_regs: behind.intr_regs.map(|regs| registers(&regs, machine)),
         user_regs: sample.user_regs.map(|regs| registers(&regs, machine)),
-        branches: (0..words.len()).step_by(3).filter_map(branch).collect(),
+        branches: Vec::new(),
+        data_src: behind.data_src,
         phys_addr: behind.phys_addr,
         data_page_size: behind.data_page_size,
         code_page_size: behind.code_page_size,
     }
+}
+
+/// The branches of a sample; with their places where these were found.
+pub fn branches(taken: &TakenSample<'_>, profile: &Profile) -> Vec<ScriptBranch> {
+    let (sample, tracker) = (taken.sample, taken.tracker);
+    let place = |addr, key: Option<&FrameKey>| ScriptPlace {
+        addr,
+        offset: offset_in_file(tracker, sample.pid, addr),
+        frame: key.and_then(|key| profile.frame_id(key)),
+    };
+    let placed = taken.branches.iter().map(Some);
+    let branches = sample.branches().zip(placed.chain(repeat(None)));
+    branches
+        .map(|(branch, placed)| ScriptBranch {
+            from: place(branch.from, placed.map(|placed| &placed.from)),
+            to: place(branch.to, placed.map(|placed| &placed.to)),
+            flags: branch.flags,
+        })
+        .collect()
 }
 
 fn registers(regs: &UserRegs<'_>, machine: &Machine) -> ScriptRegs {
@@ -76,10 +90,13 @@ pub fn letters(raw: &RawRecord<'_>) -> &'static str {
 /// # Errors
 /// A message that says how to record it.
 pub fn check_recorded(fields: &str, events: &[Event]) -> Result<(), CliError> {
-    const FIELDS: [(&str, u64, &str); 10] = [
+    const FIELDS: [(&str, u64, &str); 13] = [
         ("iregs", sample::REGS_INTR, "--intr-regs"),
         ("uregs", sample::REGS_USER, "--user-regs"),
         ("brstack", sample::BRANCH_STACK, "-b"),
+        ("brstacksym", sample::BRANCH_STACK, "-b"),
+        ("brstackoff", sample::BRANCH_STACK, "-b"),
+        ("data_src", sample::DATA_SRC, "-d"),
         ("phys_addr", sample::PHYS_ADDR, "--phys-data"),
         ("data_page_size", sample::DATA_PAGE_SIZE, "--data-page-size"),
         ("code_page_size", sample::CODE_PAGE_SIZE, "--code-page-size"),

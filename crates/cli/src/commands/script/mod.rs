@@ -18,7 +18,7 @@ use prof_perfdata::Recording;
 use prof_profile::Profile;
 use prof_report::{Filter, ScriptFields, ScriptOptions, ScriptWriter};
 
-use prof_session::{LoadedRecording, Wanted};
+use prof_session::{BranchUse, LoadedRecording, Wanted};
 
 use crate::header;
 use crate::input;
@@ -85,7 +85,8 @@ fn print(
         read: args.input.read_options(),
         others: OtherRecords::new(args.show.kinds()),
         time_origin: args.time_origin(),
-        has_extras: fields.is_some(),
+        has_extras: fields.is_some() || profile.events.iter().any(|event| event.is_memory),
+        branches: branches(fields.unwrap_or_default()),
     };
     let known = Known {
         profile,
@@ -109,9 +110,19 @@ fn wanted(args: &ScriptArgs) -> Wanted {
     Wanted {
         lines: fields.contains("srcline"),
         data: fields.contains("addr"),
+        branches: branches(fields),
         only_frames: true,
         log: can_be_kept(args, fields),
         ..Wanted::default()
+    }
+}
+
+/// Branches have functions or modules where these are asked for.
+fn branches(fields: &str) -> BranchUse {
+    let has_modules = fields.contains("brstack") && fields.contains("dso");
+    match has_modules || fields.contains("brstacksym") {
+        true => BranchUse::Placed,
+        false => BranchUse::Ignored,
     }
 }
 
@@ -136,7 +147,7 @@ fn fields_of(text: &str, profile: &Profile) -> Result<ScriptFields, CliError> {
     let usual = event
         .next()
         .map_or(ScriptFields::default_for(false, true), |(_, event)| {
-            ScriptFields::default_for(event.is_tracepoint, event.has_callchain)
+            ScriptFields::usual(event)
         });
     usual
         .apply(text)

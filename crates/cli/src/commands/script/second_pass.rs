@@ -12,12 +12,12 @@ use prof_perfdata::{Item, Recording};
 use prof_profile::{Profile, ScriptExtras, ScriptHead, ScriptSample};
 use prof_report::ScriptWriter;
 use prof_session::{
-    Keep, Machine, Namer, Pipeline, ReadOptions, Selection, TakenSample, Wanted, faulted_data,
-    load, tracepoints,
+    BranchUse, Keep, Machine, Namer, Pipeline, ReadOptions, Selection, TakenSample, Wanted,
+    faulted_data, load, tracepoints,
 };
 use prof_tracepoint::Tracepoints;
 
-use super::extras::extras;
+use super::extras::{branches, extras};
 use super::filter::SampleFilter;
 use super::other_records::{self, OtherRecords};
 use super::times::{PrintedTimes, TimeOrigin};
@@ -39,8 +39,10 @@ pub struct Options {
     pub others: OtherRecords,
     /// What times count from.
     pub time_origin: TimeOrigin,
-    /// Whether fields are asked for that few samples have.
+    /// Whether fields are printed that few samples have.
     pub has_extras: bool,
+    /// What becomes of the branches of samples.
+    pub branches: BranchUse,
 }
 
 /// What is known from the first pass.
@@ -66,6 +68,7 @@ pub fn print(
     let read = options.read;
     let selection = Selection::new(recording, &read, Wanted::default())?;
     let mut pipeline = load::pipeline(recording, &read);
+    pipeline.use_branches(options.branches);
     let mut printing = Printing {
         selection,
         machine: pipeline.machine().clone(),
@@ -199,7 +202,10 @@ impl Printing<'_> {
                     tracepoints.print(event.attr.config, raw, &kernel_function)
                 }),
                 extras: match self.has_extras {
-                    true => extras(sample, &event.attr, &item.raw, &self.machine),
+                    true => ScriptExtras {
+                        branches: branches(taken, self.profile),
+                        ..extras(sample, &event.attr, &item.raw, &self.machine)
+                    },
                     false => ScriptExtras::default(),
                 },
             }));
