@@ -59,6 +59,8 @@ fn a_recording_that_failed_names_the_older_one_that_is_still_there() {
     assert!(!elsewhere.err.contains(older), "{}", elsewhere.err);
     let drawn = run(&["-d", "1", "--svg", "f.svg"]).failed(1);
     assert!(!drawn.err.contains(older), "{}", drawn.err);
+    let nowhere = run(&["-d", "1", "-o", "/dev/null"]).failed(1);
+    assert!(!nowhere.err.contains("earlier"), "{}", nowhere.err);
 }
 
 #[test]

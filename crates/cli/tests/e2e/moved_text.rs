@@ -12,17 +12,25 @@ fn hugify(place: &Place) {
 
 /// The shares of `hugify.c`, with whole stacks and nothing without a name; stock perf finds the names, too.
 fn has_all_names(place: &Place, recorded: &Ran) {
-    let samples = place.samples("perf.data");
-    for (name, percent) in [("hot", 75.0), ("cold", 25.0)] {
-        let share = place.share("perf.data", name);
-        let off = (share - percent).abs();
-        assert!(off < tolerance(percent, samples) + 2.0, "{name}: {share}"); // the kernel's part
-    }
     assert!(!recorded.err.contains("JIT"), "{}", recorded.err);
     assert!(!recorded.err.contains("unnamed"), "{}", recorded.err);
     let is_whole = ["stacks: 100.0% whole", "stacks: 99."];
     let is_whole = is_whole.iter().any(|it| recorded.err.contains(it));
     assert!(is_whole, "{}", recorded.err);
+    has_names(place, 2.0); // the kernel's part
+}
+
+/// The same where so many percent may have other names or none.
+fn has_names(place: &Place, others: f64) {
+    let samples = place.samples("perf.data");
+    for (name, percent) in [("hot", 75.0), ("cold", 25.0)] {
+        let share = place.share("perf.data", name);
+        let off = (share - percent).abs();
+        assert!(
+            off < tolerance(percent, samples) + others,
+            "{name}: {share}"
+        );
+    }
     let folded = place.prof(&["report", "--folded", "-", "-q"]).ok().out;
     assert!(folded.contains(";main;part;hot"), "{folded}");
     if has("perf") {
@@ -33,7 +41,7 @@ fn has_all_names(place: &Place, recorded: &Ran) {
         assert_eq!(first[1..], ["[.]", "hot"], "{}", report.out);
         let share: f64 = first[0].trim_end_matches('%').parse().unwrap();
         let off = (share - 75.0).abs();
-        assert!(off < tolerance(75.0, samples) + 2.0, "{}", report.out);
+        assert!(off < tolerance(75.0, samples) + others, "{}", report.out);
     }
 }
 
@@ -59,13 +67,18 @@ fn text_that_is_moved_into_anonymous_memory_while_it_is_recorded_keeps_its_names
     if !has("gcc") {
         return;
     }
-    for how in [&[][..], &["slow"]] {
+    for is_slow in [false, true] {
         let place = Place::new();
         hugify(&place);
-        let args = ["record", "-F", "499", "--", "./hugify", "100", "70"];
+        let how: &[&str] = if is_slow { &["slow"] } else { &[] };
+        let args = ["record", "-F", "499", "--", "./hugify", "200", "170"];
         let recorded = place.prof(&[&args[..], how].concat()).ok();
         assert!(place.file("moved").exists());
-        has_all_names(&place, &recorded);
+        match is_slow {
+            false => has_all_names(&place, &recorded),
+            // nothing tells of the end of the copying but a look ten times a second
+            true => has_names(&place, 12.0),
+        }
     }
 }
 

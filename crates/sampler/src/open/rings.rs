@@ -35,12 +35,12 @@ pub(super) fn full_ring_size(options: &Options, planned: &[PlannedEvent]) -> usi
         .map_or_else(|| room_for(planned, 7), whole_ring)
 }
 
-/// Bytes of a ring to begin with: for a third of that, where the reader may ask for smaller samples once they
+/// Bytes of a ring to begin with: for two thirds of that, where the reader may ask for smaller samples once they
 /// come to be full, and for more room. The kernel clears all of a ring before it is used.
 fn first_ring_size(options: &Options, planned: &[PlannedEvent]) -> usize {
     let may_be_smaller = planned.iter().all(|event| event.small.is_some());
     match options.ring_bytes {
-        None if may_be_smaller => room_for(planned, 20),
+        None if may_be_smaller => room_for(planned, 10),
         _ => full_ring_size(options, planned),
     }
 }

@@ -20,8 +20,9 @@ impl Older {
         let OutputPlan::File(path) = output else {
             return None;
         };
+        let file = path.metadata().ok().filter(|it| it.is_file())?;
         Some(Self {
-            written: path.metadata().and_then(|it| it.modified()).ok()?,
+            written: file.modified().ok()?,
             path: path.clone(),
         })
     }
