@@ -8,7 +8,6 @@
 mod bytes; // single numbers
 mod deep_stacks; // what lies behind the copies of stacks
 mod descendants; // children of processes
-mod growing; // larger rings
 mod host; // CPUs and limits of this machine
 mod kept; // whose records are passed on
 mod launch; // a command, held before it begins

@@ -14,7 +14,6 @@ use prof_model::{KernelLayout, Pid, Tid, VirtAddr};
 use crate::bytes::u64_at;
 use crate::deep_stacks::{DeepStacks, NoDeepStacks, StackPart};
 use crate::descendants::{Child, Descendants};
-use crate::growing::{Growing, ring_size};
 use crate::kept::KeptProcesses;
 use crate::open::{CpuRing, Instance, OpenError, Opened, open};
 use crate::options::{Clock, Note, Options, StackCapture, StackCopies, Target};
@@ -72,7 +71,6 @@ pub struct Sampler {
     early: Vec<u8>,        // records that came while /proc was being read
     turns: Turns,
     priority: Option<Raised>,
-    growing: Growing,
     fullness: f64,
 }
 
@@ -136,7 +134,6 @@ impl Sampler {
             early: Vec::new(),
             turns: Turns::default(),
             priority: None,
-            growing: Growing::default(),
             fullness: 0.0,
         })
     }
@@ -153,7 +150,8 @@ impl Sampler {
 
     /// Bytes of each CPU's ring, the largest where there are several.
     pub fn ring_bytes(&self) -> usize {
-        ring_size(&self.opened)
+        let sizes = self.opened.rings.iter().map(|ring| ring.ring.size());
+        sizes.max().unwrap_or(0)
     }
 
     /// How many CPUs are sampled.
@@ -166,12 +164,6 @@ impl Sampler {
     /// full it would have been with large ones.
     pub fn fullness(&self) -> f64 {
         self.fullness
-    }
-
-    /// Has the rings become larger as soon as that can be done: while copies of the stack are small, and where
-    /// they are smaller than they may be.
-    pub fn enlarge_rings(&mut self) {
-        self.growing.want();
     }
 
     /// The clock of all times.
@@ -371,9 +363,6 @@ impl Sampler {
     /// # Errors
     /// The kernel's on enabling and disabling.
     pub fn use_copies(&mut self, copies: StackCopies) -> io::Result<()> {
-        if copies != StackCopies::Small {
-            self.growing.finish(&mut self.opened)?;
-        }
         let turns = &mut self.turns;
         if copies != turns.copies && !(copies != StackCopies::Large && turns.are_slow) {
             turns.copies = copies;
@@ -384,8 +373,6 @@ impl Sampler {
         } else if turns.repeat_at.is_some_and(|at| at <= Instant::now()) {
             turns.repeat_at = None;
             self.switch()?;
-        } else if turns.copies == StackCopies::Small && turns.repeat_at.is_none() {
-            self.growing.go_on(&mut self.opened)?;
         }
         Ok(())
     }

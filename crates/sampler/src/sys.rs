@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use perf_event_open_sys::bindings::{PERF_FLAG_FD_CLOEXEC, SET_OUTPUT, perf_event_attr};
+use perf_event_open_sys::bindings::{PERF_FLAG_FD_CLOEXEC, perf_event_attr};
 use perf_event_open_sys::{ioctls, perf_event_open};
 use prof_event::{EventAttr, WRITTEN_ATTR_SIZE};
 use prof_model::{Cpu, Pid, Tid};
@@ -65,14 +65,10 @@ impl EventFd {
         done(unsafe { ioctls::DISABLE(self.0.as_raw_fd(), 0) })
     }
 
-    /// Lets this event write into the ring of another one of the same CPU, or into none. From one ring to
-    /// another the kernel waits until nobody can be writing into the first any more; some time after it
-    /// was let go of it need not.
-    pub(crate) fn set_output(&self, owner: Option<&Self>) -> io::Result<()> {
-        // As wide as the kernel takes it: an `int` of -1 would be a descriptor.
-        let owner = owner.map_or(-1, |owner| libc::c_long::from(owner.0.as_raw_fd()));
-        // SAFETY: takes a number and no pointer.
-        done(unsafe { libc::ioctl(self.0.as_raw_fd(), SET_OUTPUT.into(), owner) })
+    /// Lets this event write into the ring of another one of the same CPU.
+    pub(crate) fn set_output(&self, owner: &Self) -> io::Result<()> {
+        // SAFETY: takes a descriptor and no pointer.
+        done(unsafe { ioctls::SET_OUTPUT(self.0.as_raw_fd(), owner.0.as_raw_fd()) })
     }
 
     /// Lets only those hits of a tracepoint count that the filter lets through.

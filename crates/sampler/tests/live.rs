@@ -264,61 +264,6 @@ fn copies_become_small_and_large_again_and_nothing_is_missed() {
     }
 }
 
-/// How many bytes of the stack each sample asked for, with its time.
-fn copied(sampler: &Sampler, kept: &Kept) -> Vec<(u64, usize)> {
-    let samples = kept.0.iter().filter_map(|bytes| {
-        let raw = RawRecord::parse(bytes).unwrap();
-        let decoded = sampler.events().decode(raw).unwrap();
-        let time = decoded.id.time.unwrap();
-        match decoded.record {
-            Record::Sample(sample) => Some((time, sample.user_stack?.capacity)),
-            _ => None,
-        }
-    });
-    samples.collect()
-}
-
-#[test]
-fn rings_become_larger_while_copies_are_small_and_the_samples_of_the_time_after_are_there() {
-    let target = Spinning::start("while :; do :; done");
-    let mut options = options(Target::Processes(vec![target.pid()]));
-    options.stacks = StackCapture::CopyAsNeeded {
-        large: 16384,
-        small: 256,
-    };
-    let mut sampler = Sampler::open(options).unwrap();
-    let mut kept = Kept::default();
-    let (first, cpus) = (sampler.ring_bytes(), sampler.cpu_count());
-    sampler.start(None, Duration::ZERO, &mut kept).unwrap();
-    let began = Instant::now();
-    while sampler.fullness() <= 0.5 && began.elapsed() < Duration::from_secs(20) {
-        std::thread::sleep(Duration::from_millis(100)); // and nobody empties them
-        sampler.round(&mut kept).unwrap();
-    }
-    assert!(sampler.fullness() > 0.5, "{}", sampler.fullness());
-    sampler.enlarge_rings();
-    for _ in 0..30 {
-        sample_for(&mut sampler, &mut kept, Duration::from_millis(10));
-        sampler.use_copies(StackCopies::Small).unwrap();
-    }
-    let changed = Clock::MONOTONIC.now();
-    sampler.use_copies(StackCopies::Large).unwrap();
-    sample_for(&mut sampler, &mut kept, Duration::from_millis(500));
-    sampler.finish(&mut kept).unwrap();
-    if sampler.ring_bytes() == first {
-        println!("skipped: the memory-lock limit allows no larger rings");
-        return;
-    }
-    assert!(sampler.ring_bytes() >= 2 * first);
-    assert_eq!(sampler.cpu_count(), cpus);
-    let copied = copied(&sampler, &kept);
-    let after = copied.iter().filter(|(time, _)| *time > changed).count();
-    assert!(after > 10, "{after} samples"); // 500 on a free CPU
-    let (times, sizes): (Vec<_>, Vec<_>) = copied.into_iter().unzip();
-    assert!(times.is_sorted());
-    assert!(sizes.contains(&256) && sizes.last() == Some(&16384));
-}
-
 #[test]
 fn what_is_counted_is_always_copied_whole() {
     let target = Spinning::start("exec sleep 60");

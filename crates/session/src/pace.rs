@@ -24,7 +24,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(3);
 pub(crate) const SHORT_PAUSE: Duration = Duration::from_millis(1);
 /// How long samples may wait while copies of the stack are small, in samples of a CPU, and at least; and while
 /// what lies behind copies is read. Each time the recorder is woken costs it more than some samples do.
-const SMALL_COPIES_WAIT: u64 = 20;
+const SMALL_COPIES_WAIT: u64 = 10;
 const OTHER_COPIES_WAIT: Duration = Duration::from_millis(5);
 
 /// Sets the pace of a live recording.
@@ -153,7 +153,7 @@ mod tests {
     fn samples_wait_less_while_copies_are_small_and_samples_come() {
         let mut pace = with_small_copies(1000);
         pace.finish_round();
-        assert_eq!(pace.longest_wait(USUAL), Duration::from_millis(20));
+        assert_eq!(pace.longest_wait(USUAL), Duration::from_millis(10));
         let mut pace = with_small_copies(10_000);
         pace.finish_round();
         assert_eq!(pace.longest_wait(USUAL), OTHER_COPIES_WAIT);

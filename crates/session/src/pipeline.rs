@@ -30,7 +30,7 @@ use crate::stack_copy_size::StackCopySize;
 use crate::unwinding::{Around, Unwinding};
 
 /// The most frames that are kept of a stack, if not told otherwise.
-pub const DEFAULT_MAX_STACK: usize = 1024;
+pub const DEFAULT_MAX_STACK: usize = 4096;
 
 /// Takes records in time order and aggregates the samples.
 pub struct Pipeline {

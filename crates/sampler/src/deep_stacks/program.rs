@@ -17,7 +17,7 @@ const MOST_OF_UNKNOWN: u64 = 256 << 10;
 const OVERLAP: u64 = PAGE;
 /// So much is read on one CPU in such a time, in nanoseconds: what is more stays as it was. The time is long, since
 /// a stack that is read in live memory is believed after some samples in a row only.
-const ALLOWED: u64 = 64 << 20;
+const ALLOWED: u64 = 128 << 20;
 const ALLOWED_EVERY: u64 = 1_000_000_000;
 
 /// Each CPU's place to work in: two words for what was read lately, then the piece that is handed over.

@@ -1,7 +1,6 @@
 //! Events as they are opened, each of them on every CPU.
 
 use prof_event::EventAttr;
-use prof_model::Cpu;
 
 use super::Opened;
 use super::attrs::PlannedEvent;
@@ -16,7 +15,6 @@ use crate::sys::EventFd;
 pub(crate) struct Instance {
     /// Of [`Opened::events`].
     pub(crate) event: usize,
-    pub(crate) cpu: Cpu,
     pub(crate) fd: EventFd,
     /// The same with a smaller copy of the stack. One of all is enabled.
     pub(crate) small: Option<EventFd>,
@@ -30,12 +28,6 @@ impl Instance {
         std::iter::once(&self.fd)
             .chain(&self.small)
             .chain(&self.deep)
-    }
-
-    /// What is not open for small copies, where there are small ones.
-    pub(crate) fn not_small(&self) -> impl Iterator<Item = &EventFd> {
-        let not_small = std::iter::once(&self.fd).chain(&self.deep);
-        not_small.filter(|_| self.small.is_some())
     }
 
     /// The one of these copies; without it the one of large copies.
@@ -89,7 +81,6 @@ pub(super) fn open_scope(
             });
             let instance = Instance {
                 event: index,
-                cpu: cpu_ring.cpu,
                 fd,
                 small,
                 deep,
@@ -103,7 +94,7 @@ pub(super) fn open_scope(
                     };
                     fd.set_filter(filter).map_err(refused)?;
                 }
-                fd.set_output(Some(&cpu_ring.owner))?;
+                fd.set_output(&cpu_ring.owner)?;
                 ids[index].push(fd.id()?);
             }
             opened.instances.push(instance);

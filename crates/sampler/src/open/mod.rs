@@ -19,15 +19,15 @@ use prof_model::{Cpu, Pid};
 pub use error::OpenError;
 pub(crate) use instances::Instance;
 pub use probe::is_here;
-pub(crate) use rings::{CpuRing, larger_rings};
+pub(crate) use rings::CpuRing;
 
 use crate::deep_stacks::{DeepStacks, NoDeepStacks};
 use crate::host;
-use crate::options::{Clock, Note, Options, Target};
+use crate::options::{Note, Options, Target};
 use crate::scope::Scope;
 use attrs::{PlannedEvent, add_deep_copies, add_small_copies, groups, plan_events};
 use instances::open_scope;
-use rings::{full_ring_size, open_rings};
+use rings::open_rings;
 use scopes::{Scopes, Unopened};
 use settle::settle;
 
@@ -38,9 +38,6 @@ const SPARE_FILES: u64 = 128;
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) rings: Vec<CpuRing>,
-    /// Bytes that the rings may grow to, each.
-    pub(crate) full_ring: usize,
-    pub(crate) clock: Clock,
     pub(crate) instances: Vec<Instance>,
     pub(crate) events: EventSet,
     pub(crate) notes: Vec<Note>,
@@ -90,8 +87,6 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
     let are_inherited = planned.iter().all(|it| it.attr.has(flag::INHERIT));
     let mut opened = Opened {
         rings: open_rings(options, &planned, &cpus, &mut notes)?,
-        full_ring: full_ring_size(options, &planned),
-        clock: options.clock,
         instances: Vec::new(),
         events: EventSet::default(),
         notes,

@@ -6,7 +6,6 @@ use prof_event::EventAttr;
 use prof_event::abi::{event_type, flag, software};
 use prof_model::{Cpu, Tid};
 
-use super::Opened;
 use super::attrs::PlannedEvent;
 use super::error::OpenError;
 use crate::host::raise_locked_limit;
@@ -29,28 +28,18 @@ pub(crate) struct CpuRing {
 
 /// Bytes of a ring: room for about 150 ms of samples, so that a reader that is kept off the CPU that long loses
 /// nothing.
-pub(super) fn full_ring_size(options: &Options, planned: &[PlannedEvent]) -> usize {
+fn ring_size(options: &Options, planned: &[PlannedEvent]) -> usize {
     options
         .ring_bytes
-        .map_or_else(|| room_for(planned, 7), whole_ring)
-}
-
-/// Bytes of a ring to begin with: for two thirds of that, where the reader may ask for smaller samples once they
-/// come to be full, and for more room. The kernel clears all of a ring before it is used.
-fn first_ring_size(options: &Options, planned: &[PlannedEvent]) -> usize {
-    let may_be_smaller = planned.iter().all(|event| event.small.is_some());
-    match options.ring_bytes {
-        None if may_be_smaller => room_for(planned, 10),
-        _ => full_ring_size(options, planned),
-    }
+        .map_or_else(|| room_for(planned), whole_ring)
 }
 
 fn whole_ring(bytes: usize) -> usize {
     bytes.div_ceil(page_size()).next_power_of_two() * page_size()
 }
 
-/// Bytes for so large a part of a second.
-fn room_for(planned: &[PlannedEvent], part: u64) -> usize {
+/// Bytes for a seventh of a second.
+fn room_for(planned: &[PlannedEvent]) -> usize {
     let per_second: u64 = planned
         .iter()
         .filter(|event| event.attr.sample_period_or_freq != 0)
@@ -63,7 +52,7 @@ fn room_for(planned: &[PlannedEvent], part: u64) -> usize {
                 .saturating_mul(record)
         })
         .fold(0, u64::saturating_add);
-    let bytes = usize::try_from(per_second / part).unwrap_or(MAX_RING);
+    let bytes = usize::try_from(per_second / 7).unwrap_or(MAX_RING);
     bytes.clamp(MIN_RING, MAX_RING).next_power_of_two()
 }
 
@@ -73,7 +62,7 @@ pub(super) fn open_rings(
     cpus: &[Cpu],
     notes: &mut Vec<Note>,
 ) -> Result<Vec<CpuRing>, OpenError> {
-    let asked = first_ring_size(options, planned);
+    let asked = ring_size(options, planned);
     let mut size = asked;
     raise_locked_limit();
     let mut rings = Vec::new();
@@ -117,25 +106,6 @@ pub(super) fn open_rings(
         notes.push(Note::Rings { asked, used: size });
     }
     Ok(rings)
-}
-
-/// A larger ring for each CPU that has one, as large as the memory-lock limit permits; none where it permits none.
-pub(crate) fn larger_rings(opened: &Opened) -> Vec<CpuRing> {
-    let mut larger = Vec::new();
-    for CpuRing { cpu, ring, .. } in &opened.rings {
-        let mut size = opened.full_ring;
-        while size > ring.size() {
-            let mapped = open_owner(opened.clock, size, *cpu)
-                .and_then(|owner| Ring::map(&owner, size).map(|ring| (owner, ring)));
-            if let Ok((owner, ring)) = mapped {
-                let cpu = *cpu;
-                larger.push(CpuRing { cpu, owner, ring });
-                break;
-            }
-            size /= 2;
-        }
-    }
-    larger
 }
 
 /// The event on ourselves that a ring of so many bytes belongs to.

@@ -115,9 +115,6 @@ pub fn drive<D: Destination>(
                 let _ = sampler.read_behind_copies(pid, tid, sp); // it may be gone
             });
         recorder.pipeline.look_at_rings(sampler.fullness());
-        if recorder.pipeline.crowding().is_here() {
-            sampler.enlarge_rings();
-        }
         sampler.use_copies(recorder.pipeline.next_copies())?;
         hurry = recorder.pipeline.races();
         hurry = hurry.or(has_more.then_some(SHORT_PAUSE));
