@@ -184,7 +184,10 @@ impl Jvm {
             .heaps_at
             .is_none_or(|at| self.now >= at.saturating_add(HEAPS_EVERY));
         if is_new {
-            self.heaps = CodeHeap::all(&self.layout, reader)?;
+            self.heaps = match CodeHeap::all(&self.layout, reader) {
+                Err(Unread::NotYet) => return Err(Unread::NotYet),
+                found => found.unwrap_or_default(), // none where they are not made yet
+            };
             self.heaps_at = Some(self.now);
         }
         Ok(find(&self.heaps))
@@ -447,6 +450,17 @@ mod tests {
             name(&jvm.blob_at(inside, later * 2, &mut gone)),
             "B$C.second"
         );
+    }
+
+    #[test]
+    fn code_of_a_machine_that_has_no_heaps_yet_is_elsewhere() {
+        let mut memory = MadeUp::new();
+        memory.put(0x7200, 0, 8);
+        let mut jvm = Jvm::open(&MadeUp::exported(), &mut memory).unwrap();
+        assert_eq!(name(&jvm.blob_at(CODE + 200, 1, &mut memory)), "elsewhere");
+        memory.put(0x7200, HEAP, 8);
+        let later = jvm.blob_at(CODE + 200, 2 + HEAPS_EVERY, &mut memory);
+        assert_eq!(name(&later), "java.util.HashMap.getNode");
     }
 
     #[test]

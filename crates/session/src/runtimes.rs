@@ -26,7 +26,7 @@ pub(crate) struct Runtimes {
 
 /// The runtime of one process.
 pub(crate) struct Runtime {
-    jvm: Option<Jvm>,
+    jvm: Option<Box<Jvm>>,
     /// When it was last looked for.
     looked_at: u64,
     /// A sample has hit generated code since then.
@@ -45,6 +45,17 @@ impl Runtimes {
         })
     }
 
+    /// The first thread of a process has ended, and mostly the process: nothing is kept of one without a runtime.
+    pub(crate) fn exited(&mut self, pid: Pid) {
+        if self
+            .of_process
+            .get(&pid)
+            .is_some_and(|runtime| runtime.jvm.is_none())
+        {
+            self.of_process.remove(&pid);
+        }
+    }
+
     /// A process runs another program, or has ended long ago.
     pub(crate) fn forget(&mut self, pid: Pid) {
         self.of_process.remove(&pid);
@@ -53,7 +64,7 @@ impl Runtimes {
     /// What the runtimes told since the last call.
     pub(crate) fn take_told(&mut self) -> impl Iterator<Item = (Pid, Told)> {
         self.of_process.iter_mut().flat_map(|(&pid, runtime)| {
-            let told = runtime.jvm.as_mut().map(Jvm::take_told);
+            let told = runtime.jvm.as_mut().map(|jvm| jvm.take_told());
             told.into_iter().flatten().map(move |told| (pid, told))
         })
     }
@@ -82,7 +93,7 @@ impl Runtime {
         let image: &[u8] = (*file.image).as_ref();
         if let Some(exported) = exported(image, mapping.start, mapping.dso_start) {
             let mut memory = |addr, into: &mut [u8]| read(pid, tid, addr, into);
-            self.jvm = Jvm::open(&exported, &mut memory);
+            self.jvm = Jvm::open(&exported, &mut memory).map(Box::new);
         }
     }
 

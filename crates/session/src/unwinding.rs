@@ -252,6 +252,9 @@ impl Unwinding {
     /// A thread has ended.
     pub(crate) fn exited(&mut self, thread: (Pid, Tid)) {
         self.deep.exited(thread.0, thread.1);
+        if thread.0.0 == thread.1.0 {
+            self.runtimes.exited(thread.0);
+        }
         if let Some(polled) = &mut self.polled {
             polled.exited(thread);
         }
