@@ -2,7 +2,7 @@
 //!
 //! In: a process's mapping. Out: the open file that it is, for unwinding and for names; nothing once it was
 //! written over. Elsewhere: the search for the right file (`prof_symbolizer::FileFinder`), how a change is
-//! known ([`crate::file_stamp`]).
+//! known (`file_stamp.rs`).
 
 use std::time::{Duration, Instant, SystemTime};
 

@@ -1,6 +1,6 @@
 use std::fs;
 
-use crate::support::{PROF, Place, gcc, has, workload};
+use crate::support::{PROF, Place, Ran, gcc, has, workload};
 
 /// 9,999 Hz on two busy threads: nothing is lost, and a sample takes a twentieth of the space that it
 /// takes in a file of `perf record --call-graph dwarf`.
@@ -124,6 +124,15 @@ fn stacks_that_grow_are_soon_copied_large() {
     assert!((1..=taken).contains(&too_small), "{too_small} of {taken}");
     assert!(whole > 95.0, "{}", ran.err); // 99.9% on a free CPU; a fifth of all are deep
     assert!(place.share("perf.data", "bottom") > 10.0);
+}
+
+#[test]
+fn what_ran_before_the_recorder_in_its_process_is_no_time_that_was_missed() {
+    let place = Place::new();
+    // as `cargo run` does: it waits for compilers, and becomes prof
+    let both = format!("{PROF} workload 2 && exec {PROF} record -F 499 -- {PROF} workload 0.5");
+    let ran = Ran::from(place.command("sh", &["-c", &both]).output().unwrap()).ok();
+    assert!(!ran.err.contains("were sampled"), "{}", ran.err);
 }
 
 /// Each thread has a clock of its own, and none of these lives until its first sample: what the samples

@@ -16,7 +16,8 @@ const ENOUGH: u32 = 70;
 /// Of less CPU time nothing is said: the kernel counts it in steps of 10 ms.
 const LEAST: Duration = Duration::from_millis(200);
 
-/// CPU time of a command that has ended, with all that it waited for.
+/// CPU time of all commands that have ended so far, with all that they waited for. Some may be older than this
+/// program: what becomes it by exec leaves its own.
 pub fn cpu_time_of_ended() -> Option<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).ok()?;
     let times = [usage.user_time(), usage.system_time()];

@@ -92,6 +92,7 @@ impl LiveRecording {
         let raised = self.sampler.raise_priority(sampling.realtime);
         raised.map_err(|error| sampling.no_priority(error))?;
         let cpu_before = self.plan.sampling.cpu_time();
+        let ended_before = cpu_time_of_ended();
         let layout = self.kernel.layout().ok();
         let started = Instant::now();
         let began = self.sampler.clock().now() + self.plan.delay.as_nanos() as u64;
@@ -122,7 +123,7 @@ impl LiveRecording {
         let elapsed = started.elapsed();
         let cpu_time = match cpu_before.zip(plan.sampling.cpu_time()) {
             Some((before, after)) => Some(after.saturating_sub(before)),
-            None => cpu_time_of_command(plan, command.as_mut()),
+            None => cpu_time_of_command(plan, command.as_mut(), ended_before),
         };
         let ended = sampler.clock().now();
         let end = driven.and_then(|_| sampler.finish(recorder));
@@ -299,10 +300,16 @@ fn begin_file(plan: &Plan, sampler: &Sampler) -> Result<Option<Output>, CliError
     })
 }
 
-/// CPU time of a command that is sampled and has ended.
-fn cpu_time_of_command(plan: &Plan, command: Option<&mut RunningCommand>) -> Option<Duration> {
+/// CPU time of a command that is sampled and has ended. `before` is that of other children: `cargo run` becomes
+/// `prof` itself, and has waited for compilers.
+fn cpu_time_of_command(
+    plan: &Plan,
+    command: Option<&mut RunningCommand>,
+    before: Option<Duration>,
+) -> Option<Duration> {
     let has_ended = matches!(command?.try_wait(), Ok(Some(_)));
-    (has_ended && plan.sampling.samples_command).then(cpu_time_of_ended)?
+    let all = (has_ended && plan.sampling.samples_command).then(cpu_time_of_ended)?;
+    Some(all?.saturating_sub(before?))
 }
 
 fn name_leftover(file: &Path) {
