@@ -110,7 +110,8 @@ impl Unwinder {
 
     /// How many bytes above the stack pointer the last callchain's outermost frame begins: a copy a
     /// little larger than that gives the same callchain. `None` if it goes on beyond the copy, with
-    /// what else is known or not at all, and for goroutines and coroutines, whose callchains often do.
+    /// what else is known or not at all, for goroutines and coroutines, whose callchains often do, and where
+    /// the kernel's walk, which small copies come without, told a caller.
     pub fn reach(&self) -> Option<u64> {
         self.reach
     }

@@ -79,6 +79,8 @@ pub(crate) struct Walk<'a, C, S: ?Sized> {
     pub(crate) generated: Option<(Place, Known)>,
     /// A goroutine or a coroutine started the stack: there are others, and ways between them.
     has_many_stacks: bool,
+    /// The kernel's walk, which comes with some samples alone, told a caller.
+    needs_kernel_chain: bool,
     /// The outermost frame's stack pointer, if the copy was enough to come there.
     reached: Option<u64>,
     /// What the sample began with.
@@ -122,6 +124,7 @@ impl<'a, C: Cpu, S: StackMemory + ?Sized> Walk<'a, C, S> {
             first_stuck: None,
             generated: None,
             has_many_stacks: false,
+            needs_kernel_chain: false,
             reached: None,
             sample: state.regs,
             kernel_chain: state.kernel_chain,
@@ -187,7 +190,8 @@ impl<'a, C: Cpu, S: StackMemory + ?Sized> Walk<'a, C, S> {
             found: Found::Whole,
         };
         let end = self.walk_from(&mut frame, chain)?;
-        let is_known = !self.has_many_stacks && end != ChainEnd::ReturnProbe;
+        let is_behind_probe = self.needs_kernel_chain || end == ChainEnd::ReturnProbe;
+        let is_known = !self.has_many_stacks && !is_behind_probe;
         self.reached = frame.regs.sp().filter(|_| is_known);
         Ok(end)
     }
@@ -204,6 +208,7 @@ impl<'a, C: Cpu, S: StackMemory + ?Sized> Walk<'a, C, S> {
                     return Ok(ChainEnd::ReturnProbe);
                 };
                 frame.pc = caller;
+                self.needs_kernel_chain = true;
             }
             let known = match self.known(frame.pc, !frame.is_interrupted) {
                 Ok(known) => known,
