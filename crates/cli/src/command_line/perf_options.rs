@@ -48,7 +48,7 @@ const INSTEAD: &[(&str, &[&str], &str)] = &[
     ),
     (
         "record",
-        &["--switch-events", "--off-cpu"],
+        &["--switch-events"],
         "`-e sched:sched_switch -c 1` has a stack for each time a thread goes to sleep",
     ),
     (

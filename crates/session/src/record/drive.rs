@@ -129,6 +129,7 @@ pub fn drive<D: Destination>(
         if sampler.target_exited() {
             return Ok(End::TargetExited);
         }
+        recorder.tell_waits(began[0], false)?;
         control.after_round(recorder, began[0]);
     }
 }

@@ -99,6 +99,7 @@ impl LiveRecording {
         let begun = self
             .sampler
             .start(layout.as_ref(), self.plan.delay, &mut self.recorder);
+        self.recorder.begin_waits(began, &self.kernel);
         let mut command = held
             .map(HeldCommand::release)
             .transpose()
@@ -127,6 +128,7 @@ impl LiveRecording {
         };
         let ended = sampler.clock().now();
         let end = driven.and_then(|_| sampler.finish(recorder));
+        let end = end.and_then(|()| recorder.tell_waits(ended, true));
         Ok(Sampled {
             command,
             progress,
