@@ -125,29 +125,46 @@ pub(super) fn plan_events(
     for group in &list.groups {
         join(&mut planned, group);
     }
+    if options.switches == Switches::Alone {
+        planned.push(plan_tracking(options, common));
+    }
     if options.switches != Switches::Unrecorded {
-        planned.push(plan_switches(options, planned.is_empty(), common));
+        planned.push(plan_switches(options, common));
         planned[0].attr.set(flag::CONTEXT_SWITCH, true);
     }
     Ok(planned)
 }
 
+/// An event without samples, which tells of mappings, tasks and switches, also while samples are not wanted.
+fn plan_tracking(options: &Options, common: u64) -> PlannedEvent {
+    let mut attr = base_attr(options, StackCapture::None, true);
+    attr.kind = event_type::SOFTWARE;
+    attr.config = software::DUMMY;
+    attr.sample_type |= common;
+    attr.sample_period_or_freq = 1;
+    planned_alone("dummy", attr)
+}
+
 /// A sample whenever a thread stops running. What lies behind its copy of the stack is still there when it is
 /// looked for, since the thread waits.
-fn plan_switches(options: &Options, tracks: bool, common: u64) -> PlannedEvent {
+fn plan_switches(options: &Options, common: u64) -> PlannedEvent {
     let stacks = match options.stacks {
         StackCapture::Copy(_) | StackCapture::CopyAsNeeded { .. } => {
             StackCapture::Copy(SWITCH_COPY)
         }
         stacks => stacks,
     };
-    let mut attr = base_attr(options, stacks, tracks);
+    let mut attr = base_attr(options, stacks, false);
     attr.kind = event_type::SOFTWARE;
     attr.config = software::CONTEXT_SWITCHES;
     attr.sample_type |= common;
     attr.sample_period_or_freq = 1;
+    planned_alone(SWITCHES, attr)
+}
+
+fn planned_alone(name: &str, attr: EventAttr) -> PlannedEvent {
     PlannedEvent {
-        name: SWITCHES.to_owned(),
+        name: name.to_owned(),
         attr,
         small: None,
         deep: None,

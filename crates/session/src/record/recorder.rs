@@ -63,8 +63,10 @@ pub struct Recorder<D> {
     moved: MovedText,
     overwritten: Overwritten,
     waits: Option<Waits>,
-    sampled: EventSet, // as the kernel sends them, and waits
-    written: EventSet, // as a file has them
+    kernel: RunningKernel,
+    kernel_starts: FxHashMap<String, Option<u64>>, // of functions that threads were seen to sleep in
+    sampled: EventSet,                             // as the kernel sends them, and waits
+    written: EventSet,                             // as a file has them
 }
 
 impl<D: Destination> Recorder<D> {
@@ -79,7 +81,9 @@ impl<D: Destination> Recorder<D> {
             destination,
             moved: MovedText::default(),
             overwritten: Overwritten::default(),
-            waits: Waits::of(&sampled),
+            waits: Waits::of(&sampled, sampler.cpu_count()),
+            kernel: RunningKernel::default(),
+            kernel_starts: FxHashMap::default(),
             written,
             sampled,
         }
@@ -163,32 +167,61 @@ impl<D: Destination> Recorder<D> {
     }
 
     /// Waits are counted from `time` on, in nanoseconds of the sampler's clock, where switches are recorded. Looks
-    /// for threads that sleep already. `kernel` names the functions that they sleep in.
-    pub fn begin_waits(&mut self, time: u64, kernel: &RunningKernel) {
+    /// for threads that sleep already, at `now`. `kernel` names the functions that they sleep in.
+    pub fn begin_waits(&mut self, time: u64, now: u64, kernel: &RunningKernel) {
         let Some(waits) = &mut self.waits else {
             return;
         };
         waits.begin(time, |name| kernel.function(name));
-        let mut starts = FxHashMap::default();
-        for (pid, tid) in waits.take_present() {
+        let present = waits.take_present();
+        self.kernel = kernel.clone();
+        self.look_at(&present, now);
+    }
+
+    /// Looks at threads whose waits last long and whose stacks are not known.
+    pub fn look_at_waits(&mut self, now: u64) {
+        let Some(waits) = &self.waits else {
+            return;
+        };
+        let long = waits.to_look_at(now);
+        self.look_at(&long, now);
+    }
+
+    /// Whether samples are wanted of threads that stop running.
+    pub fn wants_switches(&mut self, now: u64) -> bool {
+        let waits = self.waits.as_mut();
+        waits.is_none_or(|waits| waits.wants_samples(now))
+    }
+
+    fn look_at(&mut self, tasks: &[(Pid, Tid)], now: u64) {
+        let Some(waits) = &mut self.waits else {
+            return;
+        };
+        for &(pid, tid) in tasks {
             let Some(asleep) = Asleep::look(pid, tid) else {
+                waits.found_awake(tid, now);
                 continue;
             };
             let kernel = asleep.kernel.iter().filter_map(|(name, offset)| {
-                let start = starts
-                    .entry(name.clone())
-                    .or_insert_with(|| kernel.function(name).map(|range| range.start));
+                let starts = &mut self.kernel_starts;
+                let start = match starts.get(name) {
+                    Some(start) => *start,
+                    None => {
+                        let start = self.kernel.function(name).map(|range| range.start);
+                        *starts.entry(name.clone()).or_insert(start)
+                    }
+                };
                 start.map(|start| start + offset)
             });
             let kernel: Vec<_> = kernel.collect();
             let thread = SampledThread {
                 pid,
                 tid,
-                time,
+                time: now,
                 mode: CpuMode::Kernel,
             };
             let chain = self.pipeline.unwind_asleep(thread, &kernel, asleep.user);
-            waits.found_asleep((pid, tid), chain.entries, chain.end);
+            waits.found_asleep((pid, tid), now, chain.entries, chain.end);
         }
     }
 

@@ -8,7 +8,9 @@
 //! Everything is known by thread and never by CPU: threads wait on one and go on on another.
 //! Elsewhere: unwinding ([`crate::unwinding`]), what threads wait in that slept before ([`asleep`]).
 
-pub(crate) mod asleep; // threads that wait already when the recording begins
+pub(crate) mod asleep; // what a thread waits in, without a sample of it
+mod bursts; // when samples are taken
+mod owed; // waits whose stacks are not known
 mod told; // the event and its records
 
 use std::ops::Range;
@@ -18,6 +20,8 @@ use prof_event::{EventSet, Record, Sample};
 use prof_model::{ChainEnd, Cpu, Pid, Tid};
 use rustc_hash::FxHashMap;
 
+use bursts::Bursts;
+use owed::{Owed, SeenStack};
 pub use told::OFFCPU_TIME;
 pub(crate) use told::{is_told_otherwise, with_waits};
 
@@ -36,6 +40,12 @@ const SCHEDULER: [&str; 8] = [
     "preempt_schedule_common",
 ];
 
+/// A wait without a stack is looked at when it lasts so long, in nanoseconds: a thread that waits as long can be found
+/// waiting.
+const LONG: u64 = 5_000_000;
+/// So many are looked at in a round.
+const LOOKS: usize = 64;
+
 /// A thread that does not run.
 #[derive(Clone, Debug)]
 struct Wait {
@@ -47,6 +57,34 @@ struct Wait {
     /// With the kernel's context markers. Empty if it is not known.
     chain: Vec<u64>,
     end: ChainEnd,
+    /// When it was looked at, if the callchain is from that.
+    looked: Option<u64>,
+    /// Whether the record of the switch has come, which follows the sample.
+    is_confirmed: bool,
+}
+
+impl Wait {
+    /// One of which nothing is known yet.
+    fn unknown(pid: Pid, since: u64) -> Self {
+        Self {
+            pid,
+            cpu: None,
+            since,
+            is_runnable: false,
+            chain: Vec::new(),
+            end: ChainEnd::NoUserState,
+            looked: None,
+            is_confirmed: false,
+        }
+    }
+
+    /// The wait ends. What was seen after that is of another one.
+    fn ends(&mut self, time: u64) {
+        if self.looked.is_some_and(|looked| looked >= time) {
+            self.chain.clear();
+            self.end = ChainEnd::NoUserState;
+        }
+    }
 }
 
 /// A sample that was made of a wait, or of a part of one.
@@ -67,11 +105,13 @@ pub(crate) struct Waits {
     told_until: u64,
     waiting: FxHashMap<Tid, Wait>,
     scheduler: Vec<Range<u64>>,
+    bursts: Bursts,
+    owed: Owed,
 }
 
 impl Waits {
-    /// For the events of a recorder. `None` if they do not tell of switches.
-    pub(crate) fn of(events: &EventSet) -> Option<Self> {
+    /// For the events of a recorder on so many CPUs. `None` if they do not tell of switches.
+    pub(crate) fn of(events: &EventSet, cpus: usize) -> Option<Self> {
         let (index, told) = told::Event::of(events)?;
         Some(Self {
             switches: index + 1,
@@ -81,6 +121,8 @@ impl Waits {
             told_until: 0,
             waiting: FxHashMap::default(),
             scheduler: Vec::new(),
+            bursts: Bursts::new(cpus),
+            owed: Owed::default(),
         })
     }
 
@@ -121,30 +163,55 @@ impl Waits {
         if sample.tid.0 <= 0 {
             return; // a CPU that has nothing to do
         }
+        self.bursts.taken();
         let wait = Wait {
-            pid: sample.pid,
             cpu: sample.cpu,
-            since: sample.time.unwrap_or(0),
-            is_runnable: false,
             chain: without_scheduler(&self.scheduler, chain),
             end,
+            ..Wait::unknown(sample.pid, sample.time.unwrap_or(0))
         };
         self.waiting.insert(sample.tid, wait);
     }
 
-    /// A thread was found asleep that was so before the recording began.
-    pub(crate) fn found_asleep(&mut self, (pid, tid): (Pid, Tid), chain: &[u64], end: ChainEnd) {
+    /// Whether samples are wanted of threads that stop running.
+    pub(crate) fn wants_samples(&mut self, now: u64) -> bool {
+        self.bursts.are_wanted(now)
+    }
+
+    /// The threads whose waits have lasted so long without a stack that somebody should look at them.
+    pub(crate) fn to_look_at(&self, now: u64) -> Vec<(Pid, Tid)> {
+        let is_long = |wait: &Wait| {
+            let has_stack = !wait.chain.is_empty() || wait.looked.is_some() || wait.is_runnable;
+            !has_stack && now.saturating_sub(wait.since) > LONG
+        };
+        let long = self.waiting.iter().filter(|(_, wait)| is_long(wait));
+        let tasks = long.map(|(&tid, wait)| (wait.pid, tid));
+        tasks.take(LOOKS).collect()
+    }
+
+    /// A thread was found asleep at a time, with this callchain.
+    pub(crate) fn found_asleep(
+        &mut self,
+        (pid, tid): (Pid, Tid),
+        time: u64,
+        chain: &[u64],
+        end: ChainEnd,
+    ) {
         let chain = without_scheduler(&self.scheduler, chain);
-        let wait = self.waiting.entry(tid).or_insert(Wait {
-            pid,
-            cpu: None,
-            since: 0,
-            is_runnable: false,
-            chain: Vec::new(),
-            end: ChainEnd::NoUserState,
+        let wait = self.waiting.entry(tid);
+        let wait = wait.or_insert(Wait {
+            is_confirmed: true, // its record was before the recording
+            ..Wait::unknown(pid, 0)
         });
         if wait.chain.is_empty() {
-            (wait.chain, wait.end) = (chain, end);
+            (wait.chain, wait.end, wait.looked) = (chain, end, Some(time));
+        }
+    }
+
+    /// A thread that was looked at does not sleep.
+    pub(crate) fn found_awake(&mut self, tid: Tid, time: u64) {
+        if let Some(wait) = self.waiting.get_mut(&tid) {
+            wait.looked = Some(time);
         }
     }
 
@@ -152,29 +219,27 @@ impl Waits {
     pub(crate) fn take(
         &mut self,
         record: &Record<'_>,
-        task: (Pid, Tid),
+        (pid, tid): (Pid, Tid),
         time: u64,
     ) -> Option<Told> {
-        let (pid, tid) = task;
         match *record {
             Record::Switch {
                 out: true,
                 preempted,
                 ..
             } if tid.0 > 0 => {
-                let wait = self.waiting.entry(tid).or_insert(Wait {
-                    pid,
-                    cpu: None,
-                    since: time,
-                    is_runnable: preempted,
-                    chain: Vec::new(),
-                    end: ChainEnd::NoUserState,
-                });
+                let wait = self.waiting.entry(tid);
+                let wait = wait.or_insert(Wait::unknown(pid, time));
+                if wait.is_confirmed {
+                    *wait = Wait::unknown(pid, time); // that it went on was lost
+                }
                 wait.is_runnable = preempted;
+                wait.is_confirmed = true;
                 None
             }
             Record::Switch { out: false, .. } => {
-                let wait = self.waiting.remove(&tid)?;
+                let mut wait = self.waiting.remove(&tid)?;
+                wait.ends(time);
                 self.tell(tid, &wait, time)
             }
             Record::Exit(task) => {
@@ -201,12 +266,40 @@ impl Waits {
             }
         }
         self.waiting = waiting;
+        for share in self.owed.settle() {
+            let (pid, tid) = share.task;
+            let stack = share.stack.as_ref();
+            let wait = Wait {
+                is_runnable: share.is_runnable,
+                chain: stack.map_or(Vec::new(), |it| it.chain.clone()),
+                end: stack.map_or(ChainEnd::NoUserState, |it| it.end),
+                ..Wait::unknown(pid, 0)
+            };
+            parts.extend(self.record(tid, &wait, now, share.waited));
+        }
         parts
     }
 
-    fn tell(&self, tid: Tid, wait: &Wait, now: u64) -> Option<Told> {
+    fn tell(&mut self, tid: Tid, wait: &Wait, now: u64) -> Option<Told> {
         let since = wait.since.max(self.began);
         let period = now.checked_sub(since).filter(|&it| it > 0)?;
+        let task = (wait.pid, tid);
+        if wait.chain.is_empty() && self.bursts.are_used() {
+            self.owed.owe(task, wait.is_runnable, period);
+            return None;
+        }
+        if wait.looked.is_none() && !wait.chain.is_empty() {
+            let stack = SeenStack {
+                chain: wait.chain.clone(),
+                end: wait.end,
+                waited: period.min(LONG),
+            };
+            self.owed.see(task, wait.is_runnable, stack);
+        }
+        self.record(tid, wait, now, period)
+    }
+
+    fn record(&self, tid: Tid, wait: &Wait, now: u64, period: u64) -> Option<Told> {
         let kind = match wait.is_runnable {
             true => misc::SWITCH_OUT | misc::SWITCH_OUT_PREEMPT,
             false => misc::SWITCH_OUT,
@@ -239,3 +332,6 @@ fn without_scheduler(scheduler: &[Range<u64>], chain: &[u64]) -> Vec<u64> {
         chain => chain.to_vec(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,45 +4,51 @@
 use prof_event::abi::{callchain, event_type, flag, misc, record, sample, software};
 use prof_event::{Event as SampledEvent, EventAttr, EventSet, RecordBuilder};
 use prof_model::{Cpu, Pid, Tid};
-use prof_sampler::SWITCHES;
 
 /// The event's name, perf's for the same.
 pub const OFFCPU_TIME: &str = "offcpu-time";
 /// Its id. The kernel counts ids from 1 on.
 const ID: u64 = 1 << 62;
 
-/// The events of a sampler, and in front of that of switches, which is the last one, the one that waits are told as.
-/// Without switches they are as they were.
+/// The events of a sampler as records are read by them: those that are sampled, the one that waits are told as, and
+/// last what makes waits of it. Without switches they are as they were.
 pub(crate) fn with_waits(sampled: &EventSet) -> EventSet {
-    if sampled.by_id(ID).is_some() {
-        return sampled.clone();
-    }
-    let is_of_switches = |event: &SampledEvent| {
-        let follows = event.name.strip_prefix(SWITCHES);
-        follows.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
-    };
     let tells = sampled
         .events()
         .first()
         .is_some_and(|it| it.attr.has(flag::CONTEXT_SWITCH));
+    let Some((switches, others)) = sampled.events().split_last().filter(|_| tells) else {
+        return sampled.clone();
+    };
+    if sampled.by_id(ID).is_some() {
+        return sampled.clone();
+    }
+    let is_tracking = |event: &&SampledEvent| {
+        (event.attr.kind, event.attr.config) == (event_type::SOFTWARE, software::DUMMY)
+    };
+    let waits = SampledEvent {
+        attr: attr(&switches.attr),
+        name: OFFCPU_TIME.to_owned(),
+        ids: vec![ID],
+    };
     let mut events = EventSet::default();
     events.set_groups(sampled.groups().to_vec());
-    for event in sampled.events() {
-        if tells && is_of_switches(event) {
-            events.push(SampledEvent {
-                attr: attr(&event.attr),
-                name: OFFCPU_TIME.to_owned(),
-                ids: vec![ID],
-            });
-        }
-        events.push(event.clone());
-    }
+    let others = others.iter();
+    others
+        .clone()
+        .filter(|it| !is_tracking(it))
+        .for_each(|it| events.push(it.clone()));
+    events.push(waits);
+    events.push(switches.clone());
+    others
+        .filter(is_tracking)
+        .for_each(|it| events.push(it.clone()));
     events
 }
 
 /// Whether a file has no samples of this event of these, because they are told as waits.
 pub(crate) fn is_told_otherwise(events: &EventSet, index: usize) -> bool {
-    events.by_id(ID).is_some_and(|waits| index == waits + 1)
+    events.by_id(ID).is_some_and(|waits| index > waits)
 }
 
 /// perf has its own waits as output of a BPF program.
