@@ -36,7 +36,7 @@ pub enum WaitState {
 }
 
 /// What names of functions begin with, and what is waited for in them. The innermost function that stands here
-/// decides. `=` in front: the name is exactly that.
+/// decides.
 pub const FUNCTIONS: [(WaitState, &[&str]); 11] = [
     (
         WaitState::Disk,
@@ -305,6 +305,22 @@ mod tests {
             (&["do_syscall_64"], None),
         ] {
             assert_eq!(state(functions), expected, "{functions:?}");
+        }
+    }
+
+    #[test]
+    fn the_document_has_the_same_table() {
+        let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/waiting.md");
+        let document = std::fs::read_to_string(document).unwrap();
+        for (state, functions) in FUNCTIONS {
+            let start = format!("| `{}` | ", state.name());
+            let row = document.lines().find(|line| line.starts_with(&start));
+            let names: Vec<_> = functions.iter().map(|it| format!("`{it}`")).collect();
+            let end = format!(" | {} |", names.join(", "));
+            assert!(
+                row.is_some_and(|row| row.ends_with(&end)),
+                "{start}...{end}"
+            );
         }
     }
 

@@ -198,10 +198,11 @@ fn is_c_library(module: &str) -> bool {
 }
 
 fn seconds(ns: u64) -> String {
+    let ms = ns as f64 / 1e6;
     match ns {
-        ..10_000_000 => format!("{:.1} ms", ns as f64 / 1e6),
-        ..1_000_000_000 => format!("{:.0} ms", ns as f64 / 1e6),
-        _ => format!("{:.1} s", ns as f64 / 1e9),
+        1_000_000_000.. => format!("{:.1} s", ms / 1e3),
+        10_000_000.. => format!("{ms:.0} ms"),
+        _ => format!("{ms:.1} ms"),
     }
 }
 

@@ -49,7 +49,7 @@ const INSTEAD: &[(&str, &[&str], &str)] = &[
     (
         "record",
         &["--switch-events"],
-        "`-e sched:sched_switch -c 1` has a stack for each time a thread goes to sleep",
+        "`--off-cpu` has a stack for each time a thread stops running, and how long that lasts",
     ),
     (
         "record",

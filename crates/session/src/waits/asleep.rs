@@ -30,7 +30,7 @@ impl Asleep {
         if kernel.is_empty() {
             let function = read("wchan").unwrap_or_default();
             let is_named = !matches!(function.as_str(), "" | "0");
-            kernel.extend(is_named.then(|| (function, 0)));
+            kernel.extend(is_named.then_some((function, 0)));
         }
         Some(Self {
             user: read("syscall").ok().and_then(|line| user_place(&line)),

@@ -243,7 +243,7 @@ pub fn no_samples(done: &Done, wants_drawing: bool) -> CliError {
                 time.as_millis()
             ))
             .hint("record while it works, or for longer: `-d 60s`")
-            .hint("if it waits for something, sample its waits: `-e sched:sched_switch -c 1`"),
+            .hint("if it waits for something, `--off-cpu` tells where, and for how long"),
         Some(time) => message
             .cause(format!(
                 "although the target was on the CPU for {} ms",
