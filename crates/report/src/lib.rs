@@ -41,7 +41,7 @@ mod statistics; // what is more than chance
 mod stdio; // the whole report as text
 mod summary; // the hottest functions and how far to trust them
 mod text; // names from outside, made printable
-mod wait_state; // what a thread waits for
+mod thread_state; // what a thread does or waits for
 mod wait_summary; // what threads waited for, and where
 
 pub use annotate::{
@@ -71,5 +71,7 @@ pub use script::{ScriptOptions, ScriptWriter};
 pub use script_fields::{ScriptField, ScriptFields, UnknownField};
 pub use stdio::write_report;
 pub use summary::{HotSymbol, Summary, UnnamedModule, summarize, write_summary, write_trust};
-pub use wait_state::{FUNCTIONS, WaitState};
-pub use wait_summary::{WaitPlace, WaitSummary, summarize_waits, write_wait_summary};
+pub use thread_state::{FUNCTIONS, ThreadState};
+pub use wait_summary::{
+    WaitPlace, WaitSummary, summarize_waits, write_wait_states, write_wait_summary,
+};

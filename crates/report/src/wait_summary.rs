@@ -11,7 +11,7 @@ use prof_profile::{FrameId, Names, Profile, StackId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::text::{cut_right, width};
-use crate::wait_state::WaitState;
+use crate::thread_state::{StatesOfFrames, ThreadState};
 use crate::{Places, SymbolInfo};
 
 const COLUMNS: usize = 80;
@@ -27,7 +27,7 @@ const IDLE_RUN: u64 = 500_000;
 #[derive(Clone, Debug, PartialEq)]
 pub struct WaitPlace {
     /// For what.
-    pub state: WaitState,
+    pub state: ThreadState,
     /// The innermost function of the program and its callers, innermost first.
     pub functions: Vec<String>,
     /// In nanoseconds.
@@ -45,10 +45,18 @@ pub struct WaitSummary {
     pub are_all_idle: bool,
     /// Of the threads that the rest is about, time that they did not wait, in nanoseconds.
     pub running: u64,
-    /// What was waited for each reason, in nanoseconds, in the order of [`WaitState::ALL`].
-    pub states: Vec<(WaitState, u64)>,
+    /// What was waited for each reason, in nanoseconds, in the order of [`ThreadState::ALL`].
+    pub states: Vec<(ThreadState, u64)>,
     /// Where most was waited, most first.
     pub places: Vec<WaitPlace>,
+}
+
+impl WaitSummary {
+    /// What the threads did together, in nanoseconds; not 0.
+    fn all(&self) -> u64 {
+        let waited: u64 = self.states.iter().map(|(_, waited)| waited).sum();
+        (self.running + waited).max(1)
+    }
 }
 
 #[derive(Default)]
@@ -105,15 +113,16 @@ pub fn summarize_waits(
     let shown = threads.iter().filter(|(id, _)| is_shown(id));
     let run = shown.map(|(_, thread)| span.saturating_sub(thread.waited));
     summary.running = run.sum();
-    let mut states: FxHashMap<WaitState, u64> = FxHashMap::default();
-    let mut by_place: FxHashMap<(WaitState, Vec<String>), u64> = FxHashMap::default();
-    let mut known: FxHashMap<StackId, (WaitState, Vec<String>)> = FxHashMap::default();
+    let mut states: FxHashMap<ThreadState, u64> = FxHashMap::default();
+    let mut by_place: FxHashMap<(ThreadState, Vec<String>), u64> = FxHashMap::default();
+    let of_frames = StatesOfFrames::of(profile, &places);
+    let mut known: FxHashMap<StackId, (ThreadState, Vec<String>)> = FxHashMap::default();
     for (key, weight) in &samples {
         if !is_shown(&(key.pid, key.tid)) {
             continue;
         }
         let place = known.entry(key.stack).or_insert_with(|| {
-            let state = WaitState::of_stack(profile, &places, key.stack);
+            let state = of_frames.of_sample(profile, key);
             (state, functions(profile, &places, key.stack))
         });
         *states.entry(place.0).or_default() += weight.period;
@@ -122,7 +131,7 @@ pub fn summarize_waits(
             None => drop(by_place.insert(place.clone(), weight.period)),
         }
     }
-    summary.states = WaitState::ALL
+    summary.states = ThreadState::ALL
         .into_iter()
         .filter_map(|state| Some((state, *states.get(&state)?)))
         .collect();
@@ -206,19 +215,22 @@ fn seconds(ns: u64) -> String {
     }
 }
 
-/// Writes a summary of waits in lines of at most 80 columns.
+/// Writes what threads did, and how many had nothing to do, in lines of at most 80 columns that begin so.
 ///
 /// # Errors
 /// Those of `out`.
-pub fn write_wait_summary(out: &mut dyn Write, summary: &WaitSummary) -> io::Result<()> {
-    let waited: u64 = summary.states.iter().map(|(_, waited)| waited).sum();
-    let all = (summary.running + waited).max(1);
+pub fn write_wait_states(
+    out: &mut dyn Write,
+    summary: &WaitSummary,
+    start: &str,
+) -> io::Result<()> {
+    let all = summary.all();
     let share = |part: u64| part as f64 * 100.0 / all as f64;
     let threads = match summary.threads {
         1 => "1 thread".to_owned(),
         count => format!("{count} threads"),
     };
-    let mut line = format!("{threads}, {}:", seconds(all));
+    let mut line = format!("{start}{threads}, {}:", seconds(all));
     let running = [("running", summary.running)].into_iter();
     let states = summary
         .states
@@ -233,17 +245,27 @@ pub fn write_wait_summary(out: &mut dyn Write, summary: &WaitSummary) -> io::Res
         let comma = if index + 1 < parts.len() { "," } else { "" };
         if width(&line) + 1 + width(part) + 1 > COLUMNS {
             writeln!(out, "{line}")?;
-            line = " ".to_owned();
+            line = format!("{start} ");
         }
         line = format!("{line} {part}{comma}");
     }
     writeln!(out, "{line}")?;
     match summary.idle_threads {
-        0 if summary.are_all_idle => writeln!(out, "all of them wait for something to do")?,
+        0 if summary.are_all_idle => writeln!(out, "{start}all of them wait for something to do")?,
         0 => {}
-        1 => writeln!(out, "1 idle thread left out")?,
-        count => writeln!(out, "{count} idle threads left out")?,
+        1 => writeln!(out, "{start}1 idle thread left out")?,
+        count => writeln!(out, "{start}{count} idle threads left out")?,
     }
+    Ok(())
+}
+
+/// Writes a summary of waits in lines of at most 80 columns.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_wait_summary(out: &mut dyn Write, summary: &WaitSummary) -> io::Result<()> {
+    write_wait_states(out, summary, "")?;
+    let share = |part: u64| part as f64 * 100.0 / summary.all() as f64;
     for place in &summary.places {
         let state = place.state.name();
         let start = format!("{:>6.2}%  {state:<STATE_COLUMNS$}  ", share(place.waited));

@@ -93,6 +93,42 @@ fn every_wait_is_told_with_its_caller_and_its_length() {
         .prof(&["report", "-i", "w", "--stdio", "--header"])
         .ok();
     assert!(rows.out.contains("of event 'offcpu-time'"), "{}", rows.out);
+    assert!(
+        rows.out
+            .lines()
+            .any(|line| line.starts_with("# 3 threads, ")),
+        "{}",
+        rows.out
+    );
+    let table = [
+        "report",
+        "-i",
+        "w",
+        "--sort",
+        "state",
+        "--no-children",
+        "-g",
+        "none",
+        "-q",
+        "-t",
+        "\t",
+    ];
+    let states = place.prof(&table).ok().out;
+    for state in ["lock", "pipe", "sleep"] {
+        assert!(
+            states
+                .lines()
+                .any(|line| line.trim().ends_with(&format!("\t{state}"))),
+            "{states}"
+        );
+    }
+    let locks =
+        place.prof(&[&table[..], &["--state", "lock", "--percentage", "relative"]].concat());
+    assert_eq!(locks.ok().out.trim(), "100.00%\tlock");
+    let ran = place
+        .prof(&["report", "-i", "w", "--state", "locked"])
+        .failed(2);
+    ran.says(&["`--state locked` is not known", "running, runnable, lock,"]);
 }
 
 #[test]

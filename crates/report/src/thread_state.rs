@@ -1,14 +1,16 @@
-//! What a thread waits for, by the functions of the kernel that it waits in.
+//! What a thread does or waits for, by the functions of the kernel that it waits in.
 //!
 //! The table is also in `docs/waiting.md`; a test compares them.
 
-use prof_profile::{Profile, StackId};
+use prof_profile::{FrameId, Profile, SampleKey, Unit};
 
 use crate::{Places, SymbolKind};
 
-/// What a thread waits for.
+/// What a thread does, or what it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum WaitState {
+pub enum ThreadState {
+    /// It runs, and waits for nothing.
+    Running,
     /// For a CPU: it was interrupted, or has given way, and could go on.
     Runnable,
     /// For another thread that has a lock or is to wake it.
@@ -37,9 +39,9 @@ pub enum WaitState {
 
 /// What names of functions begin with, and what is waited for in them. The innermost function that stands here
 /// decides.
-pub const FUNCTIONS: [(WaitState, &[&str]); 11] = [
+pub const FUNCTIONS: [(ThreadState, &[&str]); 11] = [
     (
-        WaitState::Disk,
+        ThreadState::Disk,
         &[
             "folio_wait_",
             "__folio_lock",
@@ -72,7 +74,7 @@ pub const FUNCTIONS: [(WaitState, &[&str]); 11] = [
         ],
     ),
     (
-        WaitState::Network,
+        ThreadState::Network,
         &[
             "tcp_",
             "udp_",
@@ -92,7 +94,7 @@ pub const FUNCTIONS: [(WaitState, &[&str]); 11] = [
         ],
     ),
     (
-        WaitState::Poll,
+        ThreadState::Poll,
         &[
             "ep_poll",
             "do_epoll_",
@@ -104,7 +106,7 @@ pub const FUNCTIONS: [(WaitState, &[&str]); 11] = [
         ],
     ),
     (
-        WaitState::Pipe,
+        ThreadState::Pipe,
         &[
             "anon_pipe_",
             "pipe_",
@@ -119,7 +121,7 @@ pub const FUNCTIONS: [(WaitState, &[&str]); 11] = [
         ],
     ),
     (
-        WaitState::Memory,
+        ThreadState::Memory,
         &[
             "do_swap_page",
             "mem_cgroup_",
@@ -133,7 +135,7 @@ pub const FUNCTIONS: [(WaitState, &[&str]); 11] = [
         ],
     ),
     (
-        WaitState::Lock,
+        ThreadState::Lock,
         &[
             "futex_",
             "__futex_",
@@ -156,7 +158,7 @@ pub const FUNCTIONS: [(WaitState, &[&str]); 11] = [
         ],
     ),
     (
-        WaitState::Sleep,
+        ThreadState::Sleep,
         &[
             "hrtimer_nanosleep",
             "do_nanosleep",
@@ -166,7 +168,7 @@ pub const FUNCTIONS: [(WaitState, &[&str]); 11] = [
         ],
     ),
     (
-        WaitState::Child,
+        ThreadState::Child,
         &[
             "do_wait",
             "kernel_wait",
@@ -176,7 +178,7 @@ pub const FUNCTIONS: [(WaitState, &[&str]); 11] = [
         ],
     ),
     (
-        WaitState::Signal,
+        ThreadState::Signal,
         &[
             "__x64_sys_pause",
             "__ia32_sys_pause",
@@ -189,9 +191,9 @@ pub const FUNCTIONS: [(WaitState, &[&str]); 11] = [
             "do_jobctl_trap",
         ],
     ),
-    (WaitState::IoUring, &["io_cqring_wait", "io_uring_"]),
+    (ThreadState::IoUring, &["io_cqring_wait", "io_uring_"]),
     (
-        WaitState::Runnable,
+        ThreadState::Runnable,
         &[
             "irqentry_exit",
             "exit_to_user_mode",
@@ -206,9 +208,10 @@ pub const FUNCTIONS: [(WaitState, &[&str]); 11] = [
     ),
 ];
 
-impl WaitState {
+impl ThreadState {
     /// All of them, in the order of summaries.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
+        Self::Running,
         Self::Runnable,
         Self::Lock,
         Self::Disk,
@@ -226,6 +229,7 @@ impl WaitState {
     /// Its name in tables, and on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Running => "running",
             Self::Runnable => "runnable",
             Self::Lock => "lock",
             Self::Disk => "disk",
@@ -248,15 +252,53 @@ impl WaitState {
         found.map(|(state, _)| *state)
     }
 
-    /// What the stack of a wait waits for.
-    pub(crate) fn of_stack(profile: &Profile, places: &Places, stack: StackId) -> Self {
-        let frames = profile.stacks().frames(stack);
-        let symbols = frames.map(|frame| places.symbol_at(places.physical(frame)));
-        let kernel = symbols.take_while(|symbol| symbol.level() == 'k');
-        let mut named = kernel.filter(|symbol| symbol.kind == SymbolKind::Function);
-        named
-            .find_map(|symbol| Self::of_function(&symbol.name))
-            .unwrap_or(Self::Other)
+    /// The state with this name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// What the kernel's functions of a profile tell of waits, looked up once for each frame.
+pub(crate) struct StatesOfFrames(Vec<OfFrame>);
+
+#[derive(Clone, Copy)]
+enum OfFrame {
+    User,
+    Kernel(Option<ThreadState>),
+}
+
+impl StatesOfFrames {
+    /// Those of all frames of a profile.
+    pub(crate) fn of(profile: &Profile, places: &Places) -> Self {
+        let of_frame = |frame: FrameId| {
+            let symbol = places.symbol_at(places.physical(frame));
+            match (symbol.level(), symbol.kind) {
+                ('k', SymbolKind::Function) => {
+                    OfFrame::Kernel(ThreadState::of_function(&symbol.name))
+                }
+                ('k', _) => OfFrame::Kernel(None),
+                _ => OfFrame::User,
+            }
+        };
+        Self(profile.frames().map(|(frame, _)| of_frame(frame)).collect())
+    }
+
+    /// What these frames, innermost first, wait for.
+    pub(crate) fn of_stack(&self, frames: impl Iterator<Item = FrameId>) -> ThreadState {
+        let of = frames.map(|frame| self.0[frame.index()]);
+        let mut kernel = of.map_while(|of| match of {
+            OfFrame::Kernel(state) => Some(state),
+            OfFrame::User => None,
+        });
+        kernel.find_map(|state| state).unwrap_or(ThreadState::Other)
+    }
+
+    /// What a sample tells: of an event that counts no waiting time that the thread runs.
+    pub(crate) fn of_sample(&self, profile: &Profile, key: &SampleKey) -> ThreadState {
+        match profile.events[usize::from(key.event)].unit {
+            Unit::WaitTime => self.of_stack(profile.stacks().frames(key.stack)),
+            _ => ThreadState::Running,
+        }
     }
 }
 
@@ -269,30 +311,30 @@ mod tests {
         let state = |functions: &[&str]| {
             functions
                 .iter()
-                .find_map(|name| WaitState::of_function(name))
+                .find_map(|name| ThreadState::of_function(name))
         };
         for (functions, expected) in [
             (
                 &["futex_do_wait", "__futex_wait", "do_syscall_64"][..],
-                Some(WaitState::Lock),
+                Some(ThreadState::Lock),
             ),
             (
                 &["folio_wait_bit_common", "filemap_fault", "exc_page_fault"],
-                Some(WaitState::Disk),
+                Some(ThreadState::Disk),
             ),
-            (&["anon_pipe_read", "vfs_read"], Some(WaitState::Pipe)),
+            (&["anon_pipe_read", "vfs_read"], Some(ThreadState::Pipe)),
             (
                 &["wait_woken", "sk_wait_data", "tcp_recvmsg"],
-                Some(WaitState::Network),
+                Some(ThreadState::Network),
             ),
-            (&["do_epoll_wait"], Some(WaitState::Poll)),
+            (&["do_epoll_wait"], Some(ThreadState::Poll)),
             (
                 &["do_nanosleep", "hrtimer_nanosleep"],
-                Some(WaitState::Sleep),
+                Some(ThreadState::Sleep),
             ),
             (
                 &["exit_to_user_mode_loop", "asm_sysvec_apic_timer_interrupt"],
-                Some(WaitState::Runnable),
+                Some(ThreadState::Runnable),
             ),
             (
                 &[
@@ -300,7 +342,7 @@ mod tests {
                     "down_write",
                     "ext4_file_write_iter",
                 ],
-                Some(WaitState::Lock),
+                Some(ThreadState::Lock),
             ),
             (&["do_syscall_64"], None),
         ] {
@@ -326,7 +368,7 @@ mod tests {
 
     #[test]
     fn each_state_has_a_name_of_its_own() {
-        let mut names = WaitState::ALL.map(WaitState::name);
+        let mut names = ThreadState::ALL.map(ThreadState::name);
         names.sort_unstable();
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
     }
