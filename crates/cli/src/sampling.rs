@@ -6,9 +6,11 @@ use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
 
+use prof_event::{EventList, EventSpec};
 use prof_model::{Cpu, Pid, Tid};
 use prof_sampler::{
-    Clock, HeldCommand, Options, Rate, Sampler, StackCapture, Target, parse_cpu_list, proc,
+    Clock, HeldCommand, Options, Rate, Sampler, StackCapture, Switches, Target, parse_cpu_list,
+    proc,
 };
 
 use crate::command_line::shared::SamplingArgs;
@@ -56,7 +58,12 @@ impl Sampling {
         let rate = rate(args, usual_hz)?;
         let single_threads = matches!(target, Some(Target::Threads(_)));
         let options = Options {
-            events: args.events.list()?,
+            events: events(args)?,
+            switches: match (args.wall, args.off_cpu) {
+                (_, true) => Switches::Alone,
+                (true, _) => Switches::Beside,
+                _ => Switches::Unrecorded,
+            },
             stacks: stacks(&args.call_graph, rate)?,
             cpus: args.cpu.as_deref().map(cpus).transpose()?,
             sample_cpu: true,
@@ -163,6 +170,17 @@ impl Sampling {
                 words.join(" ")
             }
         }
+    }
+}
+
+/// What is sampled of running threads. Beside waiting time that has to be time as well.
+fn events(args: &SamplingArgs) -> Result<EventList, CliError> {
+    let list = args.events.list()?;
+    match args.wall && list.events.is_empty() {
+        true => Ok(EventSpec::parse("cpu-clock")
+            .expect("an event of every kernel")
+            .into()),
+        false => Ok(list),
     }
 }
 

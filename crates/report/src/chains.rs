@@ -8,7 +8,10 @@ use rustc_hash::{FxHashMap, FxHasher};
 
 use crate::layout::Layout;
 use crate::order::{Value, sort_by_values};
-use crate::{ChainKey, ChainOrder, Pattern, PlaceId, Places, ReportOptions, SymbolId, SymbolInfo};
+use crate::thread_state::{StatesOfFrames, ThreadState};
+use crate::{
+    ChainKey, ChainOrder, Column, Pattern, PlaceId, Places, ReportOptions, SymbolId, SymbolInfo,
+};
 
 /// The callchains of all stacks of a table, each once, one after the other in the order of traversal.
 /// Stacks whose frames differ by nothing that the table tells apart share one.
@@ -38,6 +41,8 @@ pub(crate) struct StackChain {
     pub(crate) mode: CpuMode,
     /// The innermost function that matches the parent's pattern.
     pub(crate) parent: Option<SymbolId>,
+    /// What it waits for, if it is a wait and rows differ by that.
+    pub(crate) state: Option<ThreadState>,
     /// The branch instruction, where it is a branch.
     pub(crate) from: Option<PlaceId>,
 }
@@ -70,6 +75,10 @@ impl Chains {
             },
             callers_first: layout.chain_order == ChainOrder::Caller,
             has_lines: layout.has_lines(),
+            states: layout
+                .keys
+                .contains(&Column::State)
+                .then(|| StatesOfFrames::of(profile, places)),
             known: FxHashMap::default(),
             frames: Vec::new(),
             chains: Self {
@@ -120,6 +129,7 @@ struct Builder<'a> {
     ignored: Vec<bool>, // by function, as `parents`
     parents: Vec<bool>,
     callers_first: bool,
+    states: Option<StatesOfFrames>,
     has_lines: bool,            // rows differ by the line of a frame
     known: FxHashMap<u64, u32>, // the first chain with that hash
     frames: Vec<FrameId>,       // of one stack
@@ -157,6 +167,8 @@ impl Builder<'_> {
         let parent = parent.map(|&frame| self.places.get(self.places.physical(frame)).symbol);
         let from = frames.last().filter(|_| self.options.branches);
         let from = from.map(|&from| self.places.physical(from));
+        let states = self.states.as_ref();
+        let state = states.map(|states| states.of_stack(frames.iter().copied()));
         if self.callers_first {
             frames.reverse();
         }
@@ -179,6 +191,7 @@ impl Builder<'_> {
             own: self.places.physical(own),
             mode: self.profile.frame(own).mode,
             parent,
+            state,
             from,
         };
         let next = self.chains.chains.len() as u32;

@@ -39,6 +39,8 @@ pub enum Column {
     Trace,
     /// The innermost caller that matches a pattern.
     Parent,
+    /// What the thread does or waits for.
+    State,
     /// Function of a branch instruction.
     SymbolFrom,
     /// Function where a branch led.
@@ -65,7 +67,7 @@ pub enum Column {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "unknown key `{key}`; known are pid, tid, comm, dso, symbol, parent, cpu, socket, srcline, \
-         srcfile, trace, symbol_size, time, overhead, overhead_sys, overhead_us, overhead_children, sample, period; of branches \
+         srcfile, trace, symbol_size, time, state, overhead, overhead_sys, overhead_us, overhead_children, sample, period; of branches \
          dso_from, dso_to, symbol_from, symbol_to, srcline_from, srcline_to, mispredict, abort, in_tx, cycles"
 )]
 pub struct UnknownColumn {
@@ -104,6 +106,7 @@ const KEYS: &[(&str, Column)] = &[
     ("cycles", Column::Cycles),
     ("srcline_from", Column::SourceLineFrom),
     ("srcline_to", Column::SourceLineTo),
+    ("state", Column::State),
 ];
 
 /// What rows are grouped by where all events are tracepoints, unless asked otherwise.
@@ -189,6 +192,7 @@ impl Column {
             Self::Time => "Time",
             Self::Trace => "Trace output",
             Self::Parent => "Parent symbol",
+            Self::State => "State",
             Self::SymbolFrom => "Source Symbol",
             Self::SymbolTo => "Target Symbol",
             Self::DsoFrom => "Source Shared Object",

@@ -1,7 +1,8 @@
 use prof_model::{Cpu, Pid, Tid};
 use prof_profile::{Names, Profile, SampleKey};
 
-use crate::{Places, SymbolKind};
+use crate::thread_state::StatesOfFrames;
+use crate::{Places, SymbolKind, ThreadState};
 
 /// Which samples a report is about. A sample passes if every list that is not empty has an entry
 /// for it. Modules and functions are those of the interrupted instruction.
@@ -21,6 +22,8 @@ pub struct Filter {
     pub tids: Vec<Tid>,
     /// CPUs.
     pub cpus: Vec<Cpu>,
+    /// What threads do or wait for.
+    pub states: Vec<ThreadState>,
 }
 
 impl Filter {
@@ -53,6 +56,7 @@ impl Filter {
                 .frames()
                 .map(|(frame, _)| self.passes_code(profile, places, frame))
                 .collect(),
+            states: (!self.states.is_empty()).then(|| StatesOfFrames::of(profile, places)),
         }
     }
 
@@ -93,6 +97,7 @@ impl Filter {
 pub(crate) struct CompiledFilter<'a> {
     filter: &'a Filter,
     frame_passes: Vec<bool>,
+    states: Option<StatesOfFrames>,
 }
 
 impl CompiledFilter<'_> {
@@ -102,8 +107,11 @@ impl CompiledFilter<'_> {
             pids,
             tids,
             cpus,
+            states,
             ..
         } = self.filter;
+        let of_frames = self.states.as_ref();
+        let state_passes = |of: &StatesOfFrames| states.contains(&of.of_sample(profile, key));
         let comm_passes = || {
             let name = comm_label(profile, key);
             comms.contains(&name)
@@ -112,6 +120,7 @@ impl CompiledFilter<'_> {
             && (tids.is_empty() || tids.contains(&key.tid))
             && (cpus.is_empty() || key.cpu.is_some_and(|cpu| cpus.contains(&cpu)))
             && (comms.is_empty() || comm_passes())
+            && of_frames.is_none_or(state_passes)
             && match profile.stacks().frames(key.stack).next() {
                 Some(frame) => self.frame_passes[frame.index()],
                 None => true,

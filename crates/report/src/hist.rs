@@ -16,7 +16,7 @@ use crate::layout::Layout;
 use crate::order::{Value, arrange, sort_by_values};
 use crate::place::file_of;
 use crate::rows::{Keys, Occurrences, RowBuilder};
-use crate::{CallTree, ChainOrder, Column, Places, ReportOptions, SymbolId};
+use crate::{CallTree, ChainOrder, Column, Places, ReportOptions, SymbolId, ThreadState};
 
 /// Samples of one thread and stack; apart by their detail where rows can differ by it.
 #[derive(Clone, Copy, Debug)]
@@ -361,6 +361,7 @@ impl<'a> Table<'a> {
             Column::SourceFile => file_of(self.places.line_by_rank(index)),
             Column::Socket if rank == 0 => "-01",
             Column::Trace => &*self.texts[index],
+            Column::State => ThreadState::ALL[index].name(),
             Column::Parent => match self.chains.parents.get(index) {
                 Some(name) => &**name,
                 None => "[other]",

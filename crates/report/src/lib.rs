@@ -41,6 +41,8 @@ mod statistics; // what is more than chance
 mod stdio; // the whole report as text
 mod summary; // the hottest functions and how far to trust them
 mod text; // names from outside, made printable
+mod thread_state; // what a thread does or waits for
+mod wait_summary; // what threads waited for, and where
 
 pub use annotate::{
     AnnotateOptions, AnnotateValue, Annotation, PercentType, hot_functions, write_annotation,
@@ -68,4 +70,8 @@ pub use place::{Place, PlaceId, Places, SymbolId, SymbolInfo, SymbolKind};
 pub use script::{ScriptOptions, ScriptWriter};
 pub use script_fields::{ScriptField, ScriptFields, UnknownField};
 pub use stdio::write_report;
-pub use summary::{HotSymbol, Summary, UnnamedModule, summarize, write_summary};
+pub use summary::{HotSymbol, Summary, UnnamedModule, summarize, write_summary, write_trust};
+pub use thread_state::{FUNCTIONS, ThreadState};
+pub use wait_summary::{
+    WaitPlace, WaitSummary, summarize_waits, write_wait_states, write_wait_summary,
+};

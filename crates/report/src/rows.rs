@@ -1,12 +1,12 @@
 use prof_model::{CpuMode, Pid, Tid};
-use prof_profile::{ContextId, DetailId, SampleKey, Weight};
+use prof_profile::{ContextId, DetailId, SampleKey, Unit, Weight};
 use rustc_hash::FxHashMap;
 use smallvec::{SmallVec, smallvec};
 
 use crate::branches::{BranchEnd, outcome_rank};
 use crate::chains::StackChain;
 use crate::hist::{Counts, Entry, Group, Row, Table};
-use crate::{Column, PlaceId, SymbolId};
+use crate::{Column, PlaceId, SymbolId, ThreadState};
 
 /// The ranks of a row's keys: they compare as what they stand for.
 pub(crate) type Keys = SmallVec<[u64; 3]>;
@@ -55,12 +55,13 @@ pub(crate) struct RowBuilder<'t, 'a> {
     passed: Vec<u32>,
 }
 
-/// What decides what the rows of a group have in common: context, detail, parent, and where a branch came
+/// What decides what the rows of a group have in common: context, detail, parent, state, and where a branch came
 /// from.
 type Decisive = (
     ContextId,
     Option<DetailId>,
     Option<SymbolId>,
+    Option<ThreadState>,
     Option<PlaceId>,
 );
 
@@ -159,7 +160,14 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
 
     /// Turns to the group of an entry and a chain.
     fn enter(&mut self, entry: &Entry, chain: &StackChain) {
-        let of = Some((entry.context, entry.detail, chain.parent, chain.from));
+        let of = (
+            entry.context,
+            entry.detail,
+            chain.parent,
+            chain.state,
+            chain.from,
+        );
+        let of = Some(of);
         if self.common.of == of {
             return;
         }
@@ -234,6 +242,10 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
                 socket.map_or(0, |&socket| u64::from(socket) + 1)
             }
             Column::Parent => table.parent_rank(chain.parent),
+            Column::State => match table.profile.events[usize::from(sample.event)].unit {
+                Unit::WaitTime => chain.state.unwrap_or(ThreadState::Other) as u64,
+                _ => ThreadState::Running as u64,
+            },
             Column::Time => {
                 let detail = detail.map(|detail| table.profile.detail(detail));
                 detail.map_or(0, |detail| detail.interval)

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use prof_model::{ChainEnd, DsoId, Reason, Resolution};
-use prof_profile::{Names, Profile, Weight};
+use prof_profile::{Names, Profile, Unit, Weight};
 use rustc_hash::FxHashMap;
 
 use crate::folded::fold_places;
@@ -170,9 +170,14 @@ pub fn summarize(profile: &Profile, names: &Names, event: u16, top: usize) -> Su
         summary.path = heaviest_path(&stacks, StackWeight::Period);
     }
 
+    let of_waits = profile.events[usize::from(event)].unit == Unit::WaitTime;
     let mut unnamed: BTreeMap<&str, Unnamed> = BTreeMap::new();
     for (stack, samples) in by_stack {
         for frame in profile.stacks().frames(stack) {
+            let key = profile.frame(frame);
+            if key.dso.is_none() && key.lookup == 0 && of_waits {
+                continue; // a wait of which no stack is known
+            }
             summary.frames += samples;
             if let Resolution::Unresolved(reason) = names.get(frame) {
                 let module = places.dso_name(places.symbol_at(places.physical(frame)));
@@ -236,6 +241,14 @@ pub fn write_summary(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
             writeln!(out, "{start}{line}")?;
         }
     }
+    write_trust(out, summary)
+}
+
+/// Writes how far a summary can be trusted: whether stacks are whole, and frames have names.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_trust(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
     if let Some(whole) = summary.whole_percent() {
         writeln!(out, "stacks: {whole:.1}% whole")?;
     }

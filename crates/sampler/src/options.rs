@@ -120,6 +120,21 @@ impl StackCapture {
     }
 }
 
+/// The event whose samples show where threads stop running, under this name among those that were opened.
+pub const SWITCHES: &str = "context-switches";
+
+/// Whether the times are recorded at which threads stop running and go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Switches {
+    /// No.
+    #[default]
+    Unrecorded,
+    /// Beside the events that are sampled.
+    Beside,
+    /// And nothing else.
+    Alone,
+}
+
 /// A clock of the kernel that stamps the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
@@ -188,6 +203,9 @@ pub struct Options {
     pub target: Target,
     /// What to count; empty: `cycles`, and where there is no PMU `cpu-clock`.
     pub events: EventList,
+    /// Whether threads' switches are recorded: a sample of [`SWITCHES`], where the kernel may be sampled, whenever
+    /// a thread stops running, and a SWITCH record then and when it goes on.
+    pub switches: Switches,
     /// How often.
     pub rate: Rate,
     /// What of the user's stack.
@@ -212,6 +230,7 @@ impl Options {
         Self {
             target,
             events: EventList::default(),
+            switches: Switches::default(),
             rate,
             stacks: StackCapture::for_rate(rate),
             cpus: None,

@@ -16,7 +16,7 @@ use crate::deep_stacks::{DeepStacks, NoDeepStacks, StackPart};
 use crate::descendants::{Child, Descendants};
 use crate::kept::KeptProcesses;
 use crate::open::{CpuRing, Instance, OpenError, Opened, open};
-use crate::options::{Clock, Note, Options, StackCapture, StackCopies, Target};
+use crate::options::{Clock, Note, Options, StackCapture, StackCopies, Switches, Target};
 use crate::priority::{Priority, Raised, cpu_time};
 use crate::proc;
 use crate::shared_memory::SharedMemory;
@@ -70,6 +70,7 @@ pub struct Sampler {
     scratch: Vec<Vec<u8>>, // for each ring
     early: Vec<u8>,        // records that came while /proc was being read
     turns: Turns,
+    samples_switches: bool,
     priority: Option<Raised>,
     fullness: f64,
 }
@@ -133,6 +134,7 @@ impl Sampler {
             rounds: Rounds::default(),
             early: Vec::new(),
             turns: Turns::default(),
+            samples_switches: true,
             priority: None,
             fullness: 0.0,
         })
@@ -375,6 +377,34 @@ impl Sampler {
             self.switch()?;
         }
         Ok(())
+    }
+
+    /// Whether there are samples from now on of threads that stop running, where their switches are recorded. Records
+    /// of switches are not stopped by this.
+    ///
+    /// # Errors
+    /// The kernel's on enabling and disabling.
+    pub fn sample_switches(&mut self, are_wanted: bool) -> io::Result<()> {
+        if self.options.switches == Switches::Unrecorded || self.samples_switches == are_wanted {
+            return Ok(());
+        }
+        self.samples_switches = are_wanted;
+        let of_switches = self
+            .opened
+            .instances
+            .iter()
+            .filter(|it| self.is_of_switches(it.event));
+        for instance in of_switches {
+            match are_wanted {
+                true => instance.fd.enable()?,
+                false => instance.fd.disable()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn is_of_switches(&self, event: usize) -> bool {
+        event + 1 == self.opened.events.events().len()
     }
 
     fn switch(&self) -> io::Result<()> {

@@ -2,9 +2,8 @@
 //!
 //! Most samples are finished when they arrive: they weigh what they say. A sample of a group of events
 //! is not: it carries counters, and what they have counted since the sample before makes one finished
-//! sample of each event. This is the one place that knows of such things. What becomes complete only
-//! with a later record (a wait with the next switch, a block of memory when it is freed) belongs here,
-//! too: it stays behind until that record comes, with its callchain, which is unwound by then.
+//! sample of each event. What becomes complete only with a later record, as a wait does, is made a record of its
+//! own by then ([`crate::waits`]).
 //!
 //! In: samples in time order, live or from a file. Out: [`FinishedSamples`]. Elsewhere: callchains
 //! ([`crate::unwinding`]), the places of their addresses ([`crate::placing`]).

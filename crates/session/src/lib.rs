@@ -22,6 +22,7 @@ pub mod record; // a running target
 pub mod selection; // which samples of a file are read
 pub mod tracepoints; // formats that a recording brings
 pub mod unwinding; // a sample to its whole callchain
+mod waits; // from threads' switches to samples of their waits
 
 mod build_ids; // which build-id each file of a recording had
 mod crowding; // whether the rings are about to be full
@@ -65,3 +66,4 @@ pub use read_options::{InlinedFunctions, ReadOptions};
 pub use selection::{Selection, Wanted};
 pub use stack_copy_size::StackCopySize;
 pub use time_slices::{RecordedTimes, TimeRanges, TimeSlices};
+pub use waits::OFFCPU_TIME;

@@ -14,6 +14,10 @@ const X86_NAMES: [&str; 16] = [
     "GS",
 ];
 
+/// `PERF_REG_X86_SP` and `PERF_REG_X86_IP`.
+const X86_SP: u32 = 7;
+const X86_IP: u32 = 8;
+
 /// Where samples were taken, as far as it matters for their registers.
 #[derive(Clone, Debug, Default)]
 pub struct Machine {
@@ -50,6 +54,15 @@ impl Machine {
             None if regs.mask & !X86_USER_REGS == 0 => Some(Arch::X86_64),
             None if regs.mask & !AARCH64_VG == AARCH64_USER_REGS => Some(Arch::Aarch64),
             None => None,
+        }
+    }
+
+    /// This machine, and perf's mask of its stack and instruction pointer, in this order.
+    pub(crate) fn here() -> Option<(Arch, u64)> {
+        match std::env::consts::ARCH {
+            "x86_64" => Some((Arch::X86_64, 1 << X86_SP | 1 << X86_IP)),
+            "aarch64" => Some((Arch::Aarch64, 1 << aarch64_reg::SP | 1 << aarch64_reg::PC)),
+            _ => None,
         }
     }
 

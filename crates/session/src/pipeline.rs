@@ -27,7 +27,8 @@ use crate::machine::Machine;
 use crate::pace::Pace;
 use crate::placing::{PlacedChain, Placing};
 use crate::stack_copy_size::StackCopySize;
-use crate::unwinding::{Around, Unwinding};
+use crate::unwinding::{Around, SampledThread, Unwinding, UnwoundChain};
+use crate::waits::OFFCPU_TIME;
 
 /// The most frames that are kept of a stack, if not told otherwise.
 pub const DEFAULT_MAX_STACK: usize = 4096;
@@ -48,6 +49,7 @@ pub struct Pipeline {
     placing: Placing,
     branches: Branches,
     pace: Pace,
+    waiting_pace: Pace, // of threads that wait, whose stacks do not run away
     build_ids: BuildIds,
     last_time: u64,
     is_monotonic: bool, // times are of the clock that the wall's can be told from
@@ -83,20 +85,29 @@ impl<'a> TakenSample<'a> {
 }
 
 impl Pipeline {
-    /// A pipeline for running processes, with the copies of stacks that the sampler has to choose from.
-    pub fn live(events: &EventSet, max_stack: usize, copies: StackCopySize) -> Self {
+    /// A pipeline for running processes, with the copies of stacks that the sampler has to choose from. The
+    /// profile has the first ones of the events, `shown`.
+    pub fn live(
+        events: &EventSet,
+        shown: &EventSet,
+        max_stack: usize,
+        copies: StackCopySize,
+    ) -> Self {
         let machine = Machine::default();
         let (files, generated) = (Files::live(), GeneratedCode::live());
         let rates = events.events().iter();
         let hz = rates.filter_map(|event| event.attr.frequency()).max();
-        Self::new(
-            events,
-            files,
-            generated,
-            machine,
-            max_stack,
-            Pace::new(copies, hz.unwrap_or(0)),
-        )
+        Self {
+            profile: Profile::new(event_infos(shown)),
+            ..Self::new(
+                events,
+                files,
+                generated,
+                machine,
+                max_stack,
+                Pace::new(copies, hz.unwrap_or(0)),
+            )
+        }
     }
 
     /// A pipeline for a recording of `machine`. `generated` is what it kept of generated code,
@@ -135,6 +146,7 @@ impl Pipeline {
             placing: Placing::default(),
             branches: Branches::default(),
             pace,
+            waiting_pace: Pace::new(StackCopySize::default(), 0),
             build_ids: BuildIds::default(),
             last_time: 0,
             is_monotonic: is_monotonic(events),
@@ -182,6 +194,36 @@ impl Pipeline {
             record => self.apply(events, record),
         }
         None
+    }
+
+    /// The callchain of a sample of a thread that waits from now on. What becomes of it shows when the wait ends.
+    pub(crate) fn unwind_waiting(
+        &mut self,
+        event: &Event,
+        sample: &Sample<'_>,
+    ) -> UnwoundChain<'_> {
+        self.tracker.processes.own_generated_code(sample.pid);
+        let around = Around {
+            processes: &self.tracker.processes,
+            files: &mut self.files,
+            pace: &mut self.waiting_pace,
+        };
+        self.unwinding.unwind(event, sample, around)
+    }
+
+    /// The same of a thread that sleeps since before the recording began.
+    pub(crate) fn unwind_asleep(
+        &mut self,
+        thread: SampledThread,
+        kernel: &[u64],
+        user: Option<(VirtAddr, VirtAddr)>,
+    ) -> UnwoundChain<'_> {
+        let around = Around {
+            processes: &self.tracker.processes,
+            files: &mut self.files,
+            pace: &mut self.waiting_pace,
+        };
+        self.unwinding.unwind_asleep(thread, kernel, user, around)
     }
 
     #[inline]
@@ -552,6 +594,7 @@ fn event_info(event: &Event) -> EventInfo {
     EventInfo {
         name: event.name.clone(),
         unit: match attr.is_cpu_time() {
+            _ if event.name == OFFCPU_TIME => Unit::WaitTime,
             true => Unit::CpuTime,
             false => Unit::Count,
         },

@@ -28,6 +28,33 @@ pub struct UnwoundChain<'a> {
     pub end: ChainEnd,
 }
 
+/// Bytes of the stack of a thread that sleeps that are read at once.
+const ASLEEP_COPY: usize = 8_192;
+
+/// Whose stack is unwound, and as of when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SampledThread {
+    /// Its process.
+    pub(crate) pid: Pid,
+    /// The thread.
+    pub(crate) tid: Tid,
+    /// In nanoseconds of the recording's clock.
+    pub(crate) time: u64,
+    /// Whether it was in the kernel.
+    pub(crate) mode: CpuMode,
+}
+
+impl SampledThread {
+    fn of(sample: &Sample<'_>) -> Self {
+        Self {
+            pid: sample.pid,
+            tid: sample.tid,
+            time: sample.time.unwrap_or(0),
+            mode: sample.mode,
+        }
+    }
+}
+
 /// What unwinding needs of the rest.
 pub(crate) struct Around<'a> {
     /// Which process has what mapped.
@@ -98,6 +125,40 @@ impl Unwinding {
         }
     }
 
+    /// The callchain of a thread that sleeps: these addresses in the kernel, and in user code what can be found from
+    /// where it entered the kernel, an instruction and a stack pointer.
+    pub(crate) fn unwind_asleep(
+        &mut self,
+        thread: SampledThread,
+        kernel: &[u64],
+        user: Option<(VirtAddr, VirtAddr)>,
+        around: Around<'_>,
+    ) -> UnwoundChain<'_> {
+        self.chain.clear();
+        self.kernel_walk.clear();
+        if !kernel.is_empty() {
+            self.chain.push(callchain::KERNEL);
+            self.chain.extend(kernel);
+        }
+        let end = match (user, Machine::here()) {
+            (Some((ip, sp)), Some((arch, mask))) => {
+                let registers = Regs::from_perf(arch, mask, [sp.0, ip.0]);
+                let mut bytes = vec![0; ASLEEP_COPY];
+                let read = read_memory(thread.pid, thread.tid, sp, &mut bytes).unwrap_or(0);
+                let stack = UserStack {
+                    bytes: &bytes[..read],
+                    capacity: ASLEEP_COPY,
+                };
+                self.walk(thread, &registers, stack, around)
+            }
+            _ => ChainEnd::NoUserState,
+        };
+        UnwoundChain {
+            entries: &self.chain,
+            end,
+        }
+    }
+
     /// Makes `self.chain` the callchain of `sample`, and tells why it ended.
     fn build(&mut self, event: &Event, sample: &Sample<'_>, around: Around<'_>) -> ChainEnd {
         self.chain.clear();
@@ -134,7 +195,7 @@ impl Unwinding {
         };
         self.split_recorded(recorded.iter());
         let registers = Regs::from_perf(arch, regs.mask, regs.values.iter());
-        self.walk(sample, &registers, stack, around)
+        self.walk(SampledThread::of(sample), &registers, stack, around)
     }
 
     /// Keeps all but the user's part in `self.chain`, and that part, which is the last one, as the
@@ -155,7 +216,7 @@ impl Unwinding {
     /// Walks the user's stack, from registers and a copy, and appends it to `self.chain`.
     fn walk(
         &mut self,
-        sample: &Sample<'_>,
+        thread: SampledThread,
         registers: &Regs,
         stack: UserStack<'_>,
         around: Around<'_>,
@@ -166,16 +227,16 @@ impl Unwinding {
             pace,
         } = around;
         let start = VirtAddr(registers.sp().unwrap_or(0));
-        let time = sample.time.unwrap_or(0);
-        let rest = self.deep.take(sample.tid, start, time, stack.bytes);
+        let time = thread.time;
+        let rest = self.deep.take(thread.tid, start, time, stack.bytes);
         let parts: Vec<_> = rest.iter().flat_map(Rest::parts).collect();
         let copy = StackCopy::new(start, stack.bytes, stack.bytes.len() == stack.capacity);
         let copy = copy.with_rest(&parts);
-        let space = processes.space(sample.pid);
+        let space = processes.space(thread.pid);
         let space = space.unwrap_or(AddressSpace::nowhere());
-        if sample.mode == CpuMode::User {
-            self.starting.remove(&sample.pid);
-        } else if self.starting.contains(&sample.pid) {
+        if thread.mode == CpuMode::User {
+            self.starting.remove(&thread.pid);
+        } else if self.starting.contains(&thread.pid) {
             let ip = VirtAddr(registers.ip().unwrap_or(0));
             if space.find(ip).is_none() {
                 return ChainEnd::NoUserState; // the registers are those of the old program
@@ -183,16 +244,16 @@ impl Unwinding {
         }
         let mut images = MappedImages {
             files,
-            pid: sample.pid,
+            pid: thread.pid,
             space,
             dsos: &processes.dsos,
         };
         self.unwinder.pass_time(time);
-        let runtime = self.runtimes.of(sample.pid);
+        let runtime = self.runtimes.of(thread.pid);
         let mut memory = self
             .polled
             .as_mut()
-            .map(|polled| TargetMemory::new(sample.pid, sample.tid, time, polled, runtime));
+            .map(|polled| TargetMemory::new(thread.pid, thread.tid, time, polled, runtime));
         let process = Process {
             space,
             live: memory.as_mut().map(|memory| memory as _),
@@ -213,18 +274,16 @@ impl Unwinding {
             }
             self.refused_stacks += u64::from(memory.was_refused && !end.is_whole());
         }
-        let (thread, found) = ((sample.pid, sample.tid), (images.files, &processes.dsos));
-        self.runtimes
-            .of(sample.pid)
-            .look(thread, time, space, found);
+        let (task, found) = ((thread.pid, thread.tid), (images.files, &processes.dsos));
+        self.runtimes.of(thread.pid).look(task, time, space, found);
         let (reach, is_cut) = (self.unwinder.reach(), self.unwinder.is_cut());
         pace.copied(stack.capacity, reach, is_cut, end);
-        let thread = DeepThread {
-            pid: sample.pid,
-            tid: sample.tid,
+        let deep = DeepThread {
+            pid: thread.pid,
+            tid: thread.tid,
             sp: start,
         };
-        self.deep.note(thread, is_cut && rest.is_none());
+        self.deep.note(deep, is_cut && rest.is_none());
         if let Some(rest) = rest {
             let was_needed = reach.is_some_and(|reach| reach > stack.bytes.len() as u64);
             self.deep.used(rest, was_needed);

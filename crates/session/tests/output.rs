@@ -196,8 +196,8 @@ fn a_writer_that_has_failed_takes_no_further_records() {
         output.pass_on()?;
         output.finish_round()
     };
-    let error = (0..10_000).find_map(|_| {
-        std::thread::yield_now();
+    let error = (0..100_000).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_micros(100)); // it may have to wait for a CPU
         put().err()
     });
     assert_eq!(error.unwrap().to_string(), "the writer has stopped");

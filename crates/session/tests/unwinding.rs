@@ -29,7 +29,12 @@ fn a_stack_has_no_more_frames_than_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let program = Program::save(dir.path());
     let records = program.records(1);
-    let mut pipeline = Pipeline::live(&records.events, 2, StackCopySize::default());
+    let mut pipeline = Pipeline::live(
+        &records.events,
+        &records.events,
+        2,
+        StackCopySize::default(),
+    );
     let taken = take_all(&mut pipeline, &records);
     assert_eq!(taken[0].chain, program.chain()[..3]);
     assert_eq!(taken[0].end, ChainEnd::TooDeep);

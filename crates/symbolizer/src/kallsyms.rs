@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -75,6 +76,13 @@ impl RunningKernel {
             text: symbols.text().ok_or(Reason::NoSymbolTable)?,
             programs: symbols.programs(),
         })
+    }
+
+    /// Where the code of a function lies, if the kernel's symbols may be read and one has this name.
+    pub fn function(&self, name: &str) -> Option<Range<u64>> {
+        let symbols = self.symbols().ok()?;
+        let symbol = symbols.find(symbols.address(name)?)?;
+        Some(symbol.start..symbol.start + symbol.size)
     }
 
     pub(crate) fn symbols(&self) -> Result<Arc<KernelSymbols>, Reason> {

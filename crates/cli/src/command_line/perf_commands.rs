@@ -17,11 +17,11 @@ const INSTEAD: &[(&str, &str)] = &[
     ),
     (
         "sched",
-        "why threads leave the CPU: `prof record -e sched:sched_switch -c 1`, then `prof report`",
+        "where threads wait, for what and how long: `prof record --off-cpu`, then `prof report`",
     ),
     (
         "lock",
-        "who waits for locks: `prof record -e 'lock:contention_begin' -c 1`, then `prof report`",
+        "who waits for locks, and how long: `prof record --off-cpu`; in the kernel too: `-e lock:contention_begin`",
     ),
     (
         "kmem",

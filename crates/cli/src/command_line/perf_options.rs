@@ -48,8 +48,8 @@ const INSTEAD: &[(&str, &[&str], &str)] = &[
     ),
     (
         "record",
-        &["--switch-events", "--off-cpu"],
-        "`-e sched:sched_switch -c 1` has a stack for each time a thread goes to sleep",
+        &["--switch-events"],
+        "`--off-cpu` has a stack for each time a thread stops running, and how long that lasts",
     ),
     (
         "record",

@@ -47,6 +47,14 @@ pub struct SamplingArgs {
     #[command(flatten)]
     pub events: EventArgs,
 
+    /// Sample waiting time as well: where threads wait, for how long, and in what
+    #[arg(long, conflicts_with = "off_cpu")]
+    pub wall: bool,
+
+    /// Sample waiting time alone
+    #[arg(long, conflicts_with_all = ["event", "filter", "frequency", "count"])]
+    pub off_cpu: bool,
+
     /// Record callchains: this is the default, and accepted because perf has it
     #[arg(short = 'g')]
     pub call_graph_flag: bool,

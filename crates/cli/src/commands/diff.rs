@@ -333,6 +333,7 @@ fn options(args: &DiffArgs) -> Result<ReportOptions, CliError> {
                 Some(list) => sampling::cpus(list)?,
                 None => Vec::new(),
             },
+            ..Filter::default()
         },
         relative_percent: args.percentage.as_deref() == Some("relative"),
         ..ReportOptions::default()

@@ -1,6 +1,6 @@
 //! What is asked for, as attrs. Whether the kernel grants them is seen in `settle.rs`.
 
-use prof_event::abi::{X86_USER_REGS, event_type, flag, hardware, read_format, sample};
+use prof_event::abi::{X86_USER_REGS, event_type, flag, hardware, read_format, sample, software};
 use prof_event::{
     EventAttr, EventGroup, EventKind, EventList, EventRate, EventSpec, EventStacks, GroupSpec,
 };
@@ -10,7 +10,7 @@ use super::error::OpenError;
 use super::pmu;
 use crate::deep_stacks::{DeepStacks, NoDeepStacks};
 use crate::host;
-use crate::options::{Clock, Note, Options, Rate, StackCapture, Target};
+use crate::options::{Clock, Note, Options, Rate, SWITCHES, StackCapture, Switches, Target};
 use crate::tracefs::tracepoint_id;
 
 /// What every sample has. One event alone needs no id by which it could be told from others.
@@ -18,6 +18,8 @@ const COMMON: u64 = sample::IP | sample::TID | sample::TIME | sample::PERIOD;
 /// Switching between large and small copies takes 2 us for each instance of an event; with more of them
 /// the rings would fill meanwhile.
 const MAX_SWITCHED: u64 = 4000;
+/// Bytes of the stack of a thread that stops running.
+const SWITCH_COPY: u32 = 8_192;
 
 /// An event that is to be opened, while it is being settled what it is.
 pub(super) struct PlannedEvent {
@@ -35,6 +37,13 @@ pub(super) struct PlannedEvent {
 }
 
 impl PlannedEvent {
+    /// Whether it shows where threads stop running.
+    fn is_of_switches(&self) -> bool {
+        let is_of = (self.attr.kind, self.attr.config);
+        is_of == (event_type::SOFTWARE, software::CONTEXT_SWITCHES)
+            && self.attr.frequency().is_none()
+    }
+
     /// Whether its samples carry the counters of its group.
     pub(super) fn counts_for_group(&self) -> bool {
         self.attr.sample_type & sample::READ != 0
@@ -47,6 +56,7 @@ pub(super) fn plan_events(
 ) -> Result<Vec<PlannedEvent>, OpenError> {
     let cycles = || EventSpec::parse("cycles").expect("perf's default event");
     let list = match &options.events {
+        _ if options.switches == Switches::Alone => &EventList::default(),
         list if list.events.is_empty() => &EventList::from(cycles()),
         list => list,
     };
@@ -58,8 +68,8 @@ pub(super) fn plan_events(
     if options.sample_cpu || list.events.iter().any(is_tracepoint) {
         common |= sample::CPU;
     }
-    if list.events.len() > 1 {
-        common |= sample::IDENTIFIER;
+    if list.events.len() > 1 || options.switches != Switches::Unrecorded {
+        common |= sample::IDENTIFIER; // waits are told as an event of their own
     }
     let mut planned = Vec::new();
     for (index, spec) in list.events.iter().enumerate() {
@@ -115,7 +125,53 @@ pub(super) fn plan_events(
     for group in &list.groups {
         join(&mut planned, group);
     }
+    if options.switches == Switches::Alone {
+        planned.push(plan_tracking(options, common));
+    }
+    if options.switches != Switches::Unrecorded {
+        planned.push(plan_switches(options, common));
+        planned[0].attr.set(flag::CONTEXT_SWITCH, true);
+    }
     Ok(planned)
+}
+
+/// An event without samples, which tells of mappings, tasks and switches, also while samples are not wanted.
+fn plan_tracking(options: &Options, common: u64) -> PlannedEvent {
+    let mut attr = base_attr(options, StackCapture::None, true);
+    attr.kind = event_type::SOFTWARE;
+    attr.config = software::DUMMY;
+    attr.sample_type |= common;
+    attr.sample_period_or_freq = 1;
+    planned_alone("dummy", attr)
+}
+
+/// A sample whenever a thread stops running. What lies behind its copy of the stack is still there when it is
+/// looked for, since the thread waits.
+fn plan_switches(options: &Options, common: u64) -> PlannedEvent {
+    let stacks = match options.stacks {
+        StackCapture::Copy(_) | StackCapture::CopyAsNeeded { .. } => {
+            StackCapture::Copy(SWITCH_COPY)
+        }
+        stacks => stacks,
+    };
+    let mut attr = base_attr(options, stacks, false);
+    attr.kind = event_type::SOFTWARE;
+    attr.config = software::CONTEXT_SWITCHES;
+    attr.sample_type |= common;
+    attr.sample_period_or_freq = 1;
+    planned_alone(SWITCHES, attr)
+}
+
+fn planned_alone(name: &str, attr: EventAttr) -> PlannedEvent {
+    PlannedEvent {
+        name: name.to_owned(),
+        attr,
+        small: None,
+        deep: None,
+        may_become_cpu_clock: false,
+        leader: None,
+        filter: None,
+    }
 }
 
 /// Makes the events of a group follow their leader, which starts and stops all of them.
@@ -185,10 +241,12 @@ pub(super) fn add_small_copies(
     let StackCapture::CopyAsNeeded { small, .. } = options.stacks else {
         return;
     };
-    if are_too_many(planned, places, limit, 2) || !planned.iter().all(may_take_turns) {
+    let are_sampled = |event: &&PlannedEvent| !event.is_of_switches();
+    let take_turns = planned.iter().filter(are_sampled).all(may_take_turns);
+    if are_too_many(planned, places, limit, 2) || !take_turns {
         return;
     }
-    for event in planned {
+    for event in planned.iter_mut().filter(|event| !event.is_of_switches()) {
         if event.attr.sample_stack_user > small {
             let mut attr = event.attr.clone();
             attr.sample_stack_user = small;

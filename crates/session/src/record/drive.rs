@@ -129,6 +129,10 @@ pub fn drive<D: Destination>(
         if sampler.target_exited() {
             return Ok(End::TargetExited);
         }
+        let now = sampler.clock().now();
+        recorder.look_at_waits(now);
+        recorder.tell_waits(began[0], false)?;
+        sampler.sample_switches(recorder.wants_switches(now))?;
         control.after_round(recorder, began[0]);
     }
 }

@@ -6,14 +6,19 @@
 use std::io;
 
 use prof_event::abi::{flag, sample};
-use prof_event::{Event, EventSet, RawRecord, Record, encode_sample};
-use prof_model::ChainEnd;
+use prof_event::{Decoded, Event, EventSet, RawRecord, Record, encode_sample};
+use prof_model::{ChainEnd, CpuMode, Pid, Tid};
 use prof_sampler::{Sampler, Sink, StackPart};
+use prof_symbolizer::RunningKernel;
+use rustc_hash::FxHashMap;
 
 use super::moved::MovedText;
 use super::overwritten::Overwritten;
 use crate::pipeline::Pipeline;
 use crate::stack_copy_size::StackCopySize;
+use crate::unwinding::SampledThread;
+use crate::waits::asleep::Asleep;
+use crate::waits::{Told, Waits, is_told_otherwise, with_waits};
 
 /// Where the records of a recording go. `()` is for a profile alone.
 pub trait Destination {
@@ -57,22 +62,29 @@ pub struct Recorder<D> {
     pub destination: D,
     moved: MovedText,
     overwritten: Overwritten,
-    sampled: EventSet, // as the kernel sends them
-    written: EventSet, // as a file has them
+    waits: Option<Waits>,
+    kernel: RunningKernel,
+    kernel_starts: FxHashMap<String, Option<u64>>, // of functions that threads were seen to sleep in
+    sampled: EventSet,                             // as the kernel sends them, and waits
+    written: EventSet,                             // as a file has them
 }
 
 impl<D: Destination> Recorder<D> {
     /// A recorder for the events of a sampler that was opened. At most `max_stack` frames are kept of a
     /// user stack.
     pub fn new(sampler: &Sampler, max_stack: usize, destination: D) -> Self {
-        let sampled = sampler.events().clone();
+        let sampled = with_waits(sampler.events());
+        let written = file_events(&sampled);
         let copies = StackCopySize::new(sampler.small_copy(), sampler.reads_deep_stacks().is_ok());
         Self {
-            pipeline: Pipeline::live(&sampled, max_stack, copies),
+            pipeline: Pipeline::live(&sampled, &written, max_stack, copies),
             destination,
             moved: MovedText::default(),
             overwritten: Overwritten::default(),
-            written: file_events(&sampled),
+            waits: Waits::of(&sampled, sampler.cpu_count()),
+            kernel: RunningKernel::default(),
+            kernel_starts: FxHashMap::default(),
+            written,
             sampled,
         }
     }
@@ -92,15 +104,8 @@ impl<D: Destination> Recorder<D> {
         Ok(())
     }
 
-    /// What every record of these events has at its end.
-    fn sample_type(&self) -> u64 {
-        let mut events = self.sampled.events().iter();
-        events.next().map_or(0, |event| event.attr.sample_type)
-    }
-}
-
-impl<D: Destination> Sink for Recorder<D> {
-    fn record(&mut self, raw: RawRecord<'_>) -> io::Result<()> {
+    /// Takes a record in. `end` says why its callchain ended, where it is unwound already.
+    fn take(&mut self, raw: RawRecord<'_>, end: Option<ChainEnd>) -> io::Result<()> {
         let Ok(decoded) = self.sampled.decode(raw) else {
             return Ok(()); // of an event that is not ours
         };
@@ -109,8 +114,11 @@ impl<D: Destination> Sink for Recorder<D> {
         {
             return self.take_made(&bytes);
         }
+        if self.takes_wait(&decoded)? {
+            return Ok(());
+        }
         let suspect = MovedText::suspect(&decoded, &self.pipeline.tracker);
-        match self.pipeline.take(&self.sampled, &decoded, None) {
+        match self.pipeline.take(&self.sampled, &decoded, end) {
             Some(taken) => {
                 if let Some(buffer) = self.destination.sample(taken.end) {
                     let attr = &self.written.events()[decoded.event].attr;
@@ -127,6 +135,121 @@ impl<D: Destination> Sink for Recorder<D> {
         let mut made = Vec::new();
         self.moved.look(suspect, self.sample_type(), &mut made);
         self.take_made(&made)
+    }
+
+    /// Whether a record tells of waits alone, so that nothing else becomes of it.
+    fn takes_wait(&mut self, decoded: &Decoded<'_>) -> io::Result<bool> {
+        let Some(waits) = &mut self.waits else {
+            return Ok(false);
+        };
+        match &decoded.record {
+            Record::Sample(sample) if waits.is_of_switches(decoded.event) => {
+                let event = &self.sampled.events()[decoded.event];
+                let chain = self.pipeline.unwind_waiting(event, sample);
+                waits.stopped(sample, chain.entries, chain.end);
+                return Ok(true);
+            }
+            Record::Comm { pid, tid, .. } => waits.is_present((*pid, *tid)),
+            _ => {}
+        }
+        let (Some((pid, tid)), Some(time)) = (decoded.id.task, decoded.id.time) else {
+            return Ok(false);
+        };
+        if let Some(told) = waits.take(&decoded.record, (Pid(pid), Tid(tid)), time) {
+            self.take_told(&told)?;
+        }
+        Ok(matches!(decoded.record, Record::Switch { .. }))
+    }
+
+    fn take_told(&mut self, told: &Told) -> io::Result<()> {
+        let raw = RawRecord::parse(&told.record).map_err(io::Error::other)?;
+        self.take(raw, Some(told.end))
+    }
+
+    /// Waits are counted from `time` on, in nanoseconds of the sampler's clock, where switches are recorded. Looks
+    /// for threads that sleep already, at `now`. `kernel` names the functions that they sleep in.
+    pub fn begin_waits(&mut self, time: u64, now: u64, kernel: &RunningKernel) {
+        let Some(waits) = &mut self.waits else {
+            return;
+        };
+        waits.begin(time, |name| kernel.function(name));
+        let present = waits.take_present();
+        self.kernel = kernel.clone();
+        self.look_at(&present, now);
+    }
+
+    /// Looks at threads whose waits last long and whose stacks are not known.
+    pub fn look_at_waits(&mut self, now: u64) {
+        let Some(waits) = &self.waits else {
+            return;
+        };
+        let long = waits.to_look_at(now);
+        self.look_at(&long, now);
+    }
+
+    /// Whether samples are wanted of threads that stop running.
+    pub fn wants_switches(&mut self, now: u64) -> bool {
+        let waits = self.waits.as_mut();
+        waits.is_none_or(|waits| waits.wants_samples(now))
+    }
+
+    fn look_at(&mut self, tasks: &[(Pid, Tid)], now: u64) {
+        let Some(waits) = &mut self.waits else {
+            return;
+        };
+        for &(pid, tid) in tasks {
+            let Some(asleep) = Asleep::look(pid, tid) else {
+                waits.found_awake(tid, now);
+                continue;
+            };
+            let kernel = asleep.kernel.iter().filter_map(|(name, offset)| {
+                let starts = &mut self.kernel_starts;
+                let start = match starts.get(name) {
+                    Some(start) => *start,
+                    None => {
+                        let start = self.kernel.function(name).map(|range| range.start);
+                        *starts.entry(name.clone()).or_insert(start)
+                    }
+                };
+                start.map(|start| start + offset)
+            });
+            let kernel: Vec<_> = kernel.collect();
+            let thread = SampledThread {
+                pid,
+                tid,
+                time: now,
+                mode: CpuMode::Kernel,
+            };
+            let chain = self.pipeline.unwind_asleep(thread, &kernel, asleep.user);
+            waits.found_asleep((pid, tid), now, chain.entries, chain.end);
+        }
+    }
+
+    /// Tells how long threads have waited until `now`, in nanoseconds of the sampler's clock, that wait on, if that
+    /// is due or `is_end`.
+    ///
+    /// # Errors
+    /// The destination's.
+    pub fn tell_waits(&mut self, now: u64, is_end: bool) -> io::Result<()> {
+        let Some(waits) = &mut self.waits else {
+            return Ok(());
+        };
+        for told in waits.tell_parts(now, is_end) {
+            self.take_told(&told)?;
+        }
+        Ok(())
+    }
+
+    /// What every record of these events has at its end.
+    fn sample_type(&self) -> u64 {
+        let mut events = self.sampled.events().iter();
+        events.next().map_or(0, |event| event.attr.sample_type)
+    }
+}
+
+impl<D: Destination> Sink for Recorder<D> {
+    fn record(&mut self, raw: RawRecord<'_>) -> io::Result<()> {
+        self.take(raw, None)
     }
 
     fn skipped(&mut self, raw: RawRecord<'_>) -> io::Result<()> {
@@ -155,10 +278,15 @@ impl<D: Destination> Sink for Recorder<D> {
 /// sites. The counters of a group are written as if its events were not inherited: perf before 6.13
 /// knows one counter for an event's id.
 pub fn file_events(sampled: &EventSet) -> EventSet {
+    let sampled = with_waits(sampled);
     let mut written = EventSet::default();
     written.set_groups(sampled.groups().to_vec());
-    for event in sampled.events() {
+    for (index, event) in sampled.events().iter().enumerate() {
+        if is_told_otherwise(&sampled, index) {
+            continue;
+        }
         let mut attr = event.attr.clone();
+        attr.set(flag::CONTEXT_SWITCH, false); // switches are told as waits
         if attr.sample_type & sample::STACK_USER != 0 {
             attr.sample_type &= !(sample::REGS_USER | sample::STACK_USER);
             attr.sample_regs_user = 0;

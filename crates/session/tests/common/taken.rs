@@ -56,7 +56,7 @@ fn describe(frame: &FrameKey, dsos: &DsoTable) -> Frame {
 
 /// A pipeline as a recording that runs has it.
 pub(crate) fn live(events: &EventSet) -> Pipeline {
-    Pipeline::live(events, DEFAULT_MAX_STACK, StackCopySize::default())
+    Pipeline::live(events, events, DEFAULT_MAX_STACK, StackCopySize::default())
 }
 
 /// Hands all records to a pipeline; returns what became of the samples.

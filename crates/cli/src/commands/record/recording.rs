@@ -99,6 +99,8 @@ impl LiveRecording {
         let begun = self
             .sampler
             .start(layout.as_ref(), self.plan.delay, &mut self.recorder);
+        let now = self.sampler.clock().now();
+        self.recorder.begin_waits(began, now, &self.kernel);
         let mut command = held
             .map(HeldCommand::release)
             .transpose()
@@ -127,6 +129,7 @@ impl LiveRecording {
         };
         let ended = sampler.clock().now();
         let end = driven.and_then(|_| sampler.finish(recorder));
+        let end = end.and_then(|()| recorder.tell_waits(ended, true));
         Ok(Sampled {
             command,
             progress,
@@ -173,6 +176,7 @@ impl LiveRecording {
             lost: self.recorder.lost(),
             cpu_time: sampled.cpu_time,
             elapsed: sampled.elapsed,
+            span: sampled.span.1 - sampled.span.0,
             of_command: self.plan.sampling.samples_command,
             command_status: None,
             event: self.recorder.pipeline.profile.events[0].name.clone(),
@@ -248,6 +252,7 @@ impl LiveRecording {
             &self.sampler,
             names,
             file,
+            done.span,
             self.plan.verbose,
         );
         let is_all = self.plan.delay.is_zero() && done.samples > 0;

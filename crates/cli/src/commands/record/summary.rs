@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use prof_perfdata::Summary as Sizes;
-use prof_profile::Names;
+use prof_profile::{Names, Unit};
+use prof_report::{summarize_waits, write_trust, write_wait_summary};
 use prof_sampler::{Priority, Sampler};
 use prof_session::Crowding;
 use prof_session::record::{FileDestination, Recorder};
@@ -25,6 +26,8 @@ pub struct Done {
     pub cpu_time: Option<Duration>,
     /// How long it took.
     pub elapsed: Duration,
+    /// How long was sampled, in nanoseconds.
+    pub span: u64,
     /// Whether a command was sampled, which is over then and cannot be asked again.
     pub of_command: bool,
     /// The exit status of the command that was run.
@@ -88,12 +91,13 @@ fn more_priority(present: Priority) -> Option<&'static str> {
     }
 }
 
-/// Says what was recorded, what is missing, and where the time went.
+/// Says what was recorded in `span` nanoseconds, what is missing, and where the time went.
 pub fn print(
     recorder: &Recorder<FileDestination>,
     sampler: &Sampler,
     names: &Names,
     file: Option<&File>,
+    span: u64,
     verbose: bool,
 ) {
     let samples = recorder.samples();
@@ -147,7 +151,13 @@ pub fn print(
         if profile.events.len() > 1 {
             eprintln!("{}:", profile.events[event].name);
         }
-        let _ = prof_report::write_summary(&mut std::io::stderr(), &summary);
+        if profile.events[event].unit == Unit::WaitTime {
+            let waits = summarize_waits(profile, names, event as u16, span, HOTTEST);
+            let _ = write_wait_summary(&mut std::io::stderr(), &waits);
+            let _ = write_trust(&mut std::io::stderr(), &summary);
+        } else {
+            let _ = prof_report::write_summary(&mut std::io::stderr(), &summary);
+        }
         for hint in remedies(&summary, &recorder.pipeline.tracker.processes) {
             eprintln!("hint: {hint}");
         }
@@ -233,7 +243,7 @@ pub fn no_samples(done: &Done, wants_drawing: bool) -> CliError {
                 time.as_millis()
             ))
             .hint("record while it works, or for longer: `-d 60s`")
-            .hint("if it waits for something, sample its waits: `-e sched:sched_switch -c 1`"),
+            .hint("if it waits for something, `--off-cpu` tells where, and for how long"),
         Some(time) => message
             .cause(format!(
                 "although the target was on the CPU for {} ms",

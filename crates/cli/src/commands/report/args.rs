@@ -46,6 +46,10 @@ pub struct ReportArgs {
     #[arg(long)]
     pub no_branch_stack: bool,
 
+    /// Only threads in these states: running, and what is waited for, such as lock, disk, network
+    #[arg(long, value_name = "STATE,...", value_delimiter = ',')]
+    pub state: Vec<String>,
+
     /// A column with the number of samples
     #[arg(short = 'n', long)]
     pub show_nr_samples: bool,

@@ -13,9 +13,10 @@ use prof_perfdata::Recording;
 use prof_profile::RecordingFacts;
 use prof_report::{
     CallGraph, ChainOrder, Column, ExportData, Fields, Filter, JsonExport, Pattern, ReportOptions,
-    parse_fields, parse_sort,
+    ThreadState, parse_fields, parse_sort, summarize_waits, write_wait_states,
 };
 
+use prof_profile::Unit;
 use prof_session::{BranchUse, LoadedRecording, Wanted};
 
 use crate::export::{self, Exports};
@@ -159,6 +160,9 @@ fn print(
         return Ok(());
     }
     let mut out = BufWriter::new(io::stdout().lock());
+    if !args.quiet {
+        states_of_threads(&mut out, input)?;
+    }
     let any = prof_report::write_report(&mut out, &input.profile, &input.names, options)?;
     if args.threads {
         counters(&mut out, input)?;
@@ -166,6 +170,21 @@ fn print(
     out.flush()?;
     if !any {
         return Err(CliError::new("no sample passes the filters").into());
+    }
+    Ok(())
+}
+
+/// What threads did, where their waits were recorded.
+fn states_of_threads(out: &mut impl Write, input: &LoadedRecording) -> io::Result<()> {
+    let Some((first, last)) = input.span() else {
+        return Ok(());
+    };
+    for (index, event) in input.profile.events.iter().enumerate() {
+        if event.unit == Unit::WaitTime {
+            let (profile, names) = (&input.profile, &input.names);
+            let waits = summarize_waits(profile, names, index as u16, last - first, 0);
+            write_wait_states(out, &waits, "# ")?;
+        }
     }
     Ok(())
 }
@@ -304,12 +323,25 @@ fn options(args: &ReportArgs) -> Result<ReportOptions, CliError> {
 fn filter(args: &ReportArgs) -> Result<Filter, CliError> {
     let part = args.symbol_filter.as_ref().or(args.filter.as_ref());
     let cpus = args.cpu.as_deref().map(sampling::cpus).transpose()?;
+    let states = args
+        .state
+        .iter()
+        .map(|name| state(name))
+        .collect::<Result<_, _>>()?;
     Ok(Filter {
+        states,
         dsos: args.dsos.clone(),
         symbols: args.symbols.clone(),
         symbol_part: part.cloned().unwrap_or_default(),
         cpus: cpus.unwrap_or_default(),
         ..args.input.filter()
+    })
+}
+
+fn state(name: &str) -> Result<ThreadState, CliError> {
+    ThreadState::by_name(name).ok_or_else(|| {
+        let known = ThreadState::ALL.map(ThreadState::name).join(", ");
+        CliError::usage(format!("`--state {name}` is not known")).hint(format!("one of {known}"))
     })
 }
 

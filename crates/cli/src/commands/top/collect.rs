@@ -64,11 +64,13 @@ impl<'a> Collector<'a> {
         };
         let sampled = drive(&mut sampler, &mut recorder, command.as_mut(), &mut this);
         let finished = sampler.finish(&mut recorder);
+        let now = sampler.clock().now();
+        let finished = finished.and_then(|()| recorder.tell_waits(now, true));
         let end = match (sampled, finished) {
             (Ok(end), Ok(())) => End::Ended(end),
             (Err(error), _) | (_, Err(error)) => End::Failed(error),
         };
-        let piece = recorder.piece(sampler.clock().now());
+        let piece = recorder.piece(now);
         // Nothing is sampled any more: now it may wait.
         let _ = to_namer.send(Message::Piece(Box::new(piece), Some(end)));
         command

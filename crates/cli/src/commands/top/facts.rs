@@ -7,7 +7,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use prof_profile::Unit;
 use prof_sampler::{Note, Sampler, Target, online_cpus, page_size, parse_cpu_list, proc};
 use prof_session::event_infos;
-use prof_session::record::Piece;
+use prof_session::record::{Piece, file_events};
 use prof_tui::{Cost, CpuUse, Facts};
 
 use super::cgroup::Cgroup;
@@ -25,7 +25,7 @@ pub fn at_start(sampling: &Sampling, sampler: &Sampler) -> Facts {
     Facts {
         target: sampling.target_name(),
         container: first_task(&sampling.options.target).and_then(container),
-        events: event_infos(sampler.events()),
+        events: event_infos(&file_events(sampler.events())),
         notes: overridden
             .into_iter()
             .chain(notes.map(ToString::to_string))

@@ -150,6 +150,8 @@ impl Watch {
             .start(layout.as_ref(), Duration::ZERO, &mut recorder)
             .map_err(failed("could not start sampling"))
             .map_err(not_begun)?;
+        let now = sampler.clock().now();
+        recorder.begin_waits(now, now, &kernel);
         shared.lock().facts.notes = facts::at_start(sampling, &sampler).notes;
 
         let namer = Namer::new(Arc::clone(&shared), meters, recent, kernel, sampler.clock());

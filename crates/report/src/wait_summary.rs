@@ -1,0 +1,283 @@
+//! What threads waited for, and where, at first glance.
+//!
+//! In: a profile whose event is waiting time, and how long was recorded. Out: a [`WaitSummary`], and its lines.
+//! Every wait is in the profile with what it lasted, so that sums are exact and have no error of sampling.
+
+use std::cmp::Reverse;
+use std::io::{self, Write};
+
+use prof_model::{Pid, Tid};
+use prof_profile::{FrameId, Names, Profile, StackId};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::text::{cut_right, width};
+use crate::thread_state::{StatesOfFrames, ThreadState};
+use crate::{Places, SymbolInfo};
+
+const COLUMNS: usize = 80;
+const STATE_COLUMNS: usize = 8;
+/// How many functions of a place are named.
+const NAMED: usize = 4;
+/// A thread has nothing to do if it waits in one way for this share of the time or more ...
+const IDLE_SHARE: f64 = 0.95;
+/// ... and runs less than this each time that it is woken, in nanoseconds.
+const IDLE_RUN: u64 = 500_000;
+
+/// Where threads waited, and how long together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WaitPlace {
+    /// For what.
+    pub state: ThreadState,
+    /// The innermost function of the program and its callers, innermost first.
+    pub functions: Vec<String>,
+    /// In nanoseconds.
+    pub waited: u64,
+}
+
+/// What threads waited for.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct WaitSummary {
+    /// How many threads the rest is about.
+    pub threads: usize,
+    /// How many threads had nothing to do and are left out. None if all had: then the rest is about them.
+    pub idle_threads: usize,
+    /// Whether all threads had nothing to do.
+    pub are_all_idle: bool,
+    /// Of the threads that the rest is about, time that they did not wait, in nanoseconds.
+    pub running: u64,
+    /// What was waited for each reason, in nanoseconds, in the order of [`ThreadState::ALL`].
+    pub states: Vec<(ThreadState, u64)>,
+    /// Where most was waited, most first.
+    pub places: Vec<WaitPlace>,
+}
+
+impl WaitSummary {
+    /// What the threads did together, in nanoseconds; not 0.
+    fn all(&self) -> u64 {
+        let waited: u64 = self.states.iter().map(|(_, waited)| waited).sum();
+        (self.running + waited).max(1)
+    }
+}
+
+#[derive(Default)]
+struct Thread {
+    waited: u64,
+    wakeups: u64,
+    longest: u64, // in one way
+}
+
+impl Thread {
+    fn is_idle(&self, span: u64) -> bool {
+        let run = span.saturating_sub(self.waited);
+        self.longest as f64 >= IDLE_SHARE * span as f64 && run < IDLE_RUN * self.wakeups.max(1)
+    }
+}
+
+/// Sums up the waits of one event, an index into the profile's events, of a recording of `span` nanoseconds: the
+/// `top` places where most was waited. Threads that have nothing to do are left out, for they would be most of the
+/// picture: those that wait in one way nearly always and hardly run when they are woken.
+pub fn summarize_waits(
+    profile: &Profile,
+    names: &Names,
+    event: u16,
+    span: u64,
+    top: usize,
+) -> WaitSummary {
+    let places = Places::by_name(profile, names, true);
+    let samples = profile.sorted_samples(event);
+    let mut threads: FxHashMap<(Pid, Tid), Thread> = FxHashMap::default();
+    let mut by_stack: FxHashMap<((Pid, Tid), StackId), u64> = FxHashMap::default();
+    for (key, weight) in &samples {
+        let id = (key.pid, key.tid);
+        let thread = threads.entry(id).or_default();
+        thread.waited += weight.period;
+        thread.wakeups += weight.samples;
+        let in_one_way = by_stack.entry((id, key.stack)).or_default();
+        *in_one_way += weight.period;
+        thread.longest = thread.longest.max(*in_one_way);
+    }
+    let idle: FxHashSet<_> = threads
+        .iter()
+        .filter(|(_, thread)| thread.is_idle(span))
+        .map(|(id, _)| *id)
+        .collect();
+    let are_all_idle = idle.len() == threads.len();
+    let is_shown = |id: &(Pid, Tid)| are_all_idle || !idle.contains(id);
+
+    let mut summary = WaitSummary {
+        threads: threads.keys().filter(|&id| is_shown(id)).count(),
+        idle_threads: if are_all_idle { 0 } else { idle.len() },
+        are_all_idle,
+        ..WaitSummary::default()
+    };
+    let shown = threads.iter().filter(|(id, _)| is_shown(id));
+    let run = shown.map(|(_, thread)| span.saturating_sub(thread.waited));
+    summary.running = run.sum();
+    let mut states: FxHashMap<ThreadState, u64> = FxHashMap::default();
+    let mut by_place: FxHashMap<(ThreadState, Vec<String>), u64> = FxHashMap::default();
+    let of_frames = StatesOfFrames::of(profile, &places);
+    let mut known: FxHashMap<StackId, (ThreadState, Vec<String>)> = FxHashMap::default();
+    for (key, weight) in &samples {
+        if !is_shown(&(key.pid, key.tid)) {
+            continue;
+        }
+        let place = known.entry(key.stack).or_insert_with(|| {
+            let state = of_frames.of_sample(profile, key);
+            (state, functions(profile, &places, key.stack))
+        });
+        *states.entry(place.0).or_default() += weight.period;
+        match by_place.get_mut(place) {
+            Some(waited) => *waited += weight.period,
+            None => drop(by_place.insert(place.clone(), weight.period)),
+        }
+    }
+    summary.states = ThreadState::ALL
+        .into_iter()
+        .filter_map(|state| Some((state, *states.get(&state)?)))
+        .collect();
+    let mut found: Vec<_> = by_place
+        .into_iter()
+        .map(|((state, functions), waited)| WaitPlace {
+            state,
+            functions,
+            waited,
+        })
+        .collect();
+    found.sort_by(|left, right| {
+        let by_time = Reverse(left.waited).cmp(&Reverse(right.waited));
+        by_time.then_with(|| (left.state, &left.functions).cmp(&(right.state, &right.functions)))
+    });
+    found.truncate(top);
+    summary.places = found;
+    summary
+}
+
+/// The innermost functions of a stack that are the program's own, not of the C library by which it waits, or where
+/// there are none those of the library.
+fn functions(profile: &Profile, places: &Places, stack: StackId) -> Vec<String> {
+    let frames = profile.stacks().frames(stack);
+    let is_known = |frame: &FrameId| {
+        let key = profile.frame(*frame);
+        key.dso.is_some() || key.lookup != 0
+    };
+    let all = frames
+        .filter(is_known)
+        .flat_map(|frame| places.of_frame(frame));
+    let symbols = all.map(|place| places.symbol_at(place));
+    let user: Vec<&SymbolInfo> = symbols.filter(|symbol| symbol.level() != 'k').collect();
+    let is_own = |symbol: &&&SymbolInfo| !is_c_library(places.dso_name(symbol));
+    let library = user.iter().take_while(|symbol| !is_own(symbol)).count();
+    let starts = user
+        .iter()
+        .rev()
+        .take_while(|symbol| !is_own(symbol))
+        .count();
+    let shown = match library == user.len() {
+        true => &user[..],
+        false => &user[library..user.len() - starts],
+    };
+    let mut functions: Vec<String> = Vec::new();
+    for symbol in shown {
+        if functions.len() == NAMED {
+            break;
+        }
+        let name = match symbol.is_named() {
+            true => symbol.name.to_string(),
+            false => symbol.in_chain(),
+        };
+        if functions.last() != Some(&name) {
+            functions.push(name);
+        }
+    }
+    functions
+}
+
+/// Whether this is a library that programs wait by.
+fn is_c_library(module: &str) -> bool {
+    let starts = [
+        "libc.so",
+        "libc-",
+        "libc.musl",
+        "ld-musl",
+        "ld-linux",
+        "libpthread",
+        "[vdso]",
+    ];
+    starts.iter().any(|start| module.starts_with(start))
+}
+
+fn seconds(ns: u64) -> String {
+    let ms = ns as f64 / 1e6;
+    match ns {
+        1_000_000_000.. => format!("{:.1} s", ms / 1e3),
+        10_000_000.. => format!("{ms:.0} ms"),
+        _ => format!("{ms:.1} ms"),
+    }
+}
+
+/// Writes what threads did, and how many had nothing to do, in lines of at most 80 columns that begin so.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_wait_states(
+    out: &mut dyn Write,
+    summary: &WaitSummary,
+    start: &str,
+) -> io::Result<()> {
+    let all = summary.all();
+    let share = |part: u64| part as f64 * 100.0 / all as f64;
+    let threads = match summary.threads {
+        1 => "1 thread".to_owned(),
+        count => format!("{count} threads"),
+    };
+    let mut line = format!("{start}{threads}, {}:", seconds(all));
+    let running = [("running", summary.running)].into_iter();
+    let states = summary
+        .states
+        .iter()
+        .map(|(state, waited)| (state.name(), *waited));
+    let parts = running
+        .chain(states)
+        .filter(|&(_, part)| share(part) >= 0.05);
+    let parts = parts.map(|(name, part)| format!("{name} {} {:.0}%", seconds(part), share(part)));
+    let parts: Vec<_> = parts.collect();
+    for (index, part) in parts.iter().enumerate() {
+        let comma = if index + 1 < parts.len() { "," } else { "" };
+        if width(&line) + 1 + width(part) + 1 > COLUMNS {
+            writeln!(out, "{line}")?;
+            line = format!("{start} ");
+        }
+        line = format!("{line} {part}{comma}");
+    }
+    writeln!(out, "{line}")?;
+    match summary.idle_threads {
+        0 if summary.are_all_idle => writeln!(out, "{start}all of them wait for something to do")?,
+        0 => {}
+        1 => writeln!(out, "{start}1 idle thread left out")?,
+        count => writeln!(out, "{start}{count} idle threads left out")?,
+    }
+    Ok(())
+}
+
+/// Writes a summary of waits in lines of at most 80 columns.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_wait_summary(out: &mut dyn Write, summary: &WaitSummary) -> io::Result<()> {
+    write_wait_states(out, summary, "")?;
+    let share = |part: u64| part as f64 * 100.0 / summary.all() as f64;
+    for place in &summary.places {
+        let state = place.state.name();
+        let start = format!("{:>6.2}%  {state:<STATE_COLUMNS$}  ", share(place.waited));
+        let functions = match place.functions.is_empty() {
+            true => "[stack not known]".to_owned(),
+            false => place.functions.join(" < "),
+        };
+        writeln!(
+            out,
+            "{start}{}",
+            cut_right(&functions, COLUMNS - width(&start))
+        )?;
+    }
+    Ok(())
+}
