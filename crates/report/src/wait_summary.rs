@@ -152,8 +152,12 @@ pub fn summarize_waits(
     summary
 }
 
-/// The innermost functions of a stack that are the program's own, not of the C library by which it waits, or where
-/// there are none those of the library.
+/// What stands for a thread of Go's that looks for work: goroutines wait in user space, and it for one of them.
+const NO_GOROUTINE: &str = "[a thread of Go without a goroutine to run]";
+const GO_SCHEDULER: [&str; 2] = ["runtime.findRunnable", "runtime.findrunnable"];
+
+/// The innermost functions of a stack that are the program's own, not of the libraries by which it waits, or where
+/// there are none those of the libraries.
 fn functions(profile: &Profile, places: &Places, stack: StackId) -> Vec<String> {
     let frames = profile.stacks().frames(stack);
     let is_known = |frame: &FrameId| {
@@ -165,7 +169,15 @@ fn functions(profile: &Profile, places: &Places, stack: StackId) -> Vec<String> 
         .flat_map(|frame| places.of_frame(frame));
     let symbols = all.map(|place| places.symbol_at(place));
     let user: Vec<&SymbolInfo> = symbols.filter(|symbol| symbol.level() != 'k').collect();
-    let is_own = |symbol: &&&SymbolInfo| !is_c_library(places.dso_name(symbol));
+    if user
+        .iter()
+        .any(|symbol| GO_SCHEDULER.contains(&&*symbol.name))
+    {
+        return vec![NO_GOROUTINE.to_owned()];
+    }
+    let is_own = |symbol: &&&SymbolInfo| {
+        !is_c_library(places.dso_name(symbol)) && !is_of_runtime(&symbol.name)
+    };
     let library = user.iter().take_while(|symbol| !is_own(symbol)).count();
     let starts = user
         .iter()
@@ -201,9 +213,16 @@ fn is_c_library(module: &str) -> bool {
         "ld-musl",
         "ld-linux",
         "libpthread",
+        "libjvm.so",
         "[vdso]",
     ];
     starts.iter().any(|start| module.starts_with(start))
+}
+
+/// Whether a function is of what a language's programs wait by: Go's runtime, Rust's standard library.
+fn is_of_runtime(function: &str) -> bool {
+    let starts = ["runtime.", "runtime/internal/", "std::sys::", "<std::sys::"];
+    starts.iter().any(|start| function.starts_with(start))
 }
 
 fn seconds(ns: u64) -> String {
@@ -280,4 +299,63 @@ pub fn write_wait_summary(out: &mut dyn Write, summary: &WaitSummary) -> io::Res
         )?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(summary: &WaitSummary) -> Vec<String> {
+        let mut out = Vec::new();
+        write_wait_summary(&mut out, summary).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn shares_are_of_what_the_threads_did_together_and_lines_fit() {
+        let long = |name: &str| name.repeat(12);
+        let summary = WaitSummary {
+            threads: 2,
+            idle_threads: 38,
+            running: 2_000_000_000,
+            states: vec![
+                (ThreadState::Lock, 5_000_000_000),
+                (ThreadState::Disk, 999_000_000),
+                (ThreadState::Network, 2_001_000_000),
+            ],
+            places: vec![WaitPlace {
+                state: ThreadState::Lock,
+                functions: vec![long("Cache::get"), long("handle")],
+                waited: 5_000_000_000,
+            }],
+            ..WaitSummary::default()
+        };
+        let lines = lines(&summary);
+        let states = "2 threads, 10.0 s: running 2.0 s 20%, lock 5.0 s 50%, disk 999 ms 10%,";
+        assert_eq!(
+            lines[..3],
+            [states, "  network 2.0 s 20%", "38 idle threads left out"]
+        );
+        assert!(
+            lines[3].starts_with(" 50.00%  lock      Cache::get"),
+            "{}",
+            lines[3]
+        );
+        assert!(lines.iter().all(|line| width(line) <= COLUMNS), "{lines:?}");
+    }
+
+    #[test]
+    fn a_thread_is_idle_if_it_waits_in_one_way_and_hardly_runs() {
+        let second = 1_000_000_000;
+        let thread = |waited, wakeups, longest| Thread {
+            waited,
+            wakeups,
+            longest,
+        };
+        assert!(thread(second, 1, second).is_idle(second));
+        assert!(thread(990_000_000, 100, 990_000_000).is_idle(second));
+        assert!(!thread(990_000_000, 10, 990_000_000).is_idle(second)); // a millisecond each time
+        assert!(!thread(990_000_000, 100, 600_000_000).is_idle(second)); // in two ways
+    }
 }
