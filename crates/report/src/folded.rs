@@ -4,9 +4,9 @@ use std::io::{self, Write};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use prof_model::{CpuMode, DsoKind};
+use prof_model::{CpuMode, DsoKind, Pid, Tid};
 use prof_profile::{EventInfo, FrameId, Names, Profile, StackId, StackTable, Weight};
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use crate::filter::comm_label;
 use crate::idle::is_idle;
@@ -26,6 +26,8 @@ pub struct FoldedOptions {
     pub threads: bool,
     /// Samples of idle CPUs are folded, too.
     pub idle: bool,
+    /// Threads whose samples are not folded.
+    pub left_out: FxHashSet<(Pid, Tid)>,
     /// Which samples are folded.
     pub filter: Filter,
 }
@@ -37,6 +39,7 @@ impl Default for FoldedOptions {
             inline: true,
             threads: true,
             idle: true,
+            left_out: FxHashSet::default(),
             filter: Filter::default(),
         }
     }
@@ -144,6 +147,20 @@ impl FoldedStacks {
             tree.add(node, weight);
         }
         tree.fold(names)
+    }
+
+    /// These stacks and others.
+    pub(crate) fn and(&self, others: &Self) -> Self {
+        let mut stacks = Vec::with_capacity(self.len() + others.len());
+        for folded in [self, others] {
+            folded.for_each(|stack, weight| {
+                let names = stack
+                    .iter()
+                    .map(|&name| folded.names[name as usize].clone());
+                stacks.push((names.collect(), weight));
+            });
+        }
+        Self::new(stacks)
     }
 
     /// The same stacks, from the innermost frame outwards.
@@ -259,6 +276,12 @@ pub(crate) fn fold_places(
     if !options.idle {
         let key = |context, stack| profile.sample_key(context, stack);
         entries.retain(|&(context, stack, _)| !is_idle(profile, places, &key(context, stack)));
+    }
+    if !options.left_out.is_empty() {
+        entries.retain(|&(context, ..)| {
+            let key = profile.context(context);
+            !options.left_out.contains(&(key.pid, key.tid))
+        });
     }
     let contexts = || entries.chunk_by(|left, right| left.0 == right.0);
     let threads = contexts().map(|entries| {

@@ -55,7 +55,9 @@ pub use diff::{
 pub use diff_json::write_json_diff;
 pub use diff_text::{Comparison, DiffLine, DiffOptions, diff_lines, write_diff};
 pub use digits::thousands;
-pub use export::{Export, ExportData, ExportError, FlameGraphExport, FoldedExport, JsonExport};
+pub use export::{
+    Drawn, Export, ExportData, ExportError, FlameGraphExport, FoldedExport, JsonExport,
+};
 pub use filter::Filter;
 pub use flame_graph::{FlameGraphOptions, write_differential, write_flame_graph};
 pub use folded::{CodeKind, FoldedOptions, FoldedStacks, StackWeight, fold, in_brackets};
@@ -73,5 +75,5 @@ pub use stdio::write_report;
 pub use summary::{HotSymbol, Summary, UnnamedModule, summarize, write_summary, write_trust};
 pub use thread_state::{FUNCTIONS, ThreadState};
 pub use wait_summary::{
-    WaitPlace, WaitSummary, summarize_waits, write_wait_states, write_wait_summary,
+    WaitPlace, WaitSummary, idle_threads, summarize_waits, write_wait_states, write_wait_summary,
 };

@@ -39,10 +39,8 @@ pub struct WaitPlace {
 pub struct WaitSummary {
     /// How many threads the rest is about.
     pub threads: usize,
-    /// How many threads had nothing to do and are left out. None if all had: then the rest is about them.
+    /// How many threads had nothing to do and are left out.
     pub idle_threads: usize,
-    /// Whether all threads had nothing to do.
-    pub are_all_idle: bool,
     /// Of the threads that the rest is about, time that they did not wait, in nanoseconds.
     pub running: u64,
     /// What was waited for each reason, in nanoseconds, in the order of [`ThreadState::ALL`].
@@ -73,6 +71,29 @@ impl Thread {
     }
 }
 
+/// The threads that have nothing to do, by one event, an index into the profile's events, of a recording of `span`
+/// nanoseconds: those that wait in one way nearly always and hardly run when they are woken. None if all are so:
+/// then there is nothing else to look at.
+pub fn idle_threads(profile: &Profile, event: u16, span: u64) -> FxHashSet<(Pid, Tid)> {
+    let mut threads: FxHashMap<(Pid, Tid), Thread> = FxHashMap::default();
+    let mut by_stack: FxHashMap<((Pid, Tid), StackId), u64> = FxHashMap::default();
+    for (key, weight) in profile.sorted_samples(event) {
+        let id = (key.pid, key.tid);
+        let thread = threads.entry(id).or_default();
+        thread.waited += weight.period;
+        thread.wakeups += weight.samples;
+        let in_one_way = by_stack.entry((id, key.stack)).or_default();
+        *in_one_way += weight.period;
+        thread.longest = thread.longest.max(*in_one_way);
+    }
+    let idle = threads.iter().filter(|(_, thread)| thread.is_idle(span));
+    let idle: FxHashSet<_> = idle.map(|(id, _)| *id).collect();
+    match idle.len() == threads.len() {
+        true => FxHashSet::default(),
+        false => idle,
+    }
+}
+
 /// Sums up the waits of one event, an index into the profile's events, of a recording of `span` nanoseconds: the
 /// `top` places where most was waited. Threads that have nothing to do are left out, for they would be most of the
 /// picture: those that wait in one way nearly always and hardly run when they are woken.
@@ -85,34 +106,22 @@ pub fn summarize_waits(
 ) -> WaitSummary {
     let places = Places::by_name(profile, names, true);
     let samples = profile.sorted_samples(event);
-    let mut threads: FxHashMap<(Pid, Tid), Thread> = FxHashMap::default();
-    let mut by_stack: FxHashMap<((Pid, Tid), StackId), u64> = FxHashMap::default();
+    let idle = idle_threads(profile, event, span);
+    let is_shown = |id: &(Pid, Tid)| !idle.contains(id);
+    let mut threads: FxHashMap<(Pid, Tid), u64> = FxHashMap::default();
     for (key, weight) in &samples {
         let id = (key.pid, key.tid);
-        let thread = threads.entry(id).or_default();
-        thread.waited += weight.period;
-        thread.wakeups += weight.samples;
-        let in_one_way = by_stack.entry((id, key.stack)).or_default();
-        *in_one_way += weight.period;
-        thread.longest = thread.longest.max(*in_one_way);
+        if is_shown(&id) {
+            *threads.entry(id).or_default() += weight.period;
+        }
     }
-    let idle: FxHashSet<_> = threads
-        .iter()
-        .filter(|(_, thread)| thread.is_idle(span))
-        .map(|(id, _)| *id)
-        .collect();
-    let are_all_idle = idle.len() == threads.len();
-    let is_shown = |id: &(Pid, Tid)| are_all_idle || !idle.contains(id);
-
+    let run = threads.values().map(|&waited| span.saturating_sub(waited));
     let mut summary = WaitSummary {
-        threads: threads.keys().filter(|&id| is_shown(id)).count(),
-        idle_threads: if are_all_idle { 0 } else { idle.len() },
-        are_all_idle,
+        threads: threads.len(),
+        idle_threads: idle.len(),
+        running: run.sum(),
         ..WaitSummary::default()
     };
-    let shown = threads.iter().filter(|(id, _)| is_shown(id));
-    let run = shown.map(|(_, thread)| span.saturating_sub(thread.waited));
-    summary.running = run.sum();
     let mut states: FxHashMap<ThreadState, u64> = FxHashMap::default();
     let mut by_place: FxHashMap<(ThreadState, Vec<String>), u64> = FxHashMap::default();
     let of_frames = StatesOfFrames::of(profile, &places);
@@ -270,7 +279,6 @@ pub fn write_wait_states(
     }
     writeln!(out, "{line}")?;
     match summary.idle_threads {
-        0 if summary.are_all_idle => writeln!(out, "{start}all of them wait for something to do")?,
         0 => {}
         1 => writeln!(out, "{start}1 idle thread left out")?,
         count => writeln!(out, "{start}{count} idle threads left out")?,
@@ -329,7 +337,6 @@ mod tests {
                 functions: vec![long("Cache::get"), long("handle")],
                 waited: 5_000_000_000,
             }],
-            ..WaitSummary::default()
         };
         let lines = lines(&summary);
         let states = "2 threads, 10.0 s: running 2.0 s 20%, lock 5.0 s 50%, disk 999 ms 10%,";

@@ -48,6 +48,7 @@ fn exported(recording: &Recording, comm: &str, export: &dyn Export) -> Result<St
             comms,
             ..Filter::default()
         },
+        idle: false,
         inline: true,
     };
     export.write(&data, &mut out)?;

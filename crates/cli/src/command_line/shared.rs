@@ -108,6 +108,10 @@ pub struct DrawingArgs {
     #[arg(long = "inverted", visible_alias = "icicle")]
     pub inverted: bool,
 
+    /// Draw also threads that have nothing to do, where waiting time is drawn
+    #[arg(long)]
+    pub idle: bool,
+
     /// Leave out frames narrower than this, in percent; how many is said
     #[arg(long, value_name = "PERCENT", default_value_t = 0.01)]
     pub min_width: f64,

@@ -385,6 +385,7 @@ fn draw(
         threads: true,
         idle: true,
         filter: filter.clone(),
+        ..FoldedOptions::default()
     };
     let title = format!(
         "{} compared with {}: red grew, blue shrank",

@@ -42,7 +42,9 @@ struct Folded(Vec<(String, u64)>);
 
 impl Folded {
     fn of(place: &Place, file: &str) -> Self {
-        let folded = place.prof(&["report", "--folded", "-", "-i", file]).ok();
+        let folded = place
+            .prof(&["report", "--folded", "-", "--idle", "-i", file])
+            .ok();
         let lines = folded.out.lines();
         let lines = lines.map(|line| {
             let (stack, weight) = line.rsplit_once(' ').expect("a weight");
@@ -141,6 +143,8 @@ fn what_waits_for_a_cpu_is_runnable_and_no_time_is_missing() {
         .prof(&["record", "--wall", "-o", "w", "--", "./waits", "cpus"])
         .ok();
     ran.says(&["cpu-clock:", "offcpu-time:", "  runnable  spin"]);
+    let both = Folded::of(&place, "w").in_function("spins");
+    assert!(both >= 1900 * NS_PER_MS, "{both}"); // two threads for a second, whatever they did
     let ran = place
         .prof(&["record", "--off-cpu", "-o", "w", "--", "./waits", "cpus"])
         .ok();
@@ -179,6 +183,10 @@ fn a_thread_that_never_wakes_is_told_and_those_that_have_nothing_to_do_are_left_
     let (one, thirty) = (folded.in_function("rests"), folded.in_function("worker"));
     assert!(one >= 990 * NS_PER_MS, "{one}");
     assert_near(thirty, 30 * one, 1, "thirty threads");
+    let drawn = place.prof(&["report", "-i", "w", "--svg", "w.svg"]).ok();
+    drawn.says(&["32 idle threads are left out (--idle draws them)"]);
+    let picture = std::fs::read_to_string(place.file("w.svg")).unwrap();
+    assert!(picture.contains("<title>pass (") && !picture.contains("<title>rests ("));
 }
 
 #[test]

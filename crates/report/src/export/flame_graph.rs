@@ -57,23 +57,30 @@ impl Export for FlameGraphExport {
         data: &ExportData<'_>,
         mut out: &mut dyn Write,
     ) -> Result<Option<String>, ExportError> {
-        let Some((event, info)) = data.first_event() else {
+        let Some(drawn) = data.drawn(true) else {
             return Err(ExportError::Nothing);
         };
-        let stacks = data.folded(event, true);
+        let (info, stacks) = (&drawn.event, drawn.stacks);
         if stacks.is_empty() {
             return Err(ExportError::Nothing);
         }
         let subtitle = subtitle(info, stacks.total().samples, data.facts);
         let options = self.options(info, &data.facts.target, subtitle);
         let narrow = write_flame_graph(&mut out, &stacks, &options)?;
-        Ok((narrow > 0).then(|| {
-            format!(
-                "{} frames narrower than {}% are left out (--min-width 0 draws all)",
-                thousands(narrow as u64),
-                self.min_width
-            )
-        }))
+        let mut remarks = Vec::new();
+        if drawn.idle_threads > 0 {
+            let count = drawn.idle_threads;
+            remarks.push(format!(
+                "{count} idle threads are left out (--idle draws them)"
+            ));
+        }
+        if narrow > 0 {
+            let (count, percent) = (thousands(narrow as u64), self.min_width);
+            remarks.push(format!(
+                "{count} frames narrower than {percent}% are left out (--min-width 0 draws all)"
+            ));
+        }
+        Ok((!remarks.is_empty()).then(|| remarks.join("; ")))
     }
 }
 

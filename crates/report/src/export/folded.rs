@@ -5,7 +5,7 @@ use std::io::Write;
 use super::{Export, ExportData, ExportError};
 use crate::StackWeight;
 
-/// Folded stacks of the first event that was sampled.
+/// Folded stacks of what pictures show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FoldedExport;
 
@@ -19,9 +19,8 @@ impl Export for FoldedExport {
         data: &ExportData<'_>,
         out: &mut dyn Write,
     ) -> Result<Option<String>, ExportError> {
-        if let Some((event, info)) = data.first_event() {
-            let stacks = data.folded(event, false);
-            stacks.write(out, StackWeight::usual(info))?;
+        if let Some(drawn) = data.drawn(false) {
+            drawn.stacks.write(out, StackWeight::usual(&drawn.event))?;
         }
         Ok(None)
     }

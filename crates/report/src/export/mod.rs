@@ -17,10 +17,11 @@ pub use json::JsonExport;
 
 use std::io::{self, Write};
 
-use prof_model::ProcessTable;
-use prof_profile::{EventInfo, Names, Profile, RecordingFacts};
+use prof_model::{Pid, ProcessTable, Tid};
+use prof_profile::{EventInfo, Names, Profile, RecordingFacts, Unit};
+use rustc_hash::FxHashSet;
 
-use crate::{Filter, FoldedOptions, FoldedStacks, fold};
+use crate::{Filter, FoldedOptions, FoldedStacks, fold, idle_threads};
 
 /// What there is to make something of.
 #[derive(Clone, Copy)]
@@ -38,6 +39,22 @@ pub struct ExportData<'a> {
     pub filter: &'a Filter,
     /// Whether inlined functions are frames of their own.
     pub inline: bool,
+    /// Whether threads that have nothing to do are drawn, where waiting time is.
+    pub idle: bool,
+}
+
+/// What time on CPUs and waiting time are together.
+const WALL_TIME: &str = "wall-clock time";
+
+/// What pictures show.
+#[derive(Clone, Debug)]
+pub struct Drawn {
+    /// What is counted.
+    pub event: EventInfo,
+    /// The stacks.
+    pub stacks: FoldedStacks,
+    /// How many threads have nothing to do and are left out.
+    pub idle_threads: usize,
 }
 
 /// A kind of file that can be made of a recording.
@@ -77,10 +94,47 @@ impl<'a> ExportData<'a> {
         Some((event, &self.profile.events[usize::from(event)]))
     }
 
-    /// The stacks of an event; with `annotate` the names say what kind of code it is.
-    pub fn folded(&self, event: u16, annotate: bool) -> FoldedStacks {
+    /// What pictures show: the first event that was sampled, or time on CPUs and waiting time together. With
+    /// `annotate` the names say what kind of code it is. `None` without samples.
+    pub fn drawn(&self, annotate: bool) -> Option<Drawn> {
+        let (event, info) = self.first_event()?;
+        let mut drawn = Drawn {
+            event: info.clone(),
+            stacks: FoldedStacks::default(),
+            idle_threads: 0,
+        };
+        let waits = self
+            .waits()
+            .filter(|_| matches!(info.unit, Unit::CpuTime | Unit::WaitTime));
+        let mut left_out = FxHashSet::default();
+        if let Some(waits) = waits
+            && !self.idle
+        {
+            left_out = idle_threads(self.profile, waits, self.facts.duration_ns);
+            drawn.idle_threads = left_out.len();
+        }
+        drawn.stacks = self.folded(event, annotate, left_out.clone());
+        if let Some(waits) = waits.filter(|&waits| waits != event) {
+            drawn.event.name = WALL_TIME.to_owned();
+            drawn.event.unit = Unit::WaitTime;
+            drawn.event.sample_freq = None;
+            drawn.stacks = drawn.stacks.and(&self.folded(waits, annotate, left_out));
+        }
+        Some(drawn)
+    }
+
+    /// The event of waiting time, if there is one with samples.
+    fn waits(&self) -> Option<u16> {
+        let mut events = self.profile.events.iter();
+        let index = events.position(|event| event.unit == Unit::WaitTime)?;
+        let index = u16::try_from(index).ok()?;
+        (self.profile.total(index).samples > 0).then_some(index)
+    }
+
+    fn folded(&self, event: u16, annotate: bool, left_out: FxHashSet<(Pid, Tid)>) -> FoldedStacks {
         let options = FoldedOptions {
             annotate,
+            left_out,
             inline: self.inline,
             filter: self.filter.clone(),
             ..FoldedOptions::default()

@@ -50,6 +50,8 @@ pub struct Plan {
     pub compression: Option<u32>,
     /// What is drawn of the samples.
     pub exports: Exports,
+    /// Whether threads that have nothing to do are drawn, too.
+    pub draws_idle: bool,
     /// Say nothing but errors.
     pub quiet: bool,
     /// Say more.
@@ -75,6 +77,7 @@ impl Plan {
             output: OutputPlan::new(args.output.as_deref(), &exports),
             compression: args.compression,
             exports,
+            draws_idle: args.drawing.idle,
             quiet: args.quiet,
             verbose: args.verbose,
         })

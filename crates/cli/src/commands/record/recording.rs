@@ -239,6 +239,7 @@ impl LiveRecording {
             facts: &facts,
             filter: &Filter::default(),
             inline: true,
+            idle: self.plan.draws_idle,
         })
     }
 

@@ -64,7 +64,7 @@ pub fn run(args: &ReportArgs) -> Outcome {
     }
     let exports = args.drawing.exports(args.quiet);
     if exports.any() {
-        export(&exports, &input, &options)?;
+        export(&exports, &input, &options, args.drawing.idle)?;
     } else {
         print(args, &input, &options)?;
     }
@@ -156,7 +156,7 @@ fn print(
         let json = JsonExport {
             options: options.clone(),
         };
-        export::write_stdout(&json, &export_data(input, &input.facts(), options))?;
+        export::write_stdout(&json, &export_data(input, &input.facts(), options, false))?;
         return Ok(());
     }
     let mut out = BufWriter::new(io::stdout().lock());
@@ -229,6 +229,7 @@ fn export_data<'a>(
     input: &'a LoadedRecording,
     facts: &'a RecordingFacts,
     options: &'a ReportOptions,
+    idle: bool,
 ) -> ExportData<'a> {
     ExportData {
         profile: &input.profile,
@@ -237,6 +238,7 @@ fn export_data<'a>(
         facts,
         filter: &options.filter,
         inline: options.inline,
+        idle,
     }
 }
 
@@ -244,8 +246,9 @@ fn export(
     exports: &Exports,
     input: &LoadedRecording,
     options: &ReportOptions,
+    idle: bool,
 ) -> Result<(), Failure> {
-    exports.write(&export_data(input, &input.facts(), options))
+    exports.write(&export_data(input, &input.facts(), options, idle))
 }
 
 /// What a doubtful reader wants to know: which stacks are cut, what has no name, and why.
