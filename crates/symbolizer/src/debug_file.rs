@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use object::Object;
+use prof_foreign_files::ForeignPath;
 use prof_model::BuildId;
 
 use crate::caches;
 use crate::checksum::crc32;
 use crate::elf::{read_build_id, same_build_id};
-use crate::files::{FoundFile, open_regular};
-use crate::mapped_file::MappedFile;
+use crate::files::{FoundFile, map};
 
 const DEBUG_ROOT: &str = "usr/lib/debug";
 
@@ -29,15 +29,14 @@ pub(crate) fn find(file: &FoundFile, name: &Path, symfs: Option<&Path>) -> Optio
 
     let by_id = wanted.into_iter().flat_map(|id| {
         let name = format!("{DEBUG_ROOT}/.build-id/{}.debug", caches::split(id));
-        roots
-            .iter()
-            .map(move |root| root.join(&name))
-            .collect::<Vec<_>>()
+        let below = |root: &PathBuf| ForeignPath::below(root, Path::new(&name));
+        roots.iter().map(below).collect::<Vec<_>>()
     });
     let cached = wanted.into_iter().flat_map(caches::debug_files);
+    let cached = cached.map(|path| ForeignPath::at(&path));
     if let Some(found) = by_id
         .chain(cached)
-        .find_map(|path| open(&path, wanted, None))
+        .find_map(|place| open(&place, wanted, None))
     {
         return Some(found);
     }
@@ -46,12 +45,11 @@ pub(crate) fn find(file: &FoundFile, name: &Path, symfs: Option<&Path>) -> Optio
     let mut candidates = Vec::new();
     let directory = name.parent().unwrap_or(Path::new("/"));
     let inside = directory.strip_prefix("/").unwrap_or(directory);
-    let beside = file.path.parent().map(Path::to_owned);
-    for directory in beside
-        .into_iter()
-        .chain(roots.iter().map(|root| root.join(inside)))
-    {
-        candidates.extend([directory.join(link), directory.join(".debug").join(link)]);
+    let own = ForeignPath::known(&file.path, symfs);
+    let in_roots = roots.iter().map(|root| ForeignPath::below(root, name));
+    for program in std::iter::once(own).chain(in_roots) {
+        candidates.extend(program.beside(link));
+        candidates.extend(program.beside(&Path::new(".debug").join(link)));
     }
     // Where /lib is a link to /usr/lib, packages use either name.
     let merged = match inside.strip_prefix("usr") {
@@ -59,15 +57,14 @@ pub(crate) fn find(file: &FoundFile, name: &Path, symfs: Option<&Path>) -> Optio
         Err(_) => Path::new("usr").join(inside),
     };
     for root in &roots {
-        let debug = root.join(DEBUG_ROOT);
-        candidates.extend([
-            debug.join(inside).join(link),
-            debug.join(&merged).join(link),
-        ]);
+        for directory in [inside, &merged] {
+            let path = Path::new(DEBUG_ROOT).join(directory).join(link);
+            candidates.push(ForeignPath::below(root, &path));
+        }
     }
     candidates
-        .into_iter()
-        .find_map(|path| open(&path, wanted, Some(checksum)))
+        .iter()
+        .find_map(|place| open(place, wanted, Some(checksum)))
 }
 
 /// Where the debug file of a program with this build-id is looked up first.
@@ -82,29 +79,31 @@ pub(crate) fn find_shared(file: &FoundFile, symfs: Option<&Path>) -> Option<Foun
     let (link, id) = object.gnu_debugaltlink().ok()??;
     let wanted = BuildId::new(id)?;
     let link = Path::new(OsStr::from_bytes(link));
-    let beside = file.path.parent().unwrap_or(Path::new("/")).join(link);
+    let beside = ForeignPath::known(&file.path, symfs).beside(link);
     let by_id = format!("{DEBUG_ROOT}/.build-id/{}.debug", caches::split(wanted));
-    let mut candidates = vec![beside];
+    let mut candidates: Vec<_> = beside.into_iter().collect();
     for root in roots(&file.path, symfs) {
-        candidates.extend(link.strip_prefix("/").map(|inside| root.join(inside)));
-        candidates.push(root.join(&by_id));
+        if link.is_absolute() {
+            candidates.push(ForeignPath::below(&root, link));
+        }
+        candidates.push(ForeignPath::below(&root, Path::new(&by_id)));
     }
     candidates
-        .into_iter()
-        .find_map(|path| open(&path, Some(wanted), None))
+        .iter()
+        .find_map(|place| open(place, Some(wanted), None))
 }
 
-/// The paths that `file`, which processes know as `name`, may have: split debug info lies beside it.
-pub(crate) fn program_paths(file: &FoundFile, name: &Path, symfs: Option<&Path>) -> Vec<PathBuf> {
-    let inside = name.strip_prefix("/").unwrap_or(name);
-    let mut paths = vec![file.path.clone()];
-    paths.extend(
-        roots(&file.path, symfs)
-            .iter()
-            .map(|root| root.join(inside)),
-    );
-    paths.dedup();
-    paths
+/// Where `file`, which processes know as `name`, may lie: split debug info lies beside it.
+pub(crate) fn program_places(
+    file: &FoundFile,
+    name: &Path,
+    symfs: Option<&Path>,
+) -> Vec<ForeignPath> {
+    let mut places = vec![ForeignPath::known(&file.path, symfs)];
+    let roots = roots(&file.path, symfs);
+    places.extend(roots.iter().map(|root| ForeignPath::below(root, name)));
+    places.dedup();
+    places
 }
 
 /// Below which directories the usual paths are looked up: the root of the mount namespace that the
@@ -123,8 +122,8 @@ fn roots(path: &Path, symfs: Option<&Path>) -> Vec<PathBuf> {
     roots
 }
 
-fn open(path: &Path, wanted: Option<BuildId>, checksum: Option<u32>) -> Option<FoundFile> {
-    let image = MappedFile::open(&open_regular(path)?).ok()?;
+fn open(place: &ForeignPath, wanted: Option<BuildId>, checksum: Option<u32>) -> Option<FoundFile> {
+    let image = map(place).ok()?;
     let build_id = read_build_id(image.as_ref());
     let fits = match (wanted, build_id, checksum) {
         (Some(wanted), Some(found), _) => same_build_id(wanted, found),
@@ -138,7 +137,7 @@ fn open(path: &Path, wanted: Option<BuildId>, checksum: Option<u32>) -> Option<F
     };
     (fits && has_tables()?).then(|| FoundFile {
         image: Arc::new(image),
-        path: path.to_owned(),
+        path: place.path(),
         build_id,
     })
 }

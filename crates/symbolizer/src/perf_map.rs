@@ -1,10 +1,11 @@
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use prof_foreign_files::{ForeignFile, ForeignPath, Purpose};
 use prof_model::Pid;
 
 use crate::code_map::CodeMap;
@@ -14,7 +15,7 @@ use crate::files::process_folder;
 #[derive(Debug)]
 pub struct PerfMap {
     file: File, // held open: the target, and with it the path into its root, may go away
-    path: PathBuf,
+    place: ForeignPath,
     read: u64,     // bytes taken in
     rest: Vec<u8>, // of a line whose end was not written yet
     code: CodeMap<Arc<JitSymbol>>,
@@ -43,12 +44,13 @@ impl PerfMap {
             .ok()
             .and_then(|status| inner_pid(&status))
             .unwrap_or(pid);
+        let root = process_folder(pid).join("root");
         let candidates = [
-            process_folder(pid).join(format!("root/tmp/perf-{inner}.map")),
-            PathBuf::from(format!("/tmp/perf-{pid}.map")),
+            ForeignPath::below(&root, Path::new(&format!("tmp/perf-{inner}.map"))),
+            ForeignPath::at(Path::new(&format!("/tmp/perf-{pid}.map"))),
         ];
         let started = started(pid);
-        let mut maps = candidates.into_iter().filter_map(Self::open_path);
+        let mut maps = candidates.into_iter().filter_map(Self::open_at);
         maps.find(|map| !map.is_left_over(started))
     }
 
@@ -68,11 +70,12 @@ impl PerfMap {
         created.ok().is_none_or(|created| created < time)
     }
 
-    /// The map at a path.
-    pub(crate) fn open_path(path: PathBuf) -> Option<Self> {
+    /// The map at a place.
+    pub(crate) fn open_at(place: ForeignPath) -> Option<Self> {
+        let opened = ForeignFile::open(&place, Purpose::PerfMap).ok()?;
         Some(Self {
-            file: open_no_link(&path)?,
-            path,
+            file: opened.file,
+            place,
             read: 0,
             rest: Vec::new(),
             code: CodeMap::default(),
@@ -84,10 +87,12 @@ impl PerfMap {
         let Ok(held) = self.file.metadata() else {
             return;
         };
-        let replaced = fs::metadata(&self.path)
+        let replaced = self
+            .place
+            .metadata()
             .is_ok_and(|now| (now.dev(), now.ino()) != (held.dev(), held.ino()));
         if (replaced || held.len() < self.read)
-            && let Some(anew) = Self::open_path(self.path.clone())
+            && let Some(anew) = Self::open_at(self.place.clone())
         {
             *self = anew;
         }
@@ -155,16 +160,6 @@ fn started(pid: Pid) -> Option<SystemTime> {
         .checked_add(boot + Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
-/// Opens a regular file. Anyone may create files in `/tmp`: a link there must not lead us to a file
-/// that only we can read, nor a FIFO make us wait.
-fn open_no_link(path: &Path) -> Option<File> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
-    let file = options.open(path).ok()?;
-    file.metadata().ok()?.is_file().then_some(file)
-}
-
 /// `START SIZE name`, both numbers hexadecimal; the name may contain spaces.
 fn parse_line(line: &[u8]) -> Option<JitSymbol> {
     let line = String::from_utf8_lossy(line);
@@ -198,7 +193,7 @@ mod tests {
             println!("skipped: this file system does not say when files were created");
             return;
         };
-        let map = PerfMap::open_path(file.path().to_owned()).unwrap();
+        let map = PerfMap::open_at(ForeignPath::at(file.path())).unwrap();
         assert!(!map.existed_before(created));
         assert!(map.existed_before(created + Duration::from_nanos(1)));
     }
@@ -267,7 +262,7 @@ mod tests {
         let path = dir.path().join("perf-1.map");
         let mut file = File::create(&path).unwrap();
         file.write_all(b"100 10 first\n200 10 sec").unwrap();
-        let mut map = PerfMap::open_path(path.clone()).unwrap();
+        let mut map = PerfMap::open_at(ForeignPath::at(&path)).unwrap();
         map.refresh();
         assert_eq!(names(&map.code, &[0x100, 0x200]), ["first", "sec"]);
         file.write_all(b"ond\n").unwrap();
@@ -285,7 +280,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let link = dir.path().join("perf-2.map");
         std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
-        assert!(PerfMap::open_path(link).is_none());
+        assert!(PerfMap::open_at(ForeignPath::at(&link)).is_none());
     }
 
     #[test]
@@ -293,7 +288,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("perf-3.map");
         fs::write(&path, "100 10 old\n").unwrap();
-        let map = PerfMap::open_path(path).unwrap();
+        let map = PerfMap::open_at(ForeignPath::at(&path)).unwrap();
         let started = started(Pid(std::process::id() as i32)).unwrap();
         assert!(!map.is_left_over(Some(started)));
         assert!(started <= SystemTime::now() + Duration::from_secs(2));

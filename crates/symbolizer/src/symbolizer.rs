@@ -666,6 +666,8 @@ fn unresolved(addrs: &[DsoAddr], reason: Reason) -> Vec<Resolution> {
 
 #[cfg(test)]
 mod tests {
+    use prof_foreign_files::ForeignPath;
+
     use super::*;
 
     #[test]
@@ -686,7 +688,7 @@ mod tests {
             };
             let start = pid as u64 * 0x1000;
             std::fs::write(&path, format!("{start:x} 10 first_of_{pid}\n{known}")).unwrap();
-            let map = PerfMap::open_path(path).unwrap();
+            let map = PerfMap::open_at(ForeignPath::at(&path)).unwrap();
             symbolizer.use_perf_map(Pid(pid), map);
             let mapping = Mapping {
                 start,
@@ -719,7 +721,7 @@ mod tests {
         ] {
             let path = dir.path().join(pid.to_string());
             std::fs::write(&path, lines).unwrap();
-            symbolizer.use_perf_map(Pid(pid), PerfMap::open_path(path).unwrap());
+            symbolizer.use_perf_map(Pid(pid), PerfMap::open_at(ForeignPath::at(&path)).unwrap());
         }
         symbolizer.use_ancestors(Pid(12), vec![Pid(10), Pid(9)]);
         let mut names = |pid| {

@@ -1,8 +1,11 @@
 //! What to do about frames without names, one line for each module that has many, and about stacks
 //! that could not be followed.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use prof_foreign_files::{ForeignFile, ForeignPath, Purpose};
 use prof_model::{AddressSpace, Dso, DsoKind, Pid, ProcessTable, Reason};
 use prof_report::Summary;
 use prof_symbolizer::{FileFinder, debug_file_path};
@@ -13,6 +16,9 @@ use crate::units::thousands;
 /// A module with fewer of the frames, in percent, gets no hint.
 const WORTH_A_HINT: f64 = 1.0;
 const MOST_HINTS: usize = 3;
+
+/// The remedy for whatever else lies in the place of a mapped file.
+const THE_FILE_AS_IT_WAS: &str = "`--symfs DIR`, with the file as it was at the same path below it";
 
 /// Runtimes that generate code: a part of the name of a file that their processes map, and how they
 /// tell the names of that code.
@@ -54,7 +60,10 @@ fn remedy(reason: Reason, dso: &Dso, processes: &ProcessTable) -> Option<String>
         Reason::NoSymbolTable => debug_package(dso),
         Reason::NoPerfMap => generated_code(dso, processes),
         Reason::FileReplaced | Reason::FileMissing if dso.kind == DsoKind::File => {
-            "`--symfs DIR`, with the file as it was at the same path below it".to_owned()
+            THE_FILE_AS_IT_WAS.to_owned()
+        }
+        Reason::NotRegular | Reason::FileTooLarge => {
+            format!("{}{THE_FILE_AS_IT_WAS}", refusal(dso).unwrap_or_default())
         }
         Reason::FileUnreadable => {
             "permission to read it, or as much memory as it is long (`ulimit -v`)".to_owned()
@@ -69,6 +78,13 @@ fn remedy(reason: Reason, dso: &Dso, processes: &ProcessTable) -> Option<String>
         }
         _ => return None,
     })
+}
+
+/// What lies at the path of a file that is not opened.
+fn refusal(dso: &Dso) -> Option<String> {
+    let path = ForeignPath::at(Path::new(OsStr::from_bytes(&dso.path)));
+    let refused = ForeignFile::open(&path, Purpose::Program).err()?;
+    Some(format!("{refused}; "))
 }
 
 /// What to do about stacks that go on in the target's memory, which may not be read; `yama` is the

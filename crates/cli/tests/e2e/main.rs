@@ -17,5 +17,6 @@ mod overwritten; // libraries that change while they are recorded
 mod pictures; // flame graphs and folded stacks
 mod rates; // high frequencies
 mod starved; // more work than CPUs
+mod strangers; // files that others made
 mod support;
 mod targets; // whom `-p`, `-t` and `-a` mean
