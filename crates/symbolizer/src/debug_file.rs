@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use object::Object;
 use prof_foreign_files::ForeignPath;
@@ -16,11 +17,16 @@ use crate::elf::{read_build_id, same_build_id};
 use crate::files::{FoundFile, map};
 
 const DEBUG_ROOT: &str = "usr/lib/debug";
+/// Without a build-id a debug file is read as a whole, for its checksum. A longer one is not: those have
+/// build-ids, and who names it may only want us to read for hours.
+const LONGEST_CHECKED: u64 = 512 << 20;
+/// So many bytes are read for checksums as long as this process runs: hundreds of debug files.
+static LEFT_TO_CHECK: AtomicU64 = AtomicU64::new(4 << 30);
 
 /// The debug file that belongs to `file`, which processes know as `name`.
 ///
 /// One whose build-id is another is never taken; without a build-id the checksum in
-/// `.gnu_debuglink` must fit.
+/// `.gnu_debuglink` must fit, as far as the files are that it is computed of.
 pub(crate) fn find(file: &FoundFile, name: &Path, symfs: Option<&Path>) -> Option<FoundFile> {
     let bytes: &[u8] = (*file.image).as_ref();
     let object = object::File::parse(bytes).ok()?;
@@ -62,9 +68,15 @@ pub(crate) fn find(file: &FoundFile, name: &Path, symfs: Option<&Path>) -> Optio
             candidates.push(ForeignPath::below(root, &path));
         }
     }
-    candidates
-        .iter()
-        .find_map(|place| open(place, wanted, Some(checksum)))
+    let mut tried = Vec::new();
+    candidates.into_iter().find_map(|place| {
+        if tried.contains(&place) {
+            return None;
+        }
+        let found = open(&place, wanted, Some(checksum));
+        tried.push(place);
+        found
+    })
 }
 
 /// Where the debug file of a program with this build-id is looked up first.
@@ -125,9 +137,9 @@ fn roots(path: &Path, symfs: Option<&Path>) -> Vec<PathBuf> {
 fn open(place: &ForeignPath, wanted: Option<BuildId>, checksum: Option<u32>) -> Option<FoundFile> {
     let image = map(place).ok()?;
     let build_id = read_build_id(image.as_ref());
-    let fits = match (wanted, build_id, checksum) {
+    let fits = || match (wanted, build_id, checksum) {
         (Some(wanted), Some(found), _) => same_build_id(wanted, found),
-        (_, _, Some(checksum)) => crc32(image.as_ref()) == checksum,
+        (_, _, Some(checksum)) => has_checksum(image.as_ref(), checksum, &LEFT_TO_CHECK),
         _ => false,
     };
     let has_tables = || {
@@ -135,16 +147,37 @@ fn open(place: &ForeignPath, wanted: Option<BuildId>, checksum: Option<u32>) -> 
         let has = |name| object.section_by_name(name).is_some();
         Some(has(".symtab") || has(".debug_info"))
     };
-    (fits && has_tables()?).then(|| FoundFile {
+    (has_tables()? && fits()).then(|| FoundFile {
         image: Arc::new(image),
         path: place.path(),
         build_id,
     })
 }
 
+/// Whether the checksum of a file is this one; not if it is too long to tell, or `left` is used up.
+fn has_checksum(bytes: &[u8], checksum: u32, left: &AtomicU64) -> bool {
+    let len = bytes.len() as u64;
+    let take = |left: u64| left.checked_sub(len);
+    let may_be_read = || {
+        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .is_ok()
+    };
+    len <= LONGEST_CHECKED && may_be_read() && crc32(bytes) == checksum
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_is_read_for_checksums_than_is_left() {
+        let left = AtomicU64::new(20);
+        let check = |bytes| has_checksum(bytes, 0xcbf4_3926, &left);
+        assert!(check(b"123456789"));
+        assert!(!check(b"12345678"));
+        assert!(!check(b"123456789")); // of 20 bytes 3 are left
+        assert_eq!(left.load(Ordering::Relaxed), 3);
+    }
 
     #[test]
     fn files_of_a_container_have_their_debug_files_looked_up_inside_first() {

@@ -123,6 +123,25 @@ fn debug_info_that_a_program_says_is_elsewhere_is_read_of_files_only() {
 }
 
 #[test]
+fn the_checksum_of_a_long_debug_file_is_not_computed() {
+    let Some(place) = build(&["-Wl,--build-id=none"]) else {
+        return;
+    };
+    let long = place.file("long");
+    std::fs::rename(place.file("app"), &long).unwrap();
+    run(&place, "objcopy", &["--strip-all", "long", "app"]);
+    let file = std::fs::File::options().write(true).open(&long).unwrap();
+    file.set_len(12 << 30).unwrap();
+    add_link(&place, ".gnu_debuglink", &long, &[1, 2, 3, 4]);
+    let script = "ulimit -t 4; exec \"$@\"";
+    let args = [
+        "-c", script, "sh", PROF, "record", "-F", "499", "--", "./app",
+    ];
+    let recorded: Ran = place.command("sh", &args).output().unwrap().into();
+    recorded.ok().says(&["no debug file was found"]);
+}
+
+#[test]
 fn split_and_shared_debug_info_is_read_of_files_only() {
     let Some(place) = build(&["-g", "-gsplit-dwarf", "-Wl,--build-id=none"]) else {
         return;
