@@ -13,7 +13,7 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 use crate::file_systems::is_of_the_kernel;
 
 /// As many links as the kernel follows.
-const MOST_LINKS: usize = 40;
+pub(crate) const MOST_LINKS: usize = 40;
 /// How often a path is looked up again that somebody has changed meanwhile.
 const ATTEMPTS: usize = 3;
 
@@ -96,12 +96,12 @@ fn by_steps(root: OwnedFd, path: &Path, follow: bool) -> nix::Result<OwnedFd> {
     last.or_else(|| way.pop()).ok_or(Errno::ENOENT)
 }
 
-fn kind(file: impl AsFd) -> nix::Result<SFlag> {
+pub(crate) fn kind(file: impl AsFd) -> nix::Result<SFlag> {
     Ok(SFlag::from_bits_truncate(fstat(file)?.st_mode) & SFlag::S_IFMT)
 }
 
 /// The parts of a path, the last one first.
-fn reversed(path: &Path) -> Vec<OsString> {
+pub(crate) fn reversed(path: &Path) -> Vec<OsString> {
     let parts = path
         .as_os_str()
         .as_bytes()

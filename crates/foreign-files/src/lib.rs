@@ -13,7 +13,9 @@ mod foreign_path;
 mod inside; // paths that stay inside a root
 mod open;
 mod refused;
+mod way; // to directories that are written to
 
 pub use foreign_path::ForeignPath;
 pub use open::{ForeignFile, Purpose};
 pub use refused::Refused;
+pub use way::{Planted, directory, entry, refuse_planted};

@@ -20,3 +20,4 @@ mod starved; // more work than CPUs
 mod strangers; // files that others made
 mod support;
 mod targets; // whom `-p`, `-t` and `-a` mean
+mod writing; // where files are written, and where they cannot be
