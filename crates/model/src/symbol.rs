@@ -106,11 +106,13 @@ pub enum Reason {
     NotRegular = 10,
     /// The file is longer than any program.
     FileTooLarge = 11,
+    /// There is a perf map or a jitdump, and somebody else than the process may have written it.
+    NotBelieved = 12,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NoMapping,
         Self::FileMissing,
         Self::FileReplaced,
@@ -123,6 +125,7 @@ impl Reason {
         Self::TooLarge,
         Self::NotRegular,
         Self::FileTooLarge,
+        Self::NotBelieved,
     ];
 
     /// A few words for a summary line.
@@ -140,6 +143,7 @@ impl Reason {
             Self::TooLarge => "its packed debug info is larger than any can be",
             Self::NotRegular => "what lies at its path is no regular file",
             Self::FileTooLarge => "the file is longer than any program",
+            Self::NotBelieved => "generated code whose perf map another user may have written",
         }
     }
 }

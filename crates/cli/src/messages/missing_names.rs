@@ -8,7 +8,7 @@ use std::path::Path;
 use prof_foreign_files::{ForeignFile, ForeignPath, Purpose};
 use prof_model::{AddressSpace, Dso, DsoKind, Pid, ProcessTable, Reason};
 use prof_report::Summary;
-use prof_symbolizer::{FileFinder, debug_file_path};
+use prof_symbolizer::{FileFinder, PerfMap, debug_file_path, writer_of};
 
 use crate::messages::settings;
 use crate::units::thousands;
@@ -19,6 +19,9 @@ const MOST_HINTS: usize = 3;
 
 /// The remedy for whatever else lies in the place of a mapped file.
 const THE_FILE_AS_IT_WAS: &str = "`--symfs DIR`, with the file as it was at the same path below it";
+
+/// Whose perf maps and jitdumps name code.
+const BELIEVED: &str = "a perf map or jitdump that belongs to the process's user or root, and that others may not write to";
 
 /// Runtimes that generate code: a part of the name of a file that their processes map, and how they
 /// tell the names of that code.
@@ -68,6 +71,7 @@ fn remedy(reason: Reason, dso: &Dso, processes: &ProcessTable) -> Option<String>
         Reason::FileUnreadable => {
             "permission to read it, or as much memory as it is long (`ulimit -v`)".to_owned()
         }
+        Reason::NotBelieved => why_not_believed(dso),
         Reason::KernelRestricted => {
             let setting = settings::open_kernel_addresses();
             format!("{setting}run prof with CAP_SYSLOG or as root")
@@ -85,6 +89,18 @@ fn refusal(dso: &Dso) -> Option<String> {
     let path = ForeignPath::at(Path::new(OsStr::from_bytes(&dso.path)));
     let refused = ForeignFile::open(&path, Purpose::Program).err()?;
     Some(format!("{refused}; "))
+}
+
+/// Why what tells the names of a process's code is not believed, as far as that process still runs.
+fn why_not_believed(dso: &Dso) -> String {
+    let doubt = || {
+        let DsoKind::Jit(pid) = dso.kind else {
+            return None;
+        };
+        let doubt = PerfMap::open(pid, writer_of(pid)?)?.doubt()?;
+        Some(format!("/tmp/perf-{pid}.map is not believed: {doubt}"))
+    };
+    doubt().unwrap_or_else(|| BELIEVED.to_owned())
 }
 
 /// What to do about stacks that go on in the target's memory, which may not be read; `yama` is the

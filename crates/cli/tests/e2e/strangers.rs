@@ -1,6 +1,6 @@
 //! Files that others made: names that lead to what is no file of a disk, and roots whose links lead out.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -276,4 +276,79 @@ fn links_in_a_copied_tree_stay_in_it() {
     std::fs::copy(place.file("moved"), place.file("tree/copy")).unwrap();
     let out = report(Path::new("/copy"));
     assert!(out.contains("[.] hot"), "{out}");
+}
+
+/// A perf map in `/tmp`, which goes away with the test.
+struct PerfMap(String);
+
+impl PerfMap {
+    fn of(pid: &str) -> Self {
+        let map = Self(format!("/tmp/perf-{pid}.map"));
+        std::fs::write(&map.0, format!("{GENERATED} as_it_is_told\n")).unwrap();
+        map
+    }
+
+    fn belongs_to(&self, user: u32, mode: u32) {
+        std::os::unix::fs::chown(&self.0, Some(user), Some(user)).unwrap();
+        std::fs::set_permissions(&self.0, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+}
+
+impl Drop for PerfMap {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_perf_map_is_believed_only_if_nobody_but_the_process_and_root_may_have_written_it() {
+    let Some(place) = build_root() else {
+        return;
+    };
+    if !has("setpriv") {
+        return;
+    }
+    let all = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(place.path(), all).unwrap();
+    let record = |pid: &str| {
+        let args = ["record", "-F", "499", "-d", "500ms", "-p", pid];
+        place.prof(&args).ok()
+    };
+    for user in [0, 1234] {
+        let id = user.to_string();
+        let args = ["--reuid", &id, "--regid", &id, "--clear-groups", "./start"];
+        let start = place
+            .command("setpriv", &args)
+            .stdout(Stdio::null())
+            .spawn();
+        let running = Running(start.unwrap());
+        wait_for(&running.0, "/start");
+        let map = PerfMap::of(&running.pid());
+        for (owner, mode) in [(user, 0o600), (user, 0o664), (0, 0o644)] {
+            map.belongs_to(owner, mode);
+            let ran = record(&running.pid());
+            assert!(
+                has_row(&ran, "as_it_is_told"),
+                "{user} {owner} {mode:o}: {}",
+                ran.err
+            );
+        }
+        for (owner, mode, why) in [
+            (65534, 0o644, "it belongs to user 65534, not to "),
+            (user, 0o666, "others may write to it"),
+        ] {
+            map.belongs_to(owner, mode);
+            let ran = record(&running.pid());
+            assert!(
+                !has_row(&ran, "as_it_is_told"),
+                "{user} {owner} {mode:o}: {}",
+                ran.err
+            );
+            ran.says(&[
+                "whose perf map another user may have written",
+                ".map is not believed: ",
+                why,
+            ]);
+        }
+    }
 }
