@@ -22,6 +22,8 @@ pub enum Purpose {
     PerfMap,
     /// A jitdump: mapped.
     Jitdump,
+    /// A copy of `/proc/kallsyms`, which is read as a whole.
+    KernelTable,
     /// A source file.
     Source,
     /// A line of text, as in `/etc/hostname`.
@@ -37,6 +39,7 @@ impl Purpose {
             Self::Program => 16 << 30, // browsers with all debug info have 5 GB
             Self::PerfMap => 512 << 20,
             Self::Jitdump => 4 << 30,
+            Self::KernelTable => 256 << 20, // that of a kernel with all modules has 20 MB
             Self::Source => 64 << 20,
             Self::Line => 4 << 10,
             Self::Recording => u64::MAX,

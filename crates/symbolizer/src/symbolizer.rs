@@ -13,7 +13,6 @@ use prof_model::{
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::AsmSyntax;
-use crate::caches;
 use crate::elf::same_build_id;
 use crate::elf_code::ElfCode;
 use crate::files::{FileFinder, FoundFile};
@@ -663,16 +662,15 @@ fn kernel_symbols(
     recorded: Option<BuildId>,
     running_kernel: &RunningKernel,
 ) -> Result<(Arc<KernelSymbols>, bool), Reason> {
-    let read = |path: &Path| Ok((Arc::new(KernelSymbols::read(path)?), false));
     if let Some(path) = kallsyms {
-        return read(path);
+        return Ok((Arc::new(KernelSymbols::read(path)?), false));
     }
     match (recorded, running_kernel_build_id()) {
         (Some(recorded), running)
             if !running.is_some_and(|running| same_build_id(running, recorded)) =>
         {
-            let cached = caches::kallsyms(recorded).ok_or(Reason::OtherKernel)?;
-            read(&cached).map_err(|_| Reason::OtherKernel)
+            let copied = KernelSymbols::of_other(recorded).map_err(|_| Reason::OtherKernel)?;
+            Ok((Arc::new(copied), false))
         }
         _ => Ok((running_kernel.symbols()?, true)),
     }

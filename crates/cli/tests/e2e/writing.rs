@@ -111,6 +111,8 @@ fn what_cannot_be_written_is_known_before_the_command_runs() {
         assert!(!has_run(&place), "{args:?}");
     }
     assert_eq!(fs::read(place.file("x.data")).unwrap(), b"old");
+    let ran = record(&place, &["-o", "/dev/stdout"]).ok();
+    assert!(ran.out.starts_with("PERFILE2"), "the form of a pipe");
     for args in [
         &["--svg", "/dev/null"][..],
         &["-o", "/dev/null"],
@@ -230,5 +232,29 @@ fn signals_that_end_programs_end_a_recording_properly() {
         assert!(recorder.0.wait().unwrap().success(), "{signal}");
         assert_eq!(place.files(), ["perf.data"]);
         assert!(place.samples("perf.data") > 5);
+    }
+}
+
+#[test]
+fn signals_that_end_programs_give_the_terminal_back() {
+    if !(has("script") && has("timeout")) {
+        return;
+    }
+    let place = Place::new();
+    let target = workload();
+    for signal in ["QUIT", "USR1"] {
+        let screens = format!(
+            "stty -a >before; timeout --foreground -s {signal} 2 {PROF} top -p {}; \
+             echo $? >status; stty -a >after",
+            target.pid()
+        );
+        let shell = format!("(sleep 6) | TERM=xterm script -qc '{screens}' /dev/null");
+        let mut shell = place.command("sh", &["-c", &shell]);
+        let ran: Ran = shell.output().unwrap().into();
+        let (shown, rest) = ran.out.rsplit_once("\x1b[?1049h").expect("screens");
+        assert!(rest.contains("\x1b[?1049l"), "{signal}: {shown}{rest}");
+        let read = |name: &str| fs::read_to_string(place.file(name)).unwrap();
+        assert_eq!(read("before"), read("after"), "{signal}");
+        assert_eq!(read("status"), "124\n", "it was ended in time");
     }
 }
