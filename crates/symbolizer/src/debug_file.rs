@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use object::Object;
-use prof_foreign_files::ForeignPath;
+use prof_foreign_files::{ForeignPath, Refused};
 use prof_model::BuildId;
 
 use crate::caches;
@@ -28,35 +28,65 @@ static LEFT_TO_CHECK: AtomicU64 = AtomicU64::new(4 << 30);
 /// One whose build-id is another is never taken; without a build-id the checksum in
 /// `.gnu_debuglink` must fit, as far as the files are that it is computed of.
 pub(crate) fn find(file: &FoundFile, name: &Path, symfs: Option<&Path>) -> Option<FoundFile> {
-    let bytes: &[u8] = (*file.image).as_ref();
-    let object = object::File::parse(bytes).ok()?;
-    let roots = roots(&file.path, symfs);
-    let wanted = file.build_id;
+    let candidates = candidates(file, name, symfs);
+    candidates.iter().find_map(|it| it.open(file.build_id).ok())
+}
 
-    let by_id = wanted.into_iter().flat_map(|id| {
+/// What lies in the place of a debug file, and why it is not read.
+pub(crate) fn refused(file: &FoundFile, name: &Path) -> Option<(PathBuf, Refused)> {
+    let candidates = candidates(file, name, None);
+    candidates
+        .iter()
+        .find_map(|it| match it.open(file.build_id) {
+            Ok(_) | Err(None | Some(Refused::Absent | Refused::Unreadable(_))) => None,
+            Err(Some(refused)) => Some((it.place.path(), refused)),
+        })
+}
+
+/// A place where a debug file may lie.
+#[derive(PartialEq, Eq)]
+struct Candidate {
+    place: ForeignPath,
+    checksum: Option<u32>, // that it has to have without a build-id
+}
+
+/// All of them, those that are named after a build-id first.
+fn candidates(file: &FoundFile, name: &Path, symfs: Option<&Path>) -> Vec<Candidate> {
+    let roots = roots(&file.path, symfs);
+    let mut all = Vec::new();
+    let mut add = |place, checksum| {
+        let candidate = Candidate { place, checksum };
+        if !all.contains(&candidate) {
+            all.push(candidate);
+        }
+    };
+    if let Some(id) = file.build_id {
         let name = format!("{DEBUG_ROOT}/.build-id/{}.debug", caches::split(id));
-        let below = |root: &PathBuf| ForeignPath::below(root, Path::new(&name));
-        roots.iter().map(below).collect::<Vec<_>>()
-    });
-    let cached = wanted.into_iter().flat_map(caches::debug_files);
-    let cached = cached.map(|path| ForeignPath::at(&path));
-    if let Some(found) = by_id
-        .chain(cached)
-        .find_map(|place| open(&place, wanted, None))
-    {
-        return Some(found);
+        let by_id = roots
+            .iter()
+            .map(|root| ForeignPath::below(root, Path::new(&name)));
+        by_id.for_each(|place| add(place, None));
+        let cached = caches::debug_files(id).into_iter();
+        cached.for_each(|path| add(ForeignPath::at(&path), None));
     }
-    let (link, checksum) = object.gnu_debuglink().ok()??;
+    let bytes: &[u8] = (*file.image).as_ref();
+    let object = object::File::parse(bytes).ok();
+    let link = object.as_ref().and_then(|it| it.gnu_debuglink().ok()?);
+    let Some((link, checksum)) = link else {
+        return all;
+    };
     let link = Path::new(OsStr::from_bytes(link));
-    let mut candidates = Vec::new();
-    let directory = name.parent().unwrap_or(Path::new("/"));
-    let inside = directory.strip_prefix("/").unwrap_or(directory);
+    let mut add = |place| add(place, Some(checksum));
     let own = ForeignPath::known(&file.path, symfs);
     let in_roots = roots.iter().map(|root| ForeignPath::below(root, name));
     for program in std::iter::once(own).chain(in_roots) {
-        candidates.extend(program.beside(link));
-        candidates.extend(program.beside(&Path::new(".debug").join(link)));
+        program.beside(link).map(&mut add);
+        program
+            .beside(&Path::new(".debug").join(link))
+            .map(&mut add);
     }
+    let directory = name.parent().unwrap_or(Path::new("/"));
+    let inside = directory.strip_prefix("/").unwrap_or(directory);
     // Where /lib is a link to /usr/lib, packages use either name.
     let merged = match inside.strip_prefix("usr") {
         Ok(without) => without.to_owned(),
@@ -65,18 +95,10 @@ pub(crate) fn find(file: &FoundFile, name: &Path, symfs: Option<&Path>) -> Optio
     for root in &roots {
         for directory in [inside, &merged] {
             let path = Path::new(DEBUG_ROOT).join(directory).join(link);
-            candidates.push(ForeignPath::below(root, &path));
+            add(ForeignPath::below(root, &path));
         }
     }
-    let mut tried = Vec::new();
-    candidates.into_iter().find_map(|place| {
-        if tried.contains(&place) {
-            return None;
-        }
-        let found = open(&place, wanted, Some(checksum));
-        tried.push(place);
-        found
-    })
+    all
 }
 
 /// Where the debug file of a program with this build-id is looked up first.
@@ -100,9 +122,10 @@ pub(crate) fn find_shared(file: &FoundFile, symfs: Option<&Path>) -> Option<Foun
         }
         candidates.push(ForeignPath::below(&root, Path::new(&by_id)));
     }
-    candidates
-        .iter()
-        .find_map(|place| open(place, Some(wanted), None))
+    candidates.into_iter().find_map(|place| {
+        let checksum = None;
+        Candidate { place, checksum }.open(Some(wanted)).ok()
+    })
 }
 
 /// Where `file`, which processes know as `name`, may lie: split debug info lies beside it.
@@ -134,35 +157,50 @@ fn roots(path: &Path, symfs: Option<&Path>) -> Vec<PathBuf> {
     roots
 }
 
-fn open(place: &ForeignPath, wanted: Option<BuildId>, checksum: Option<u32>) -> Option<FoundFile> {
-    let image = map(place).ok()?;
-    let build_id = read_build_id(image.as_ref());
-    let fits = || match (wanted, build_id, checksum) {
-        (Some(wanted), Some(found), _) => same_build_id(wanted, found),
-        (_, _, Some(checksum)) => has_checksum(image.as_ref(), checksum, &LEFT_TO_CHECK),
-        _ => false,
-    };
-    let has_tables = || {
-        let object = object::File::parse(image.as_ref()).ok()?;
+impl Candidate {
+    /// Opens it, if it belongs to a file with this build-id.
+    ///
+    /// # Errors
+    /// Why it is not read; nothing if it is another file's.
+    fn open(&self, wanted: Option<BuildId>) -> Result<FoundFile, Option<Refused>> {
+        let image = map(&self.place)?;
+        let build_id = read_build_id(image.as_ref());
+        let object = object::File::parse(image.as_ref()).map_err(|_| None)?;
         let has = |name| object.section_by_name(name).is_some();
-        Some(has(".symtab") || has(".debug_info"))
-    };
-    (has_tables()? && fits()).then(|| FoundFile {
-        image: Arc::new(image),
-        path: place.path(),
-        build_id,
-    })
+        if !has(".symtab") && !has(".debug_info") {
+            return Err(None);
+        }
+        let fits = match (wanted, build_id, self.checksum) {
+            (Some(wanted), Some(found), _) => same_build_id(wanted, found),
+            (_, _, Some(checksum)) => has_checksum(image.as_ref(), checksum, &LEFT_TO_CHECK)?,
+            _ => false,
+        };
+        match fits {
+            true => Ok(FoundFile {
+                image: Arc::new(image),
+                path: self.place.path(),
+                build_id,
+            }),
+            false => Err(None),
+        }
+    }
 }
 
-/// Whether the checksum of a file is this one; not if it is too long to tell, or `left` is used up.
-fn has_checksum(bytes: &[u8], checksum: u32, left: &AtomicU64) -> bool {
+/// Whether the checksum of a file is this one.
+///
+/// # Errors
+/// [`Refused::TooLarge`] if it is too long to tell, or `left` is used up.
+fn has_checksum(bytes: &[u8], checksum: u32, left: &AtomicU64) -> Result<bool, Refused> {
     let len = bytes.len() as u64;
     let take = |left: u64| left.checked_sub(len);
-    let may_be_read = || {
+    let is_left = || {
         left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
             .is_ok()
     };
-    len <= LONGEST_CHECKED && may_be_read() && crc32(bytes) == checksum
+    match len <= LONGEST_CHECKED && is_left() {
+        true => Ok(crc32(bytes) == checksum),
+        false => Err(Refused::TooLarge(len)),
+    }
 }
 
 #[cfg(test)]
@@ -173,9 +211,9 @@ mod tests {
     fn no_more_is_read_for_checksums_than_is_left() {
         let left = AtomicU64::new(20);
         let check = |bytes| has_checksum(bytes, 0xcbf4_3926, &left);
-        assert!(check(b"123456789"));
-        assert!(!check(b"12345678"));
-        assert!(!check(b"123456789")); // of 20 bytes 3 are left
+        assert!(matches!(check(b"123456789"), Ok(true)));
+        assert!(matches!(check(b"12345678"), Ok(false)));
+        assert!(matches!(check(b"123456789"), Err(Refused::TooLarge(9)))); // of 20 bytes 3 are left
         assert_eq!(left.load(Ordering::Relaxed), 3);
     }
 

@@ -138,6 +138,14 @@ impl FileFinder {
         debug_file::find(file, name, self.symfs.as_deref())
     }
 
+    /// What lies in the place of the separate debug file of `file`, and why that is not read, if it is refused.
+    pub fn refused_debug(&self, file: &FoundFile, dso: &Dso) -> Option<(PathBuf, Refused)> {
+        debug_file::refused(
+            file,
+            Path::new(OsStr::from_bytes(without_deleted(&dso.path))),
+        )
+    }
+
     /// Opens a file of a recording through a process that was recorded and still runs: in a container,
     /// or deleted since. Another process may have got its pid: the build-id must fit, or, where none is
     /// known, the same file must be mapped at the same addresses.

@@ -122,6 +122,15 @@ pub fn unread_memory(stacks: u64, yama: Option<&str>) -> String {
 /// Where the symbols of a stripped file come from.
 fn debug_package(dso: &Dso) -> String {
     let path = dso.long_name();
+    let finder = FileFinder::default();
+    let found = finder.open_stored(dso).ok();
+    let refused = found
+        .as_ref()
+        .and_then(|file| finder.refused_debug(file, dso));
+    if let Some((debug, why)) = refused {
+        let debug = debug.to_string_lossy();
+        return format!("its debug file {} is not read: {why}", debug.escape_debug());
+    }
     if let Some(package) = debian_package(Path::new("/var/lib/dpkg/info"), &path) {
         let debug = match package.as_str() {
             "libc6" => "libc6-dbg".to_owned(),
@@ -132,7 +141,6 @@ fn debug_package(dso: &Dso) -> String {
     if Path::new("/usr/bin/rpm").exists() && path.starts_with("/usr/") {
         return format!("`dnf debuginfo-install $(rpm -qf {path})`");
     }
-    let found = FileFinder::default().open_stored(dso).ok();
     match dso.build_id.or_else(|| found?.build_id) {
         Some(build_id) => format!(
             "put its unstripped file at {}, or `debuginfod-find debuginfo {build_id}`",
