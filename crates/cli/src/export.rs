@@ -9,7 +9,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use prof_report::{Export, ExportData, ExportError};
-use prof_session::record::write_whole;
+use prof_session::record::{try_place, write_whole};
 
 use crate::messages::{CliError, Failure};
 
@@ -55,6 +55,18 @@ impl Exports {
         wanted.any(|(path, _)| is_stdout(path))
     }
 
+    /// Whether all of them can be written, as far as that can be told before there is anything to write.
+    ///
+    /// # Errors
+    /// One cannot.
+    pub fn check(&self) -> Result<(), CliError> {
+        let files = self.wanted.iter().filter(|(path, _)| !is_stdout(path));
+        for (path, _) in files {
+            try_place(path).map_err(|error| cannot_write(path, error))?;
+        }
+        Ok(())
+    }
+
     /// Writes the files that are wanted, if there is any sample.
     ///
     /// # Errors
@@ -78,8 +90,10 @@ impl Exports {
     }
 }
 
-fn is_stdout(path: &Path) -> bool {
-    path.as_os_str() == "-"
+/// Whether a path means stdout, whatever that is.
+pub fn is_stdout(path: &Path) -> bool {
+    let names = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+    names.iter().any(|name| path.as_os_str() == *name)
 }
 
 /// Writes to stdout.

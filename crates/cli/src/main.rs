@@ -5,6 +5,15 @@
 #![deny(unsafe_code)]
 #![allow(unreachable_pub)] // a program exports nothing: pub means "for other modules"
 
+/// Prints a line of a message. That nobody can read it, as behind `2>&1 | head -1` or on a full disk, is no reason
+/// to end: the standard library's would, and with it a recording.
+macro_rules! eprintln {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($words)*);
+    }};
+}
+
 mod child_stdio; // a command's standard streams, where it must not have ours
 mod command_line; // what is typed
 mod commands; // what is done
@@ -30,6 +39,7 @@ use commands::{annotate, buildid_list, demo, diff, evlist, list, record, report,
 use messages::{CliError, Failure, Outcome};
 
 fn main() -> ExitCode {
+    signals::survive_file_limits();
     match run(command_line::parse()) {
         Ok(status) => ExitCode::from(status),
         Err(Failure::ClosedPipe) => ExitCode::SUCCESS,

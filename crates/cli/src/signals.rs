@@ -1,4 +1,4 @@
-//! Signals that ask for the end, however often they come. Only a second Ctrl-C does not wait for it.
+//! Signals that ask for the end, however often they come. Only a second Ctrl-C, or Ctrl-\, does not wait for it.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::pipe2;
@@ -30,7 +31,16 @@ struct State {
 /// A Ctrl-C that comes sooner after the first is the same wish once more.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+const SIGNALS: [Signal; 6] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
+/// Those that a terminal sends, where a second one does not wait.
+const TYPED: [Signal; 2] = [Signal::SIGINT, Signal::SIGQUIT];
 
 /// Keeps the signals from ending the program; call it before any other thread starts.
 ///
@@ -38,6 +48,14 @@ const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 /// The kernel's.
 pub fn block() -> io::Result<()> {
     set().thread_block().map_err(Into::into)
+}
+
+/// Makes a file that grows over its limit (`ulimit -f`) an error of whoever writes it, not the end of the program.
+/// Call it before any thread starts.
+pub fn survive_file_limits() {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGXFSZ);
+    let _ = set.thread_block(); // it cannot fail for a signal that exists
 }
 
 fn set() -> SigSet {
@@ -76,6 +94,13 @@ impl EndRequests {
         self.wake.as_fd()
     }
 
+    /// Waits so long for a request.
+    pub fn wait(&self, time: Duration) {
+        let mut files = [PollFd::new(self.wake_fd(), PollFlags::POLLIN)];
+        let time = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
+        let _ = poll(&mut files, time); // interrupted: the caller looks again
+    }
+
     /// Requests that did not come from the terminal, which a command of ours would have got too, are
     /// passed on to it.
     pub fn forward_to(&self, pid: i32) {
@@ -109,7 +134,8 @@ fn listen(signals: &SignalFd, state: &State, waker: &OwnedFd) {
             let _ = nix::unistd::write(waker, &[1]);
         }
         // `timeout` signals its command and then the whole group: what comes twice is one request.
-        if typed && info.ssi_signo == Signal::SIGINT as u32 {
+        let is_typed = |signal: &Signal| info.ssi_signo == *signal as u32;
+        if typed && TYPED.iter().any(is_typed) {
             let first = *typed_before.get_or_insert_with(Instant::now);
             if first.elapsed() >= PATIENCE {
                 abort(state);

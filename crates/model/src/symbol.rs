@@ -102,11 +102,17 @@ pub enum Reason {
     /// The file has no symbol table, and what is packed in it or in its debug file would unpack to more
     /// than debug info does.
     TooLarge = 9,
+    /// What lies at its path is no regular file: a device, a FIFO, or one that the kernel makes up.
+    NotRegular = 10,
+    /// The file is longer than any program.
+    FileTooLarge = 11,
+    /// There is a perf map or a jitdump, and somebody else than the process may have written it.
+    NotBelieved = 12,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::NoMapping,
         Self::FileMissing,
         Self::FileReplaced,
@@ -117,6 +123,9 @@ impl Reason {
         Self::OtherKernel,
         Self::FileUnreadable,
         Self::TooLarge,
+        Self::NotRegular,
+        Self::FileTooLarge,
+        Self::NotBelieved,
     ];
 
     /// A few words for a summary line.
@@ -132,6 +141,9 @@ impl Reason {
             Self::OtherKernel => "recorded on another kernel",
             Self::FileUnreadable => "the mapped file could not be read",
             Self::TooLarge => "its packed debug info is larger than any can be",
+            Self::NotRegular => "what lies at its path is no regular file",
+            Self::FileTooLarge => "the file is longer than any program",
+            Self::NotBelieved => "generated code whose perf map another user may have written",
         }
     }
 }

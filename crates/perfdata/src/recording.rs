@@ -1,11 +1,12 @@
 //! Opens a recording: a file, a folder of files, or a pipe.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 
 use prof_event::abi::record;
 use prof_event::{EventSet, HEADER_SIZE, RawRecord, derive_name};
+use prof_foreign_files::{ForeignFile, ForeignPath, Purpose, Refused};
 
 use crate::big_endian::{self, BigEndianReader, Layouts};
 use crate::feature::{Features, bit, parse_event_names};
@@ -217,14 +218,14 @@ impl Recording {
         };
         for number in 0.. {
             let path = folder.join(format!("data.{number}"));
-            match File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file))) {
-                Ok((len, file)) => parts.push(Source::File {
+            match ForeignFile::open(&ForeignPath::at(&path), Purpose::Recording) {
+                Ok(ForeignFile { file, len }) => parts.push(Source::File {
                     file,
                     len,
                     map: None,
                 }),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-                Err(error) => return Err(Error::io(path.display().to_string(), error)),
+                Err(Refused::Absent) => break,
+                Err(refused) => return Err(Error::io(path.display().to_string(), refused.into())),
             }
         }
         Ok(this)
@@ -232,8 +233,8 @@ impl Recording {
 
     fn open_file(path: &Path) -> Result<Self, Error> {
         let named = |source| Error::io(path.display().to_string(), source);
-        let file = File::open(path).map_err(named)?;
-        let len = file.metadata().map_err(named)?.len();
+        let opened = ForeignFile::open(&ForeignPath::at(path), Purpose::Recording);
+        let ForeignFile { file, len } = opened.map_err(|refused| named(refused.into()))?;
         Self::from_source(Source::File {
             file,
             len,

@@ -74,3 +74,11 @@ pub enum OutputError {
     #[error("there is no sample in this window")]
     NoSample,
 }
+
+impl OutputError {
+    /// Whether there is a FIFO, and nobody reads it yet.
+    pub fn has_no_reader(&self) -> bool {
+        let no_reader = nix::errno::Errno::ENXIO as i32;
+        matches!(self, Self::Create { source, .. } if source.raw_os_error() == Some(no_reader))
+    }
+}

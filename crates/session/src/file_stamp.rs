@@ -5,13 +5,14 @@
 //! whether somebody wrote to it. Elsewhere: finding the file (`prof_symbolizer::FileFinder`).
 
 use std::ffi::OsStr;
-use std::fs::{self, Metadata};
+use std::fs::Metadata;
 use std::hash::Hasher;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use prof_foreign_files::ForeignPath;
 use prof_model::{Dso, Pid};
 use prof_symbolizer::{FoundFile, read_build_id};
 use rustc_hash::FxHasher;
@@ -44,7 +45,7 @@ impl Written {
     }
 
     fn at(path: &Path) -> Option<Self> {
-        Some(Self::of(&fs::metadata(path).ok()?))
+        Some(Self::of(&ForeignPath::at(path).metadata().ok()?))
     }
 }
 
@@ -110,6 +111,7 @@ fn ends(file: &FoundFile) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::io::Write;
 
     use prof_model::DsoKind;

@@ -10,13 +10,16 @@
 use std::fs::File;
 use std::time::{Duration, Instant};
 
+use prof_foreign_files::Writer;
 use prof_hotspot::Told;
 use prof_model::{
     Dso, DsoAddr, DsoId, DsoKind, DsoTable, JitLoad, Mapping, Pid, Reason, Resolution,
 };
 use prof_perfdata::StoredNames;
 use prof_sampler::forked_from;
-use prof_symbolizer::{FileFinder, FoundFile, JitDump, PerfMap, Request, Symbolizer, ToldName};
+use prof_symbolizer::{
+    FileFinder, FoundFile, JitDump, PerfMap, Request, Symbolizer, ToldName, writer_of,
+};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::files::Origin;
@@ -38,13 +41,21 @@ pub struct GeneratedCode {
     of_process: FxHashMap<Pid, Vec<(DsoId, u64)>>,
     maps: FxHashMap<Pid, Option<PerfMap>>, // `None`: not there yet
     maps_taken: FxHashSet<Pid>,
-    told: Vec<ToldName>,                  // by runtimes, since it was last taken
+    writers: FxHashMap<Pid, Writer>, // who those write as whose code samples hit, and what they were forked from
+    doubted: FxHashSet<Pid>,         // whose jitdumps are not believed
+    told: Vec<ToldName>,             // by runtimes, since it was last taken
     forked_from: FxHashMap<Pid, Pid>, // by records; without those that have run another program since
     ancestors: FxHashMap<Pid, Ancestors>, // of those that samples hit
     looked: Option<Instant>,          // when for the maps that are not there yet
     files: FxHashSet<(Pid, Mapping)>, // executed, and no programs as far as is known
     new_files: Vec<(Pid, Mapping)>,   // those since they were last taken
     now: u64,                         // the time of the last sample
+}
+
+/// The perf map of a process, as far as there is one by now.
+fn open_map(pid: Pid, writers: &FxHashMap<Pid, Writer>) -> Option<PerfMap> {
+    let writer = writer_of(pid).or_else(|| writers.get(&pid).copied());
+    PerfMap::open(pid, writer.unwrap_or_else(Writer::ourselves))
 }
 
 /// Where a process has the code from that it had when it was forked.
@@ -75,6 +86,8 @@ impl GeneratedCode {
             of_process: FxHashMap::default(),
             maps: FxHashMap::default(),
             maps_taken: FxHashSet::default(),
+            writers: FxHashMap::default(),
+            doubted: FxHashSet::default(),
             told: Vec::new(),
             forked_from: FxHashMap::default(),
             ancestors: FxHashMap::default(),
@@ -108,16 +121,25 @@ impl GeneratedCode {
         own.push((id, u64::MAX));
     }
 
-    fn open(&self, pid: Pid, mapping: &Mapping, dso: &Dso, monotonic: bool) -> Option<JitDump> {
+    fn open(&mut self, pid: Pid, mapping: &Mapping, dso: &Dso, monotonic: bool) -> Option<JitDump> {
         if let Some(loads) = self.kept.loads(dso) {
             return Some(JitDump::from_loads(loads.to_vec(), monotonic));
         }
         let (start, end) = (mapping.start, mapping.end);
-        let file: Option<File> = match self.origin {
+        let file: File = match self.origin {
             Origin::Live => self.finder.open_growing_live(pid, start, end, dso),
             Origin::Recorded => self.finder.open_growing_stored(dso),
+        }?;
+        let writer = match self.origin {
+            Origin::Live => writer_of(pid),
+            Origin::Recorded => None,
         };
-        Some(JitDump::new(file?, monotonic))
+        let writer = writer.unwrap_or_else(Writer::ourselves);
+        if writer.doubt(&file.metadata().ok()?).is_some() {
+            self.doubted.insert(pid);
+            return None;
+        }
+        Some(JitDump::new(file, monotonic))
     }
 
     /// A process has forked: its child has the same code.
@@ -167,9 +189,11 @@ impl GeneratedCode {
         }
         let nearest_first = self.find_ancestors(pid);
         if self.origin == Origin::Live {
+            let heir = writer_of(pid).unwrap_or_else(Writer::ourselves);
             for &pid in [&pid].into_iter().chain(&nearest_first) {
-                if !self.maps_taken.contains(&pid) {
-                    self.maps.entry(pid).or_insert_with(|| PerfMap::open(pid));
+                self.writers.insert(pid, writer_of(pid).unwrap_or(heir));
+                if !self.maps_taken.contains(&pid) && !self.maps.contains_key(&pid) {
+                    self.maps.insert(pid, open_map(pid, &self.writers));
                 }
             }
         }
@@ -254,7 +278,8 @@ impl GeneratedCode {
     /// A process has ended. What it told until then is kept.
     pub fn exited(&mut self, pid: Pid) {
         if let Some(map @ None) = self.maps.get_mut(&pid) {
-            *map = PerfMap::open(pid); // its number is still its own until somebody has waited for it
+            // Its number is still its own until somebody has waited for it.
+            *map = open_map(pid, &self.writers);
             if map.is_none() {
                 self.maps.remove(&pid);
             }
@@ -265,6 +290,8 @@ impl GeneratedCode {
     pub fn forget(&mut self, pid: Pid) {
         self.maps.remove(&pid);
         self.maps_taken.remove(&pid);
+        self.writers.remove(&pid);
+        self.doubted.remove(&pid);
         self.of_process.remove(&pid);
         self.forked_from.remove(&pid);
         self.ancestors.remove(&pid);
@@ -287,7 +314,7 @@ impl GeneratedCode {
         self.looked = Some(Instant::now());
         for (&pid, map) in &mut self.maps {
             if map.is_none() {
-                *map = PerfMap::open(pid);
+                *map = open_map(pid, &self.writers);
             }
         }
     }
@@ -315,6 +342,11 @@ impl GeneratedCode {
     pub fn dumps(&self) -> impl Iterator<Item = (DsoId, FoundFile)> {
         let dumps = self.dumps.iter();
         dumps.filter_map(|(&id, dump)| Some((id, dump.found()?)))
+    }
+
+    /// The processes whose jitdumps somebody else may have written.
+    pub fn doubted(&self) -> impl Iterator<Item = Pid> {
+        self.doubted.iter().copied()
     }
 
     /// Whether that is a jitdump.

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use common::{CODE, JitDump, NOBODY, Records, Sampled, Taken, attr, live, one_event, take_all};
@@ -89,6 +91,19 @@ fn names(loaded: &LoadedRecording) -> Vec<String> {
         Resolution::Unresolved(_) => String::new(),
     });
     names.collect()
+}
+
+#[test]
+fn a_dump_that_others_may_write_to_is_not_believed() {
+    let dumped = Dumped::new();
+    let mut records = dumped.records(attr(0));
+    records.sample(&sample_at(150, NOBODY, CODE + 8));
+    for (mode, name) in [(0o666, ""), (0o644, "first")] {
+        fs::set_permissions(&dumped.dump, Permissions::from_mode(mode)).unwrap();
+        let is_known = take_all(&mut live(&records.events), &records)[0].paths()[0] != PERF_MAP;
+        assert_eq!(is_known, !name.is_empty(), "{mode:o}");
+        assert_eq!(names(&dumped.load(&records, None)), [name], "{mode:o}");
+    }
 }
 
 #[test]

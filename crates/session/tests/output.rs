@@ -17,7 +17,7 @@ use prof_session::OutputError;
 use prof_session::record::{Output, write_whole};
 
 fn start(path: &Path, records: &Records) -> Output {
-    Output::file(path, &records.events, None).unwrap()
+    Output::file(path, &records.events, None, || Ok(Features::default())).unwrap()
 }
 
 fn finish(output: Output) -> Result<Summary, OutputError> {
@@ -171,19 +171,6 @@ fn what_was_written_before_the_writer_failed_is_kept_beside_the_older_file() {
     assert!(warnings[0].starts_with("the recorder did not finish the file"));
 }
 
-#[test]
-fn what_a_killed_recorder_with_the_same_number_left_is_not_in_the_way() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("perf.data");
-    let left = dir
-        .path()
-        .join(format!(".perf.data.{}.tmp", std::process::id()));
-    fs::write(&left, b"PERFILE2").unwrap();
-    write(&path, &[100]);
-    assert_eq!(times(&path), [100]);
-    assert_eq!(fs::read(&left).unwrap(), b"PERFILE2");
-}
-
 const CUT: &str = "record ends too early";
 
 #[test]
@@ -212,10 +199,10 @@ fn a_file_that_cannot_take_its_place_is_kept_beside_the_older_one() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("perf.data");
     write(&path, &[100]);
-    fs::create_dir_all(dir.path().join("perf.data.old/in the way")).unwrap();
     let records = samples_at(&[200]);
     let mut output = start(&path, &records);
     output.buffer().extend(&records.bytes);
+    fs::create_dir_all(dir.path().join("perf.data.old/in the way")).unwrap();
     let error = finish(output).unwrap_err();
     assert!(matches!(error, OutputError::Write { name, .. } if name == path.to_str().unwrap()));
     assert_eq!(
@@ -227,9 +214,23 @@ fn a_file_that_cannot_take_its_place_is_kept_beside_the_older_one() {
 }
 
 #[test]
+fn where_the_older_file_cannot_be_kept_nothing_is_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("perf.data");
+    fs::create_dir_all(dir.path().join("perf.data.old")).unwrap();
+    let begin = || Output::file(&path, &samples_at(&[]).events, None, || unreachable!());
+    assert!(begin().is_ok()); // there is none
+    fs::write(&path, b"older").unwrap();
+    let error = begin().err().unwrap();
+    let cause = error.source().unwrap().to_string();
+    assert!(cause.ends_with(".old`, which is a directory"), "{cause}");
+    assert_eq!(files(dir.path()), ["perf.data", "perf.data.old"]);
+}
+
+#[test]
 fn a_file_in_no_folder_is_an_error_before_anything_is_recorded() {
     let path = PathBuf::from("/no such folder/perf.data");
-    let error = Output::file(&path, &samples_at(&[]).events, None)
+    let error = Output::file(&path, &samples_at(&[]).events, None, || unreachable!())
         .err()
         .unwrap();
     assert_eq!(
@@ -243,12 +244,14 @@ fn a_file_in_no_folder_is_an_error_before_anything_is_recorded() {
 fn what_is_no_regular_file_is_written_to_directly() {
     let records = samples_at(&[100]);
     let mut output = start(Path::new("/dev/null"), &records);
-    assert_eq!(output.unfinished(), None);
+    assert!(output.unfinished().is_none());
     assert_eq!(output.name(), "/dev/null");
     output.buffer().extend(&records.bytes);
     assert_eq!(finish(output).unwrap().samples, 1);
     assert!(!fs::metadata("/dev/null").unwrap().is_file());
-    let full = Output::file(Path::new("/dev/full"), &records.events, None);
+    let full = Output::file(Path::new("/dev/full"), &records.events, None, || {
+        Ok(Features::default())
+    });
     let error = full.err().unwrap();
     assert_eq!(error.to_string(), "could not write `/dev/full`");
     let cause = error.source().unwrap().to_string();
@@ -261,7 +264,7 @@ fn a_compressed_file_has_the_same_records_in_fewer_bytes() {
     let path = dir.path().join("perf.data");
     let all: Vec<u64> = (1..=5000).collect();
     let records = samples_at(&all);
-    let mut output = Output::file(&path, &records.events, Some(1)).unwrap();
+    let mut output = Output::file(&path, &records.events, Some(1), || unreachable!()).unwrap();
     for raw in records.iter() {
         output.buffer().extend(raw.bytes);
         output.pass_on().unwrap();

@@ -16,23 +16,20 @@ const fn table(polynomial: u64) -> [u64; 256] {
     table
 }
 
-fn crc(table: &[u64; 256], ones: u64, bytes: &[u8]) -> u64 {
-    let crc = bytes.iter().fold(ones, |crc, &byte| {
-        (crc >> 8) ^ table[usize::from(crc as u8 ^ byte)]
-    });
-    crc ^ ones
-}
-
-/// The common one of zip and Ethernet.
+/// The common one of zip and Ethernet. Debug files are long, so it is the one that inflating brings along.
 pub(crate) fn crc32(bytes: &[u8]) -> u32 {
-    const TABLE: [u64; 256] = table(0xedb8_8320);
-    crc(&TABLE, u64::from(u32::MAX), bytes) as u32
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
 }
 
 /// That of ECMA-182.
 pub(crate) fn crc64(bytes: &[u8]) -> u64 {
     const TABLE: [u64; 256] = table(0xc96c_5795_d787_0f42);
-    crc(&TABLE, u64::MAX, bytes)
+    let crc = bytes.iter().fold(u64::MAX, |crc, &byte| {
+        (crc >> 8) ^ TABLE[usize::from(crc as u8 ^ byte)]
+    });
+    !crc
 }
 
 #[cfg(test)]

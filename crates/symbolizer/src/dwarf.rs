@@ -2,13 +2,14 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::Builder;
 
 use addr2line::{Context, FunctionName, LookupContinuation, LookupResult};
 use gimli::{DebugInfoOffset, UnitOffset};
 use object::Object as _;
+use prof_foreign_files::ForeignPath;
 use prof_model::SourceLine;
 use rustc_hash::FxHashMap;
 
@@ -69,11 +70,11 @@ impl fmt::Debug for Dwarf {
 }
 
 impl Dwarf {
-    /// The DWARF in `file`; `None` if it has none, or what it has cannot be read. `program` has the
-    /// paths of the mapped file, which split debug info is named after.
+    /// The DWARF in `file`; `None` if it has none, or what it has cannot be read. `program` tells where
+    /// the mapped file lies, which split debug info is named after.
     pub(crate) fn load(
         file: &FoundFile,
-        program: &[PathBuf],
+        program: &[ForeignPath],
         symfs: Option<&Path>,
     ) -> Option<Self> {
         let sections = sections(&file.image)?;

@@ -228,7 +228,7 @@ impl ElfCode {
     fn dwarf(&mut self) -> Option<&mut Dwarf> {
         if self.dwarf.is_none() {
             let symfs = self.symfs.clone();
-            let program = debug_file::program_paths(&self.file, &self.name, symfs.as_deref());
+            let program = debug_file::program_places(&self.file, &self.name, symfs.as_deref());
             let load = |file: &FoundFile| Dwarf::load(file, &program, symfs.as_deref());
             self.dwarf = Some(load(&self.file).or_else(|| load(self.debug_file()?)));
         }

@@ -1,11 +1,12 @@
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use prof_foreign_files::{ForeignFile, ForeignPath, Purpose, Refused};
 use prof_model::{BuildId, Dso, DsoKind, FileId, Pid, Reason};
 
 use crate::caches;
@@ -36,13 +37,13 @@ impl FoundFile {
         elf::segments((*self.image).as_ref())
     }
 
-    /// Opens a file that somebody has named.
-    pub(crate) fn open(path: &Path) -> Option<Self> {
-        let image = MappedFile::open(&open_regular(path)?).ok()?;
+    /// Opens whatever program lies at a place.
+    pub(crate) fn open(place: &ForeignPath) -> Result<Self, Refused> {
+        let image = map(place)?;
         let build_id = read_build_id(image.as_ref());
-        Some(Self {
+        Ok(Self {
             image: Arc::new(image),
-            path: path.to_owned(),
+            path: place.path(),
             build_id,
         })
     }
@@ -74,9 +75,9 @@ impl FileFinder {
     /// or otherwise touched.
     ///
     /// # Errors
-    /// [`Reason::FileReplaced`] if only another file is found at its path, [`Reason::FileUnreadable`] if
-    /// what lies there cannot be read, [`Reason::FileMissing`] if nothing does, [`Reason::NoPerfMap`] for
-    /// memory without a file.
+    /// [`Reason::FileReplaced`] if only another file is found at its path, [`Reason::FileUnreadable`],
+    /// [`Reason::NotRegular`] or [`Reason::FileTooLarge`] if what lies there cannot or must not be read,
+    /// [`Reason::FileMissing`] if nothing does, [`Reason::NoPerfMap`] for memory without a file.
     pub fn open_live(
         &self,
         pid: Pid,
@@ -96,40 +97,53 @@ impl FileFinder {
 
         // The kernel's own link to the mapped file. Needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN.
         let link = process.join(format!("map_files/{start:x}-{end:x}"));
-        if let Candidate::Accepted(found) = wanted.check(&link) {
+        if let Ok(found) = wanted.check(&ForeignPath::at(&link)) {
             return Ok(found);
         }
-        let in_process = match path.strip_prefix("/") {
-            Ok(inside) => process.join("root").join(inside),
-            Err(_) => process.join("cwd").join(path),
+        let root = match path.is_absolute() {
+            true => process.join("root"),
+            false => process.join("cwd"),
         };
-        let at_path = wanted.check(&in_process);
-        if let Candidate::Accepted(found) = at_path {
-            return Ok(found);
-        }
+        let in_process = match wanted.check(&ForeignPath::below(&root, path)) {
+            Err(reason) => reason,
+            found => return found,
+        };
         let exe = process.join("exe");
         let exe_is_it = fs::read_link(&exe).is_ok_and(|target| {
             let target = target.as_os_str().as_bytes();
             target == dso.path || without_deleted(target) == without_deleted(&dso.path)
         });
-        if exe_is_it && let Candidate::Accepted(found) = wanted.check(&exe) {
+        if exe_is_it && let Ok(found) = wanted.check(&ForeignPath::at(&exe)) {
             return Ok(found);
         }
         if let Some(found) = open_descriptor(&process, &wanted) {
             return Ok(found);
         }
-        match (at_path, wanted.check(path)) {
-            (_, Candidate::Accepted(found)) => Ok(found),
-            (Candidate::Rejected, _) | (_, Candidate::Rejected) => Err(Reason::FileReplaced),
-            (Candidate::Unreadable, _) | (_, Candidate::Unreadable) => Err(Reason::FileUnreadable),
-            _ => Err(Reason::FileMissing),
-        }
+        wanted.check(&ForeignPath::at(path)).map_err(|here| {
+            let reasons = [in_process, here];
+            match reasons.contains(&Reason::FileReplaced) {
+                true => Reason::FileReplaced,
+                false => {
+                    let mut known = reasons.into_iter();
+                    let known = known.find(|&reason| reason != Reason::FileMissing);
+                    known.unwrap_or(Reason::FileMissing)
+                }
+            }
+        })
     }
 
     /// The separate debug file of `file`, if it has one and it is here.
     pub fn open_debug(&self, file: &FoundFile, dso: &Dso) -> Option<FoundFile> {
         let name = Path::new(OsStr::from_bytes(without_deleted(&dso.path)));
         debug_file::find(file, name, self.symfs.as_deref())
+    }
+
+    /// What lies in the place of the separate debug file of `file`, and why that is not read, if it is refused.
+    pub fn refused_debug(&self, file: &FoundFile, dso: &Dso) -> Option<(PathBuf, Refused)> {
+        debug_file::refused(
+            file,
+            Path::new(OsStr::from_bytes(without_deleted(&dso.path))),
+        )
     }
 
     /// Opens a file of a recording through a process that was recorded and still runs: in a container,
@@ -166,22 +180,21 @@ impl FileFinder {
     pub fn open_growing_live(&self, pid: Pid, start: u64, end: u64, dso: &Dso) -> Option<File> {
         let process = process_folder(pid);
         let path = Path::new(OsStr::from_bytes(without_deleted(&dso.path)));
-        let inside = path.strip_prefix("/").unwrap_or(path);
         let candidates = [
-            process.join(format!("map_files/{start:x}-{end:x}")),
-            process.join("root").join(inside),
-            path.to_owned(),
+            ForeignPath::at(&process.join(format!("map_files/{start:x}-{end:x}"))),
+            ForeignPath::below(&process.join("root"), path),
+            ForeignPath::at(path),
         ];
         let wanted = Wanted::of(dso);
-        candidates.iter().find_map(|path| wanted.open(path))
+        candidates.iter().find_map(|place| wanted.open(place))
     }
 
     /// As [`FileFinder::open_growing_live`], of a recording.
     pub fn open_growing_stored(&self, dso: &Dso) -> Option<File> {
         let path = Path::new(OsStr::from_bytes(without_deleted(&dso.path)));
         match &self.symfs {
-            Some(symfs) => open_regular(&symfs.join(path.strip_prefix("/").unwrap_or(path))),
-            None => Wanted::of(dso).open(path),
+            Some(symfs) => Wanted::default().open(&ForeignPath::below(symfs, path)),
+            None => Wanted::of(dso).open(&ForeignPath::at(path)),
         }
     }
 
@@ -204,19 +217,19 @@ impl FileFinder {
             }
         } else {
             let path = Path::new(OsStr::from_bytes(without_deleted(&dso.path)));
-            let path = match &self.symfs {
+            let place = match &self.symfs {
                 Some(symfs) => {
                     wanted.file = None;
-                    symfs.join(path.strip_prefix("/").unwrap_or(path))
+                    ForeignPath::below(symfs, path)
                 }
-                None => path.to_owned(),
+                None => ForeignPath::at(path),
             };
-            wanted.check(&path).accepted()
+            wanted.check(&place)
         };
         at_path.or_else(|reason| {
             let build_id = dso.build_id.ok_or(reason)?;
             let cached = caches::images(build_id).into_iter();
-            let mut found = cached.filter_map(|path| wanted.check(&path).accepted().ok());
+            let mut found = cached.filter_map(|path| wanted.check(&ForeignPath::at(&path)).ok());
             found.next().ok_or(reason)
         })
     }
@@ -241,20 +254,20 @@ pub(crate) fn process_folder(pid: Pid) -> PathBuf {
     folders.find(has_files).unwrap_or(own)
 }
 
-/// Opens a regular file without side effects on anything else that may lie at the path: no waiting
-/// for a FIFO's writer, no terminal taken over, no device touched.
-pub(crate) fn open_regular(path: &Path) -> Option<File> {
-    try_open_regular(path).ok()
+/// Maps the program or debug info that lies at a place.
+pub(crate) fn map(place: &ForeignPath) -> Result<MappedFile, Refused> {
+    let opened = ForeignFile::open(place, Purpose::Program)?;
+    MappedFile::open(&opened.file).map_err(Refused::Unreadable)
 }
 
-fn try_open_regular(path: &Path) -> io::Result<File> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::ErrorKind::NotFound.into());
+/// Why the addresses of a file that is not opened have no names.
+fn reason(refused: &Refused) -> Reason {
+    match refused {
+        Refused::Absent => Reason::FileMissing,
+        Refused::Unreadable(_) => Reason::FileUnreadable,
+        Refused::NotRegular(_) | Refused::OfTheKernel => Reason::NotRegular,
+        Refused::TooLarge(_) => Reason::FileTooLarge,
     }
-    let mut options = OpenOptions::new();
-    options.read(true);
-    options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-    options.open(path)
 }
 
 /// What the kernel appends to the path of a mapped file that has no name any more.
@@ -263,27 +276,10 @@ pub(crate) fn without_deleted(path: &[u8]) -> &[u8] {
 }
 
 /// What tells the right file from another at the same path.
+#[derive(Default)]
 struct Wanted {
     build_id: Option<BuildId>,
     file: Option<FileId>,
-}
-
-enum Candidate {
-    Accepted(FoundFile),
-    Rejected,
-    Unreadable,
-    Absent,
-}
-
-impl Candidate {
-    fn accepted(self) -> Result<FoundFile, Reason> {
-        match self {
-            Self::Accepted(found) => Ok(found),
-            Self::Rejected => Err(Reason::FileReplaced),
-            Self::Unreadable => Err(Reason::FileUnreadable),
-            Self::Absent => Err(Reason::FileMissing),
-        }
-    }
 }
 
 impl Wanted {
@@ -294,9 +290,10 @@ impl Wanted {
         }
     }
 
-    /// Opens what lies at `path` if it is the file.
-    fn open(&self, path: &Path) -> Option<File> {
-        open_regular(path).filter(|file| self.is_inode_of(file))
+    /// Opens the jitdump that lies at a place if it is the file.
+    fn open(&self, place: &ForeignPath) -> Option<File> {
+        let opened = ForeignFile::open(place, Purpose::Jitdump).ok()?;
+        self.is_inode_of(&opened.file).then_some(opened.file)
     }
 
     fn is_inode_of(&self, file: &File) -> bool {
@@ -306,31 +303,22 @@ impl Wanted {
 
     /// A known build-id decides. Without one the inode does; the device is not compared, because
     /// overlayfs and btrfs report one number in `/proc/PID/maps` and another in `stat`.
-    fn check(&self, path: &Path) -> Candidate {
-        let file = match try_open_regular(path) {
-            Ok(file) => file,
-            Err(error) => {
-                return match error.kind() {
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Candidate::Absent,
-                    _ => Candidate::Unreadable,
-                };
-            }
-        };
+    fn check(&self, place: &ForeignPath) -> Result<FoundFile, Reason> {
+        let opened = ForeignFile::open(place, Purpose::Program);
+        let ForeignFile { file, .. } = opened.map_err(|refused| reason(&refused))?;
         if self.build_id.is_none() && !self.is_inode_of(&file) {
-            return Candidate::Rejected;
+            return Err(Reason::FileReplaced);
         }
-        let Ok(image) = MappedFile::open(&file) else {
-            return Candidate::Unreadable;
-        };
+        let image = MappedFile::open(&file).map_err(|_| Reason::FileUnreadable)?;
         let build_id = read_build_id(image.as_ref());
         if let Some(wanted) = self.build_id
             && !build_id.is_some_and(|found| same_build_id(found, wanted))
         {
-            return Candidate::Rejected;
+            return Err(Reason::FileReplaced);
         }
-        Candidate::Accepted(FoundFile {
+        Ok(FoundFile {
             image: Arc::new(image),
-            path: path.to_owned(),
+            path: place.path(),
             build_id,
         })
     }
@@ -348,7 +336,7 @@ fn open_descriptor(process: &Path, wanted: &Wanted) -> Option<FoundFile> {
         if !same_device || found.ino() != file.inode {
             return None;
         }
-        wanted.check(&path).accepted().ok()
+        wanted.check(&ForeignPath::at(&path)).ok()
     })
 }
 
@@ -388,9 +376,10 @@ fn own_vdso(dso: &Dso) -> Result<FoundFile, Reason> {
 /// Whether the process runs in our word size, as far as can be seen.
 fn same_word_size(pid: Pid) -> bool {
     let class = |process: &Path| {
-        let exe = open_regular(&process.join("exe"))?;
+        let exe = ForeignPath::at(&process.join("exe"));
+        let mut exe = ForeignFile::open(&exe, Purpose::Program).ok()?.file;
         let mut ident = [0; 5];
-        std::io::Read::read_exact(&mut &exe, &mut ident).ok()?;
+        io::Read::read_exact(&mut exe, &mut ident).ok()?;
         Some(ident[4])
     };
     match (class(&process_folder(pid)), class(Path::new("/proc/self"))) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use object::{Architecture, Object, ObjectSection, ObjectSymbol};
+use prof_foreign_files::ForeignPath;
 use prof_model::{CodePlace, Dso, DsoKind, FunctionCode, Instruction, Reason, SourceText, Symbol};
 use rustc_hash::FxHashMap;
 
@@ -120,7 +121,7 @@ impl ElfCode {
 
     /// When the file was written.
     pub(crate) fn built(&self) -> Option<SystemTime> {
-        let metadata = std::fs::metadata(&self.file().path).ok()?;
+        let metadata = ForeignPath::at(&self.file().path).metadata().ok()?;
         metadata.modified().ok()
     }
 

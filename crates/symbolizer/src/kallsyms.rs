@@ -9,6 +9,7 @@ use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use object::elf;
+use prof_foreign_files::{ForeignFile, ForeignPath, Purpose};
 use prof_model::{BuildId, KernelLayout, KernelProgram, KernelText, Reason};
 
 use crate::caches;
@@ -139,10 +140,14 @@ impl KernelSymbols {
 
     /// Those of the running kernel's text in perf's copy, if the kernel still lies where it lay then.
     fn copied() -> Option<Self> {
-        let copy = caches::kallsyms(running_kernel_build_id()?)?;
-        let copy = MappedFile::open(&File::open(copy).ok()?).ok()?;
+        let copy = MappedFile::open(&open_copy(running_kernel_build_id()?)?).ok()?;
         let lines = CopiedLines::new(copy, File::open(KALLSYMS).ok()?)?;
         Some(Self::Text(lines))
+    }
+
+    /// Those in perf's copy of the table of another kernel, if there is one.
+    pub(crate) fn of_other(build_id: BuildId) -> Result<Self, Reason> {
+        Self::parse(open_copy(build_id).ok_or(Reason::OtherKernel)?)
     }
 
     /// Whether it is a kernel's own file, not a table.
@@ -229,6 +234,12 @@ impl KernelSymbols {
 const MOST_OF_PROGRAM: u32 = 1 << 16;
 /// What the kernel prints of its symbols.
 const KALLSYMS: &str = "/proc/kallsyms";
+
+/// perf's copy of the table of a kernel.
+fn open_copy(build_id: BuildId) -> Option<File> {
+    let copy = ForeignPath::at(&caches::kallsyms(build_id)?);
+    Some(ForeignFile::open(&copy, Purpose::KernelTable).ok()?.file)
+}
 
 fn is_elf(file: &File) -> bool {
     let mut magic = [0; 4];

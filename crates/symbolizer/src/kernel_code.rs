@@ -2,9 +2,10 @@
 //! its file, `vmlinux`.
 
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use object::{Object, ObjectSection};
+use prof_foreign_files::ForeignPath;
 use prof_model::{BuildId, Dso, DsoKind, FunctionCode, Instruction, Reason, Symbol};
 
 use crate::AsmSyntax;
@@ -93,8 +94,9 @@ impl Recorded<'_> {
     fn vmlinux(&self) -> Result<Vmlinux, String> {
         let file = match &self.options.kallsyms {
             Some(path) if self.is_file_given() => {
-                let file = FoundFile::open(path);
-                let file = file.ok_or_else(|| format!("{} cannot be read", path.display()))?;
+                let file = FoundFile::open(&ForeignPath::at(path));
+                let file = file
+                    .map_err(|refused| format!("{} cannot be read: {refused}", path.display()))?;
                 let both = self.build_id().zip(file.build_id);
                 if let Some((wanted, has)) =
                     both.filter(|&(wanted, has)| !same_build_id(wanted, has))
@@ -113,8 +115,8 @@ impl Recorded<'_> {
                     wanted.ok_or("no build-id of the kernel is known to find a vmlinux by")?;
                 let mut files = places(wanted, self.options).into_iter();
                 files
-                    .find_map(|path| {
-                        let file = FoundFile::open(&path)?;
+                    .find_map(|place| {
+                        let file = FoundFile::open(&place).ok()?;
                         file.build_id.filter(|&has| same_build_id(has, wanted))?;
                         has_code(&file).then_some(file)
                     })
@@ -273,7 +275,7 @@ fn name_of(
 }
 
 /// Where distributions, perf and debuginfod put a kernel's file.
-fn places(build_id: BuildId, options: &Options) -> Vec<PathBuf> {
+fn places(build_id: BuildId, options: &Options) -> Vec<ForeignPath> {
     let root = options.symfs.as_deref().unwrap_or(Path::new("/"));
     let release = options.kernel_release.as_deref();
     let installed = release.into_iter().flat_map(|release| {
@@ -286,8 +288,12 @@ fn places(build_id: BuildId, options: &Options) -> Vec<PathBuf> {
         ]
     });
     let by_id = format!("usr/lib/debug/.build-id/{}.debug", caches::split(build_id));
-    let installed = installed.chain([by_id]).map(|path| root.join(path));
-    installed.chain(caches::kernel_files(build_id)).collect()
+    let installed = installed.chain([by_id]);
+    let installed = installed.map(|path| ForeignPath::below(root, Path::new(&path)));
+    let cached = caches::kernel_files(build_id).into_iter();
+    installed
+        .chain(cached.map(|path| ForeignPath::at(&path)))
+        .collect()
 }
 
 /// The machine that runs.

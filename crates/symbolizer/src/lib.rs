@@ -57,6 +57,6 @@ pub use function_code::NoCode;
 pub use jit_dump::JitDump;
 pub use kallsyms::{RunningKernel, running_kernel_build_id};
 pub use mapped_file::MappedFile;
-pub use perf_map::PerfMap;
+pub use perf_map::{PerfMap, writer_of};
 pub use symbolizer::{Options, Request, Symbolizer};
 pub use told_code::ToldName;

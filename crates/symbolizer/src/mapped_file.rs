@@ -53,7 +53,7 @@ impl MappedFile {
             });
         }
         let mut bytes = Vec::new();
-        (&*file).read_to_end(&mut bytes)?;
+        file.take(metadata.len()).read_to_end(&mut bytes)?;
         Ok(Self::from_bytes(bytes))
     }
 

@@ -1,10 +1,11 @@
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use prof_foreign_files::{Doubt, ForeignFile, ForeignPath, Purpose, Writer};
 use prof_model::Pid;
 
 use crate::code_map::CodeMap;
@@ -14,7 +15,9 @@ use crate::files::process_folder;
 #[derive(Debug)]
 pub struct PerfMap {
     file: File, // held open: the target, and with it the path into its root, may go away
-    path: PathBuf,
+    place: ForeignPath,
+    writer: Writer, // who is believed
+    doubt: Option<Doubt>,
     read: u64,     // bytes taken in
     rest: Vec<u8>, // of a line whose end was not written yet
     code: CodeMap<Arc<JitSymbol>>,
@@ -37,19 +40,29 @@ impl JitSymbol {
 
 impl PerfMap {
     /// Opens the perf map of a process: in the `/tmp` of its own mount namespace, under the pid that
-    /// it has in its own pid namespace, else in ours.
-    pub fn open(pid: Pid) -> Option<Self> {
+    /// it has in its own pid namespace, else in ours. One that `writer` has not written, and root neither, is
+    /// opened as well but tells nothing, see [`PerfMap::doubt`].
+    pub fn open(pid: Pid, writer: Writer) -> Option<Self> {
         let inner = fs::read_to_string(format!("/proc/{pid}/status"))
             .ok()
             .and_then(|status| inner_pid(&status))
             .unwrap_or(pid);
+        let root = process_folder(pid).join("root");
         let candidates = [
-            process_folder(pid).join(format!("root/tmp/perf-{inner}.map")),
-            PathBuf::from(format!("/tmp/perf-{pid}.map")),
+            ForeignPath::below(&root, Path::new(&format!("tmp/perf-{inner}.map"))),
+            ForeignPath::at(Path::new(&format!("/tmp/perf-{pid}.map"))),
         ];
         let started = started(pid);
-        let mut maps = candidates.into_iter().filter_map(Self::open_path);
-        maps.find(|map| !map.is_left_over(started))
+        let maps = candidates.into_iter();
+        let maps = maps.filter_map(|place| Self::open_at(place, writer));
+        let mut maps: Vec<_> = maps.filter(|map| !map.is_left_over(started)).collect();
+        maps.sort_by_key(|map| map.doubt.is_some()); // stable
+        maps.into_iter().next()
+    }
+
+    /// Why nothing of it is believed, if so.
+    pub fn doubt(&self) -> Option<Doubt> {
+        self.doubt
     }
 
     /// Whether an earlier process with the same pid wrote it: nobody removes them.
@@ -68,11 +81,14 @@ impl PerfMap {
         created.ok().is_none_or(|created| created < time)
     }
 
-    /// The map at a path.
-    pub(crate) fn open_path(path: PathBuf) -> Option<Self> {
+    /// The map at a place.
+    pub(crate) fn open_at(place: ForeignPath, writer: Writer) -> Option<Self> {
+        let opened = ForeignFile::open(&place, Purpose::PerfMap).ok()?;
         Some(Self {
-            file: open_no_link(&path)?,
-            path,
+            doubt: writer.doubt(&opened.file.metadata().ok()?),
+            writer,
+            file: opened.file,
+            place,
             read: 0,
             rest: Vec::new(),
             code: CodeMap::default(),
@@ -84,19 +100,35 @@ impl PerfMap {
         let Ok(held) = self.file.metadata() else {
             return;
         };
-        let replaced = fs::metadata(&self.path)
+        let replaced = self
+            .place
+            .metadata()
             .is_ok_and(|now| (now.dev(), now.ino()) != (held.dev(), held.ino()));
         if (replaced || held.len() < self.read)
-            && let Some(anew) = Self::open_path(self.path.clone())
+            && let Some(anew) = Self::open_at(self.place.clone(), self.writer)
         {
             *self = anew;
         }
-        let mut new = Vec::new();
-        if self.file.read_to_end(&mut new).is_err() {
-            return; // what came before the error is not lost: the map so far stays
+        self.doubt = self.doubt.or_else(|| self.writer.doubt(&held));
+        if self.doubt.is_some() {
+            return; // what was read of it before is as it was then
         }
-        self.read += new.len() as u64;
-        self.rest.extend_from_slice(&new);
+        while self.read_piece() {}
+        // The last line may lack its end for good. If it is only half written, the whole one replaces
+        // it on a later call.
+        if let Some(symbol) = parse_line(&self.rest) {
+            insert(&mut self.code, symbol);
+        }
+    }
+
+    /// Takes in a piece of what was written; returns whether there was anything.
+    fn read_piece(&mut self) -> bool {
+        const PIECE: u64 = 1 << 20;
+        let left = Purpose::PerfMap.largest().saturating_sub(self.read);
+        let before = self.rest.len();
+        let mut piece = (&self.file).take(left.min(PIECE));
+        let piece = piece.read_to_end(&mut self.rest);
+        self.read += (self.rest.len() - before) as u64; // also what came before an error
         let whole = self
             .rest
             .iter()
@@ -108,11 +140,8 @@ impl PerfMap {
             }
         }
         self.rest.drain(..whole);
-        // The last line may lack its end for good. If it is only half written, the whole one replaces
-        // it on a later call.
-        if let Some(symbol) = parse_line(&self.rest) {
-            insert(&mut self.code, symbol);
-        }
+        self.rest.truncate(LONGEST_LINE);
+        matches!(piece, Ok(1..))
     }
 
     /// The function at `addr`.
@@ -121,6 +150,9 @@ impl PerfMap {
     }
 }
 
+/// Names are cut after that.
+const LONGEST_LINE: usize = 64 << 10;
+
 /// What [`started`] may be wrong by: the kernel's boot time has whole seconds.
 const ROUNDING: Duration = Duration::from_secs(2);
 
@@ -128,6 +160,12 @@ const ROUNDING: Duration = Duration::from_secs(2);
 /// map only when they are asked, after the recording.
 pub(crate) fn is_running_since(pid: Pid, time: SystemTime) -> bool {
     started(pid).is_some_and(|started| started + ROUNDING < time)
+}
+
+/// Who a process that runs writes its files as.
+pub fn writer_of(pid: Pid) -> Option<Writer> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Writer::of_status(&status)
 }
 
 fn insert(code: &mut CodeMap<Arc<JitSymbol>>, symbol: JitSymbol) {
@@ -153,16 +191,6 @@ fn started(pid: Pid) -> Option<SystemTime> {
     let boot = Duration::from_secs(boot.trim().parse().ok()?);
     SystemTime::UNIX_EPOCH
         .checked_add(boot + Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
-}
-
-/// Opens a regular file. Anyone may create files in `/tmp`: a link there must not lead us to a file
-/// that only we can read, nor a FIFO make us wait.
-fn open_no_link(path: &Path) -> Option<File> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
-    let file = options.open(path).ok()?;
-    file.metadata().ok()?.is_file().then_some(file)
 }
 
 /// `START SIZE name`, both numbers hexadecimal; the name may contain spaces.
@@ -198,7 +226,7 @@ mod tests {
             println!("skipped: this file system does not say when files were created");
             return;
         };
-        let map = PerfMap::open_path(file.path().to_owned()).unwrap();
+        let map = PerfMap::open_at(ForeignPath::at(file.path()), Writer::ourselves()).unwrap();
         assert!(!map.existed_before(created));
         assert!(map.existed_before(created + Duration::from_nanos(1)));
     }
@@ -267,7 +295,7 @@ mod tests {
         let path = dir.path().join("perf-1.map");
         let mut file = File::create(&path).unwrap();
         file.write_all(b"100 10 first\n200 10 sec").unwrap();
-        let mut map = PerfMap::open_path(path.clone()).unwrap();
+        let mut map = PerfMap::open_at(ForeignPath::at(&path), Writer::ourselves()).unwrap();
         map.refresh();
         assert_eq!(names(&map.code, &[0x100, 0x200]), ["first", "sec"]);
         file.write_all(b"ond\n").unwrap();
@@ -285,7 +313,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let link = dir.path().join("perf-2.map");
         std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
-        assert!(PerfMap::open_path(link).is_none());
+        assert!(PerfMap::open_at(ForeignPath::at(&link), Writer::ourselves()).is_none());
     }
 
     #[test]
@@ -293,7 +321,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("perf-3.map");
         fs::write(&path, "100 10 old\n").unwrap();
-        let map = PerfMap::open_path(path).unwrap();
+        let map = PerfMap::open_at(ForeignPath::at(&path), Writer::ourselves()).unwrap();
         let started = started(Pid(std::process::id() as i32)).unwrap();
         assert!(!map.is_left_over(Some(started)));
         assert!(started <= SystemTime::now() + Duration::from_secs(2));

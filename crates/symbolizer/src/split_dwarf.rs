@@ -8,23 +8,24 @@ use std::sync::Arc;
 
 use addr2line::SplitDwarfLoad;
 use gimli::{DwoId, Reader as _};
+use prof_foreign_files::ForeignPath;
 use rustc_hash::FxHashMap;
 
 use crate::elf::{self, Reader};
-use crate::files::open_regular;
+use crate::files::map;
 use crate::mapped_file::MappedFile;
 use crate::nesting;
 
 /// Finds the split debug info of one program.
 pub(crate) struct SplitDwarf {
-    program: Vec<PathBuf>,
+    program: Vec<ForeignPath>,
     package: OnceCell<Option<gimli::DwarfPackage<Reader>>>,
     loaded: RefCell<FxHashMap<DwoId, Arc<gimli::Dwarf<Reader>>>>,
 }
 
 impl SplitDwarf {
-    /// For the program at one of these paths.
-    pub(crate) fn new(program: &[PathBuf]) -> Self {
+    /// For the program at one of these places.
+    pub(crate) fn new(program: &[ForeignPath]) -> Self {
         Self {
             program: program.to_vec(),
             package: OnceCell::new(),
@@ -58,8 +59,8 @@ impl SplitDwarf {
 
     fn find(&self, wanted: &SplitDwarfLoad<Reader>) -> Option<gimli::Dwarf<Reader>> {
         let package = self.package.get_or_init(|| {
-            let mut paths = self.program.iter();
-            paths.find_map(|path| open_package(path))
+            let mut places = self.program.iter();
+            places.find_map(open_package)
         });
         if let Some(package) = package
             && let Ok(Some(unit)) = package.find_cu(wanted.dwo_id, &wanted.parent)
@@ -76,13 +77,22 @@ impl SplitDwarf {
         };
         let name = path(wanted.path.as_ref()?)?;
         let directory = wanted.comp_dir.as_ref().and_then(path).unwrap_or_default();
-        let beside = self.program.iter().filter_map(|program| {
-            let name = name.file_name()?;
-            Some(program.with_file_name(name))
+        let path = directory.join(&name);
+        let compiled = self.program.iter().map(|program| match program.root() {
+            Some(root) => ForeignPath::below(root, &path),
+            None => ForeignPath::at(&path),
         });
-        let mut candidates = std::iter::once(directory.join(&name)).chain(beside);
-        candidates.find_map(|candidate| {
-            let image = open(&candidate)?;
+        let name = name.file_name()?;
+        let beside = self.program.iter();
+        let beside = beside.filter_map(|program| program.beside(Path::new(name)));
+        let mut candidates: Vec<ForeignPath> = Vec::new();
+        for place in compiled.chain(beside) {
+            if !candidates.contains(&place) {
+                candidates.push(place);
+            }
+        }
+        candidates.iter().find_map(|candidate| {
+            let image = open(candidate)?;
             let mut dwarf = gimli::Dwarf::load(sections(&image)?).ok()?;
             let header = dwarf.units().next().ok()??;
             let unit = dwarf.unit(header).ok()?;
@@ -95,17 +105,16 @@ impl SplitDwarf {
     }
 }
 
-fn open_package(program: &Path) -> Option<gimli::DwarfPackage<Reader>> {
-    let mut path = OsString::from(program);
-    path.push(".dwp");
-    let image = open(Path::new(&path))?;
+fn open_package(program: &ForeignPath) -> Option<gimli::DwarfPackage<Reader>> {
+    let mut name = OsString::from(program.inside().file_name()?);
+    name.push(".dwp");
+    let image = open(&program.beside(Path::new(&name))?)?;
     let object = object::File::parse((*image).as_ref()).ok()?;
     gimli::DwarfPackage::load(sections(&image)?, elf::empty_section(&object)).ok()
 }
 
-fn open(path: &Path) -> Option<Arc<MappedFile>> {
-    let file = open_regular(path)?;
-    Some(Arc::new(MappedFile::open(&file).ok()?))
+fn open(place: &ForeignPath) -> Option<Arc<MappedFile>> {
+    Some(Arc::new(map(place).ok()?))
 }
 
 /// The `.dwo` sections of a file.

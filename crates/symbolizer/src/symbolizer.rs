@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, SystemTime};
 
+use prof_foreign_files::Writer;
 use prof_model::{
     BuildId, Dso, DsoAddr, DsoId, DsoKind, FunctionCode, KernelText, Mapping, Pid, Reason,
     Resolution, Symbol, SymbolSource,
 };
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::AsmSyntax;
-use crate::caches;
 use crate::elf::same_build_id;
 use crate::elf_code::ElfCode;
 use crate::files::{FileFinder, FoundFile};
@@ -93,6 +93,7 @@ pub struct Symbolizer {
     names: Names,
     files: FxHashMap<DsoId, Result<Code, Reason>>,
     perf_maps: FxHashMap<Pid, PerfMap>,
+    doubted: FxHashSet<Pid>,             // whose jitdumps are not believed
     told: FxHashMap<Pid, ToldCode>,      // by runtimes
     ancestors: FxHashMap<Pid, Vec<Pid>>, // whose perf maps tell of a process's code, too
     generated: FxHashMap<DsoId, BTreeSet<(Pid, Mapping)>>, // where processes had files that may be no programs
@@ -117,6 +118,7 @@ impl Symbolizer {
             }),
             files: FxHashMap::default(),
             perf_maps: FxHashMap::default(),
+            doubted: FxHashSet::default(),
             told: FxHashMap::default(),
             ancestors: FxHashMap::default(),
             generated: FxHashMap::default(),
@@ -187,6 +189,11 @@ impl Symbolizer {
         self.perf_maps.insert(pid, map);
     }
 
+    /// These processes have jitdumps that are not believed.
+    pub fn use_doubted(&mut self, pids: impl IntoIterator<Item = Pid>) {
+        self.doubted.extend(pids);
+    }
+
     /// A process was forked from these, nearest first, and has run no other program since: generated code
     /// that its own perf map does not know is from before, and named by the first of theirs that does.
     pub fn use_ancestors(&mut self, pid: Pid, ancestors: Vec<Pid>) {
@@ -200,10 +207,14 @@ impl Symbolizer {
             Entry::Occupied(held) => held.into_mut(),
             Entry::Vacant(place) => {
                 let recorded = self.source.options.recorded;
-                let map = PerfMap::open(pid);
+                let runs_since = |time| perf_map::is_running_since(pid, time);
+                let writer = recorded
+                    .is_none_or(runs_since)
+                    .then(|| perf_map::writer_of(pid));
+                let writer = writer.flatten(); // of a process that is gone nobody knows who it was
+                let map = PerfMap::open(pid, writer.unwrap_or_else(Writer::ourselves));
                 let is_its_own = |map: &PerfMap| {
-                    let told_later = |time| perf_map::is_running_since(pid, time);
-                    recorded.is_none_or(|time| map.existed_before(time) || told_later(time))
+                    recorded.is_none_or(|time| map.existed_before(time) || runs_since(time))
                 };
                 match map.filter(is_its_own) {
                     Some(map) => place.insert(map),
@@ -402,6 +413,12 @@ impl Symbolizer {
             let inherited = || ancestors.iter().find_map(|map| map.find(addr)).map(in_map);
             in_own().or_else(told).or_else(inherited)
         };
+        let is_doubted =
+            own.is_some_and(|map| map.doubt().is_some()) || self.doubted.contains(&pid);
+        let unknown = match is_doubted {
+            true => Reason::NotBelieved,
+            false => Reason::NoPerfMap,
+        };
         let mut resolve = |addr: &DsoAddr| match find(addr.0) {
             Some((symbol, source)) => Resolution::Named {
                 symbol: Symbol {
@@ -417,7 +434,7 @@ impl Symbolizer {
                 inlined: Vec::new(),
                 location: None,
             },
-            None => Resolution::Unresolved(Reason::NoPerfMap),
+            None => Resolution::Unresolved(unknown),
         };
         addrs.iter().map(&mut resolve).collect()
     }
@@ -645,16 +662,15 @@ fn kernel_symbols(
     recorded: Option<BuildId>,
     running_kernel: &RunningKernel,
 ) -> Result<(Arc<KernelSymbols>, bool), Reason> {
-    let read = |path: &Path| Ok((Arc::new(KernelSymbols::read(path)?), false));
     if let Some(path) = kallsyms {
-        return read(path);
+        return Ok((Arc::new(KernelSymbols::read(path)?), false));
     }
     match (recorded, running_kernel_build_id()) {
         (Some(recorded), running)
             if !running.is_some_and(|running| same_build_id(running, recorded)) =>
         {
-            let cached = caches::kallsyms(recorded).ok_or(Reason::OtherKernel)?;
-            read(&cached).map_err(|_| Reason::OtherKernel)
+            let copied = KernelSymbols::of_other(recorded).map_err(|_| Reason::OtherKernel)?;
+            Ok((Arc::new(copied), false))
         }
         _ => Ok((running_kernel.symbols()?, true)),
     }
@@ -666,6 +682,8 @@ fn unresolved(addrs: &[DsoAddr], reason: Reason) -> Vec<Resolution> {
 
 #[cfg(test)]
 mod tests {
+    use prof_foreign_files::ForeignPath;
+
     use super::*;
 
     #[test]
@@ -686,7 +704,7 @@ mod tests {
             };
             let start = pid as u64 * 0x1000;
             std::fs::write(&path, format!("{start:x} 10 first_of_{pid}\n{known}")).unwrap();
-            let map = PerfMap::open_path(path).unwrap();
+            let map = PerfMap::open_at(ForeignPath::at(&path), Writer::ourselves()).unwrap();
             symbolizer.use_perf_map(Pid(pid), map);
             let mapping = Mapping {
                 start,
@@ -719,7 +737,10 @@ mod tests {
         ] {
             let path = dir.path().join(pid.to_string());
             std::fs::write(&path, lines).unwrap();
-            symbolizer.use_perf_map(Pid(pid), PerfMap::open_path(path).unwrap());
+            symbolizer.use_perf_map(
+                Pid(pid),
+                PerfMap::open_at(ForeignPath::at(&path), Writer::ourselves()).unwrap(),
+            );
         }
         symbolizer.use_ancestors(Pid(12), vec![Pid(10), Pid(9)]);
         let mut names = |pid| {

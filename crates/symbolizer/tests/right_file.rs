@@ -251,7 +251,7 @@ fn a_fifo_at_the_path_does_not_make_us_wait() {
     common::run(Command::new("mkfifo").arg(&path));
     assert_eq!(
         FileFinder::default().open_stored(&dso(&path)).unwrap_err(),
-        Reason::FileMissing
+        Reason::NotRegular
     );
 }
 

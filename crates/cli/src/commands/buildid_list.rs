@@ -5,8 +5,10 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use prof_event::{Record, Sample, Tracker};
+use prof_foreign_files::{ForeignFile, ForeignPath, Purpose};
 use prof_model::{BuildId, CpuMode, DsoId};
 use prof_perfdata::Recording;
+use prof_symbolizer::MappedFile;
 use rustc_hash::FxHashSet;
 
 use crate::input;
@@ -67,18 +69,20 @@ pub fn run(args: &BuildidListArgs) -> Outcome {
 
 fn is_elf(path: &Path) -> bool {
     let mut magic = [0; 4];
-    path.is_file()
-        && std::fs::File::open(path)
-            .and_then(|mut file| io::Read::read_exact(&mut file, &mut magic))
-            .is_ok()
+    ForeignFile::open(&ForeignPath::at(path), Purpose::Program)
+        .is_ok_and(|mut it| io::Read::read_exact(&mut it.file, &mut magic).is_ok())
         && magic == *b"\x7fELF"
 }
 
 fn of_elf(path: &Path) -> Result<BuildId, CliError> {
     let name = path.display();
-    let bytes = std::fs::read(path)
-        .map_err(|error| CliError::new(format!("could not read `{name}`")).cause(error))?;
-    prof_symbolizer::read_build_id(&bytes).ok_or_else(|| {
+    let unread = |error: &dyn std::fmt::Display| {
+        CliError::new(format!("could not read `{name}`")).cause(error)
+    };
+    let opened = ForeignFile::open(&ForeignPath::at(path), Purpose::Program);
+    let opened = opened.map_err(|refused| unread(&refused))?;
+    let image = MappedFile::open(&opened.file).map_err(|error| unread(&error))?;
+    prof_symbolizer::read_build_id(image.as_ref()).ok_or_else(|| {
         CliError::new(format!("`{name}` has no build-id"))
             .hint("linkers write one with `-Wl,--build-id`")
     })

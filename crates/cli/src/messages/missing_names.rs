@@ -1,11 +1,14 @@
 //! What to do about frames without names, one line for each module that has many, and about stacks
 //! that could not be followed.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use prof_foreign_files::{ForeignFile, ForeignPath, Purpose};
 use prof_model::{AddressSpace, Dso, DsoKind, Pid, ProcessTable, Reason};
 use prof_report::Summary;
-use prof_symbolizer::{FileFinder, debug_file_path};
+use prof_symbolizer::{FileFinder, PerfMap, debug_file_path, writer_of};
 
 use crate::messages::settings;
 use crate::units::thousands;
@@ -13,6 +16,12 @@ use crate::units::thousands;
 /// A module with fewer of the frames, in percent, gets no hint.
 const WORTH_A_HINT: f64 = 1.0;
 const MOST_HINTS: usize = 3;
+
+/// The remedy for whatever else lies in the place of a mapped file.
+const THE_FILE_AS_IT_WAS: &str = "`--symfs DIR`, with the file as it was at the same path below it";
+
+/// Whose perf maps and jitdumps name code.
+const BELIEVED: &str = "a perf map or jitdump that belongs to the process's user or root, and that others may not write to";
 
 /// Runtimes that generate code: a part of the name of a file that their processes map, and how they
 /// tell the names of that code.
@@ -54,11 +63,15 @@ fn remedy(reason: Reason, dso: &Dso, processes: &ProcessTable) -> Option<String>
         Reason::NoSymbolTable => debug_package(dso),
         Reason::NoPerfMap => generated_code(dso, processes),
         Reason::FileReplaced | Reason::FileMissing if dso.kind == DsoKind::File => {
-            "`--symfs DIR`, with the file as it was at the same path below it".to_owned()
+            THE_FILE_AS_IT_WAS.to_owned()
+        }
+        Reason::NotRegular | Reason::FileTooLarge => {
+            format!("{}{THE_FILE_AS_IT_WAS}", refusal(dso).unwrap_or_default())
         }
         Reason::FileUnreadable => {
             "permission to read it, or as much memory as it is long (`ulimit -v`)".to_owned()
         }
+        Reason::NotBelieved => why_not_believed(dso),
         Reason::KernelRestricted => {
             let setting = settings::open_kernel_addresses();
             format!("{setting}run prof with CAP_SYSLOG or as root")
@@ -69,6 +82,25 @@ fn remedy(reason: Reason, dso: &Dso, processes: &ProcessTable) -> Option<String>
         }
         _ => return None,
     })
+}
+
+/// What lies at the path of a file that is not opened.
+fn refusal(dso: &Dso) -> Option<String> {
+    let path = ForeignPath::at(Path::new(OsStr::from_bytes(&dso.path)));
+    let refused = ForeignFile::open(&path, Purpose::Program).err()?;
+    Some(format!("{refused}; "))
+}
+
+/// Why what tells the names of a process's code is not believed, as far as that process still runs.
+fn why_not_believed(dso: &Dso) -> String {
+    let doubt = || {
+        let DsoKind::Jit(pid) = dso.kind else {
+            return None;
+        };
+        let doubt = PerfMap::open(pid, writer_of(pid)?)?.doubt()?;
+        Some(format!("/tmp/perf-{pid}.map is not believed: {doubt}"))
+    };
+    doubt().unwrap_or_else(|| BELIEVED.to_owned())
 }
 
 /// What to do about stacks that go on in the target's memory, which may not be read; `yama` is the
@@ -90,6 +122,15 @@ pub fn unread_memory(stacks: u64, yama: Option<&str>) -> String {
 /// Where the symbols of a stripped file come from.
 fn debug_package(dso: &Dso) -> String {
     let path = dso.long_name();
+    let finder = FileFinder::default();
+    let found = finder.open_stored(dso).ok();
+    let refused = found
+        .as_ref()
+        .and_then(|file| finder.refused_debug(file, dso));
+    if let Some((debug, why)) = refused {
+        let debug = debug.to_string_lossy();
+        return format!("its debug file {} is not read: {why}", debug.escape_debug());
+    }
     if let Some(package) = debian_package(Path::new("/var/lib/dpkg/info"), &path) {
         let debug = match package.as_str() {
             "libc6" => "libc6-dbg".to_owned(),
@@ -100,7 +141,6 @@ fn debug_package(dso: &Dso) -> String {
     if Path::new("/usr/bin/rpm").exists() && path.starts_with("/usr/") {
         return format!("`dnf debuginfo-install $(rpm -qf {path})`");
     }
-    let found = FileFinder::default().open_stored(dso).ok();
     match dso.build_id.or_else(|| found?.build_id) {
         Some(build_id) => format!(
             "put its unstripped file at {}, or `debuginfod-find debuginfo {build_id}`",

@@ -17,6 +17,8 @@ mod overwritten; // libraries that change while they are recorded
 mod pictures; // flame graphs and folded stacks
 mod rates; // high frequencies
 mod starved; // more work than CPUs
+mod strangers; // files that others made
 mod support;
 mod targets; // whom `-p`, `-t` and `-a` mean
 mod waits; // time that threads wait
+mod writing; // where files are written, and where they cannot be

@@ -133,7 +133,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("perf.data");
         let records = samples_at(&[300, 200]);
-        let output = Output::file(&path, &records.events, None).unwrap();
+        let output = Output::file(&path, &records.events, None, || unreachable!()).unwrap();
         let mut recorder = recorder(&records.events, FileDestination::new(Some(output)));
         record_all(&mut recorder, &records);
         for _ in 0..3 {

@@ -1,11 +1,15 @@
 //! What recorders that were killed have left beside the place of a new recording.
 //!
 //! In: the path of a new file. Out: files like its temporary one that nobody writes any more. Elsewhere:
-//! how they are named and locked (`output.rs`).
+//! how they are named (`new_file.rs`) and locked (`output.rs`).
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use prof_foreign_files::{ForeignFile, ForeignPath, Purpose};
+
+use super::new_file::is_temporary;
 
 /// How perf.data begins.
 const MAGIC: &[u8; 8] = b"PERFILE2";
@@ -28,25 +32,12 @@ pub fn leftovers(path: &Path) -> Vec<PathBuf> {
     left
 }
 
-/// `.perf.data.4121.tmp`
-fn is_temporary(name: &str) -> bool {
-    let Some(rest) = name
-        .strip_prefix('.')
-        .and_then(|it| it.strip_suffix(".tmp"))
-    else {
-        return false;
-    };
-    let Some((of, pid)) = rest.rsplit_once('.') else {
-        return false;
-    };
-    !of.is_empty() && pid.parse::<u32>().is_ok()
-}
-
 fn is_given_up(path: &Path) -> bool {
     if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
         return false;
     }
-    let Ok(mut file) = File::open(path) else {
+    let opened = ForeignFile::open(&ForeignPath::at(path), Purpose::Recording);
+    let Ok(ForeignFile { mut file, .. }) = opened else {
         return false;
     };
     let mut magic = [0; MAGIC.len()];
@@ -57,30 +48,35 @@ fn is_given_up(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]
     fn a_recording_is_left_once_nobody_holds_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let held = path(".perf.data.17.tmp");
+        let held = path(".perf.data.0000000000000017.tmp");
         fs::write(&held, MAGIC).unwrap();
         let recorder = File::open(&held).unwrap();
         recorder.try_lock().unwrap();
-        fs::write(path(".my run.18.tmp"), MAGIC).unwrap();
+        fs::write(path(".my run.0000000000000018.tmp"), MAGIC).unwrap();
         for (name, bytes) in [
-            (".f.svg.19.tmp", &b"<svg xmlns"[..]),
-            ("perf.data.20.tmp", MAGIC),
+            (".f.svg.0000000000000019.tmp", &b"<svg xmlns"[..]),
+            ("perf.data.0000000000000020.tmp", MAGIC),
             (".perf.data.tmp", MAGIC),
-            (".perf.data.21.tmp", b"PERF"),
+            (".perf.data.0000000000000021.tmp", b"PERF"),
             ("perf.data", MAGIC),
         ] {
             fs::write(path(name), bytes).unwrap();
         }
         let new = path("new.data");
-        assert_eq!(leftovers(&new), [path(".my run.18.tmp")]);
+        assert_eq!(leftovers(&new), [path(".my run.0000000000000018.tmp")]);
         drop(recorder);
-        assert_eq!(leftovers(&new), [path(".my run.18.tmp"), held]);
+        assert_eq!(
+            leftovers(&new),
+            [path(".my run.0000000000000018.tmp"), held]
+        );
         assert!(leftovers(Path::new("no/such/place")).is_empty());
     }
 }

@@ -31,6 +31,7 @@ impl<D: Destination> Recorder<D> {
         for (pid, map) in pipeline.generated.take_maps() {
             symbolizer.use_perf_map(pid, map);
         }
+        symbolizer.use_doubted(pipeline.generated.doubted());
         symbolizer.use_told(&pipeline.generated.take_told());
         let mut stored = StoredNames::default();
         stored.callers_are_call_sites = true;

@@ -14,6 +14,8 @@ mod file; // records on their way into a file
 mod leftovers; // of recorders that were killed
 mod live_names; // what the recorded addresses are called
 mod moved; // where a program's text lies that it has moved
+mod new_file; // the one way in which files are written
+mod new_place; // where they may be made
 mod output; // a file or a pipe, written beside the sampling
 mod overwritten; // files that were written over while they were recorded
 mod pieces; // what each second has brought
@@ -26,7 +28,8 @@ pub use features::{features, host_features, stored_build_ids};
 pub use file::FileDestination;
 pub use leftovers::leftovers;
 pub use live_names::LiveNames;
-pub use output::{Output, Unfinished, write_whole};
+pub use new_file::{Unfinished, try_place, write_whole};
+pub use output::Output;
 pub use pieces::{Piece, Pieces};
 pub use recent::{RecentRecords, WrittenWindow};
 pub use recorder::{Destination, Recorder, file_events};

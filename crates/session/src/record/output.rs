@@ -1,21 +1,23 @@
 //! Writing while recording: a thread of its own, and a file that appears only when it is whole.
 //!
-//! In: whole records, in pieces. Out: a file under its name, or the pipe form on stdout. Elsewhere: the
-//! format (`prof-perfdata`).
+//! In: whole records, in pieces. Out: a file under its name, or the pipe form on stdout, into a FIFO or a device.
+//! Elsewhere: the format (`prof-perfdata`), where files may be made and how (`new_file.rs`).
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
 use prof_event::{EventSet, RawRecord};
 use prof_perfdata::{
     Features, PipeWriter, RecordSink, StoredNames, Summary, Writer, WriterOptions,
 };
 
+use super::new_file::{NewFile, Unfinished};
+use super::new_place::{self, Found};
 use crate::error::OutputError;
 
 /// Records are handed over in pieces of about this many bytes.
@@ -53,29 +55,15 @@ enum Message {
 }
 
 enum Place {
-    File { path: PathBuf, temporary: Temporary },
-    Direct(PathBuf),
+    File {
+        path: PathBuf,
+        new: NewFile,
+    },
+    /// A device that takes whatever is written.
+    Null(PathBuf),
+    /// What lies there takes bytes in their order.
+    Sink(PathBuf),
     Stdout,
-}
-
-/// A file that is being written, and may be read as far as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unfinished {
-    file: PathBuf,
-    to_be: PathBuf,
-}
-
-impl Unfinished {
-    /// Gives it the name that it would have got, with `.part` behind, and returns that.
-    ///
-    /// # Errors
-    /// The file system's.
-    pub fn keep(&self) -> io::Result<PathBuf> {
-        let mut part = self.to_be.as_os_str().to_owned();
-        part.push(".part");
-        fs::rename(&self.file, &part)?;
-        Ok(part.into())
-    }
 }
 
 /// What the writer has taken and not yet put into the file.
@@ -110,50 +98,43 @@ impl Waiting {
     }
 }
 
-/// A file that is removed again unless it is finished.
-struct Temporary(Option<PathBuf>);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
 impl Output {
-    /// Prepares a file. It is written beside its final place.
+    /// Prepares a file, which is written beside its final place, or opens what is there to take bytes. Only
+    /// then `features` are asked for, which the pipe form begins with.
     ///
     /// # Errors
-    /// The directory cannot be written to, or there can be no further thread.
+    /// No file can be made there, nobody reads the FIFO ([`OutputError::has_no_reader`]), or there can be no
+    /// further thread.
     pub fn file(
         path: &Path,
         events: &EventSet,
         compression: Option<u32>,
+        features: impl FnOnce() -> Result<Features, OutputError>,
     ) -> Result<Self, OutputError> {
         let failed = |source: io::Error| OutputError::Create {
             path: path.to_owned(),
             source,
         };
-        let special = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
-        let (file, place) = if special {
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .open(path)
-                .map_err(failed)?;
-            (file, Place::Direct(path.to_owned()))
-        } else {
-            let (file, temporary) = create_temporary(path).map_err(failed)?;
-            let _ = file.try_lock(); // see `leftovers`
-            let place = Place::File {
-                path: path.to_owned(),
-                temporary: Temporary(Some(temporary)),
-            };
-            (file, place)
+        let place = match new_place::find(path).map_err(failed)? {
+            Found::Place(place) => place,
+            Found::Null => {
+                let file = new_place::open_sink(path, OFlag::O_RDWR).map_err(failed)?;
+                let options = WriterOptions { compression };
+                let writer = Writer::create(file, events, options).map_err(failed)?;
+                return Self::start(writer, Place::Null(path.to_owned()));
+            }
+            Found::Sink | Found::Fifo => {
+                let file = new_place::open_sink(path, OFlag::O_WRONLY).map_err(failed)?;
+                let writer = PipeWriter::create(file, events, &features()?).map_err(failed)?;
+                return Self::start(writer, Place::Sink(path.to_owned()));
+            }
         };
+        place.check_old().map_err(failed)?;
+        let (new, file) = NewFile::create(&place).map_err(failed)?;
+        let _ = file.try_lock(); // see `leftovers`
         let writer = Writer::create(file, events, WriterOptions { compression }).map_err(failed)?;
-        Self::start(writer, place)
+        let path = path.to_owned();
+        Self::start(writer, Place::File { path, new })
     }
 
     /// Writes the pipe form to stdout.
@@ -200,10 +181,7 @@ impl Output {
     /// The file while it is written, if it has a name of its own meanwhile.
     pub fn unfinished(&self) -> Option<Unfinished> {
         match &self.place {
-            Place::File { path, temporary } => Some(Unfinished {
-                file: temporary.0.clone()?,
-                to_be: path.clone(),
-            }),
+            Place::File { new, .. } => new.unfinished(),
             _ => None,
         }
     }
@@ -211,9 +189,16 @@ impl Output {
     /// The name for messages.
     pub fn name(&self) -> String {
         match &self.place {
-            Place::File { path, .. } | Place::Direct(path) => path.display().to_string(),
+            Place::File { path, .. } | Place::Null(path) | Place::Sink(path) => {
+                path.display().to_string()
+            }
             Place::Stdout => "-".to_owned(),
         }
+    }
+
+    /// Whether somebody else gets the records as they come, in the pipe form.
+    pub fn is_stream(&self) -> bool {
+        matches!(self.place, Place::Sink(_) | Place::Stdout)
     }
 
     /// The buffer to append whole records to, before [`Self::pass_on`].
@@ -281,7 +266,6 @@ impl Output {
         names: StoredNames,
     ) -> Result<Summary, OutputError> {
         let name = self.name();
-        let unfinished = self.unfinished();
         // If the writer is gone, its own error says more than the closed channel.
         let _ = self.flush();
         let _ = self.send(Message::End(Box::new((features, names))));
@@ -290,21 +274,15 @@ impl Output {
             .writer
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("writer died")));
-        let mut place = self.place;
-        let finished = result.and_then(|written| match &place {
-            Place::File { path, temporary } => match &temporary.0 {
-                Some(from) => put_in_place(from, path).map(|()| written),
-                None => Ok(written),
-            },
-            Place::Direct(_) | Place::Stdout => Ok(written),
-        });
-        if let Place::File { temporary, .. } = &mut place {
-            temporary.0 = None; // it has its name, or is to be kept
-        }
+        let Place::File { mut new, .. } = self.place else {
+            let kept = None;
+            return result.map_err(|source| OutputError::Write { name, source, kept });
+        };
+        let finished = result.and_then(|written| new.finish(true).map(|()| written));
         finished.map_err(|source| OutputError::Write {
             name,
             source,
-            kept: unfinished.and_then(|unfinished| unfinished.keep().ok()),
+            kept: new.keep().ok().flatten(),
         })
     }
 }
@@ -316,44 +294,6 @@ fn put_records(sink: &mut impl RecordSink, mut bytes: &[u8]) -> io::Result<()> {
         bytes = &bytes[raw.bytes.len()..];
     }
     Ok(())
-}
-
-/// A new file beside `path`. A recorder that was killed may have left one of the name that this process would
-/// choose: in a container all have the same number.
-fn create_temporary(path: &Path) -> io::Result<(File, PathBuf)> {
-    const MOST: u32 = 100;
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create_new(true).mode(0o600);
-    let mut attempt = 0;
-    loop {
-        let name = temporary_name(path, attempt);
-        match options.open(&name) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < MOST => {
-                attempt += 1;
-            }
-            opened => return opened.map(|file| (file, name)),
-        }
-    }
-}
-
-/// `.perf.data.4121.tmp`, and further ones `.perf.data.1.4121.tmp`.
-fn temporary_name(path: &Path, attempt: u32) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    if attempt > 0 {
-        name.push(format!(".{attempt}"));
-    }
-    name.push(format!(".{}.tmp", std::process::id()));
-    path.with_file_name(name)
-}
-
-fn put_in_place(from: &Path, to: &Path) -> io::Result<()> {
-    if to.exists() {
-        let mut old = to.as_os_str().to_owned();
-        old.push(".old");
-        fs::rename(to, old)?;
-    }
-    fs::rename(from, to)
 }
 
 /// A writer that can be finished.
@@ -374,7 +314,7 @@ impl Finish for Writer<File> {
     }
 }
 
-impl Finish for PipeWriter<io::Stdout> {
+impl<W: Write + Send + 'static> Finish for PipeWriter<W> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(()) // each round's end does
     }
@@ -383,29 +323,4 @@ impl Finish for PipeWriter<io::Stdout> {
         PipeWriter::finish(self, &features.build_ids)?;
         Ok(Summary::default())
     }
-}
-
-/// Writes a small file as a whole: under another name first.
-///
-/// # Errors
-/// The file system's.
-pub fn write_whole(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> io::Result<()> {
-    let special = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
-    if special {
-        let mut out = BufWriter::new(OpenOptions::new().write(true).open(path)?);
-        write(&mut out)?;
-        return out.flush();
-    }
-    let mut temporary = Temporary(Some(temporary_name(path, 0)));
-    let name = temporary.0.clone().expect("just made");
-    let mut out = BufWriter::new(File::create(&name)?);
-    write(&mut out)?;
-    out.flush()?;
-    drop(out);
-    fs::rename(&name, path)?;
-    temporary.0 = None;
-    Ok(())
 }

@@ -129,7 +129,9 @@ impl RecentRecords {
             kept: None,
         };
         let first = self.pieces.front().map_or(0, |piece| piece.span.start);
-        let mut output = Output::file(path, &self.events, None)?;
+        let mut output = Output::file(path, &self.events, None, || {
+            Ok(prof_perfdata::Features::default())
+        })?;
         let mut ends = ChainEnds::default();
         let sample_type = self.events.events()[0].attr.sample_type;
         self.before.restate(sample_type, output.buffer());

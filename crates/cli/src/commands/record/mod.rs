@@ -12,7 +12,7 @@ use crate::messages::{Failure, Outcome, failed};
 pub use args::RecordArgs;
 use older::Older;
 pub use plan::Plan;
-use recording::LiveRecording;
+use recording::{LiveRecording, Sampled};
 pub use summary::Done;
 
 /// Runs `prof record`.
@@ -44,13 +44,27 @@ pub fn run(args: &RecordArgs) -> Outcome {
 /// A message.
 pub fn record(plan: Plan) -> Result<Done, Failure> {
     let (mut recording, held) = LiveRecording::open(plan)?;
-    let sampled = recording.sample(held)?;
+    let mut sampled = recording.sample(held)?;
+    let command = sampled.command.take();
+    let concluded = conclude(&mut recording, sampled);
+    // Whatever went wrong, it was started for a recording that is over.
+    let command_status = recording.end_command(command)?;
+    Ok(Done {
+        command_status,
+        ..concluded?
+    })
+}
+
+/// Makes all there can be of the samples. That one thing cannot be written keeps no other from being.
+fn conclude(recording: &mut LiveRecording, sampled: Sampled) -> Result<Done, Failure> {
     let (names, stored) = recording.find_names(&sampled);
-    let mut done = recording.done(&sampled);
-    let file = recording.finish_file(stored, &done)?;
+    let done = recording.done(&sampled);
+    let file = recording.finish_file(stored, &done);
+    let drawn = recording.draw(&names, &done);
+    let written = file.as_ref().ok().and_then(Option::as_ref);
+    recording.sum_up(&names, written, &done);
+    file?; // it says more than that the recording ended for it
     sampled.end.map_err(failed("the recording ended early"))?;
-    recording.draw(&names, &done)?;
-    recording.sum_up(&names, file.as_ref(), &done);
-    done.command_status = recording.end_command(sampled.command)?;
+    drawn?;
     Ok(done)
 }

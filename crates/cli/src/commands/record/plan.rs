@@ -6,7 +6,7 @@ use std::time::Duration;
 use prof_sampler::{Clock, Target};
 
 use super::args::RecordArgs;
-use crate::export::Exports;
+use crate::export::{Exports, is_stdout};
 use crate::messages::CliError;
 use crate::sampling::Sampling;
 
@@ -27,7 +27,7 @@ pub enum OutputPlan {
 impl OutputPlan {
     fn new(path: Option<&Path>, exports: &Exports) -> Self {
         match path {
-            Some(path) if path.as_os_str() == "-" => Self::Stdout,
+            Some(path) if is_stdout(path) => Self::Stdout,
             Some(path) => Self::File(path.to_owned()),
             None if exports.any() => Self::None,
             None => Self::File(PathBuf::from("perf.data")),

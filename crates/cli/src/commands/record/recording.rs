@@ -59,6 +59,8 @@ impl LiveRecording {
         {
             leftovers(path).iter().for_each(|it| name_leftover(it));
         }
+        let drawn = plan.exports.check();
+        drawn.map_err(|error| plan.sampling.not_begun(error))?;
         let blocked = signals::block().map_err(failed("could not block signals"));
         blocked.map_err(|error| plan.sampling.not_begun(error))?;
         let held = match plan.uses_stdout() {
@@ -69,7 +71,7 @@ impl LiveRecording {
         let not_begun = |error| plan.sampling.not_begun(error);
         let requests = EndRequests::listen().map_err(not_begun)?;
         let sampler = plan.sampling.open()?;
-        let output = begin_file(&plan, &sampler).map_err(not_begun)?;
+        let output = begin_file(&plan, &sampler, &requests).map_err(not_begun)?;
         requests.set_unfinished(output.as_ref().and_then(Output::unfinished));
         let destination = FileDestination::new(output);
         let recording = Self {
@@ -197,7 +199,10 @@ impl LiveRecording {
         let Some(output) = self.recorder.destination.output.take() else {
             return Ok(None);
         };
-        let name = output.name();
+        let name = match output.is_stream() {
+            true => "-".to_owned(),
+            false => output.name(),
+        };
         if done.samples == 0 && !done.of_command && name != "-" {
             return Ok(None);
         }
@@ -294,17 +299,38 @@ impl LiveRecording {
 }
 
 /// The file, or whatever else the records go into, with its beginning written.
-fn begin_file(plan: &Plan, sampler: &Sampler) -> Result<Option<Output>, CliError> {
+fn begin_file(
+    plan: &Plan,
+    sampler: &Sampler,
+    requests: &EndRequests,
+) -> Result<Option<Output>, CliError> {
     let written = file_events(sampler.events());
-    Ok(match &plan.output {
-        OutputPlan::None => None,
-        OutputPlan::File(path) => Some(Output::file(path, &written, plan.compression)?),
-        OutputPlan::Stdout => {
-            let features = features(sampler.events(), sampler.clock())?;
-            Some(Output::stdout(&written, &features)?)
+    let features = || features(sampler.events(), sampler.clock());
+    let path = match &plan.output {
+        OutputPlan::None => return Ok(None),
+        OutputPlan::Stdout => return Ok(Some(Output::stdout(&written, &features()?)?)),
+        OutputPlan::File(path) => path,
+    };
+    let mut is_said = plan.quiet;
+    loop {
+        match Output::file(path, &written, plan.compression, features) {
+            Err(error) if error.has_no_reader() && !requests.were_made() => {
+                if !std::mem::replace(&mut is_said, true) {
+                    eprintln!("prof: waiting until somebody reads {}", path.display());
+                }
+                requests.wait(LOOK_FOR_READER_EVERY);
+            }
+            Err(error) if error.has_no_reader() => {
+                let message = format!("nobody has read the FIFO `{}`", path.display());
+                return Err(CliError::new(message));
+            }
+            begun => return Ok(Some(begun?)),
         }
-    })
+    }
 }
+
+/// The kernel does not say when a FIFO comes to be read.
+const LOOK_FOR_READER_EVERY: Duration = Duration::from_millis(50);
 
 /// CPU time of a command that is sampled and has ended. `before` is that of other children: `cargo run` becomes
 /// `prof` itself, and has waited for compilers.

@@ -297,7 +297,8 @@ impl Browsed<'_> {
     fn write_records(&mut self, path: &Path, span: &Range<u64>) -> Result<u64, CliError> {
         let whole = self.history.span().is_none_or(|whole| whole == *span);
         let recording = &mut self.input.recording;
-        let mut output = Output::file(path, recording.events(), None)?;
+        let features = || Ok(recording.features().clone());
+        let mut output = Output::file(path, recording.events(), None, features)?;
         let mut stored = recording.stored_names().cloned();
         let mut ends = ChainEnds::default();
         let mut samples = 0;

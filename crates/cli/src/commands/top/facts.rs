@@ -1,9 +1,11 @@
 //! What the header says: read once a second, when samples come.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
+use prof_foreign_files::{ForeignFile, ForeignPath, Purpose};
 use prof_profile::Unit;
 use prof_sampler::{Note, Sampler, Target, online_cpus, page_size, parse_cpu_list, proc};
 use prof_session::event_infos;
@@ -50,7 +52,7 @@ fn container(pid: i32) -> Option<String> {
         return None;
     }
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let name = fs::read_to_string(format!("/proc/{pid}/root/etc/hostname")).unwrap_or_default();
+    let name = host_name(pid).unwrap_or_default();
     let words = [container_id(&groups).unwrap_or_default(), name.trim()];
     let words: Vec<_> = words.into_iter().filter(|it| !it.is_empty()).collect();
     match words.as_slice() {
@@ -59,6 +61,13 @@ fn container(pid: i32) -> Option<String> {
         [id, name] if id == name => Some((*id).to_owned()),
         words => Some(words.join(" ")),
     }
+}
+
+/// What a process's own `/etc/hostname` says.
+fn host_name(pid: i32) -> Option<String> {
+    let path = format!("/proc/{pid}/root/etc/hostname");
+    let file = ForeignFile::open(&ForeignPath::at(Path::new(&path)), Purpose::Line).ok()?;
+    String::from_utf8(file.read_whole(Purpose::Line).ok()?).ok()
 }
 
 /// The first digits of the id that container runtimes put into the name of a cgroup.
