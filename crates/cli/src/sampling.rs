@@ -153,6 +153,7 @@ impl Sampling {
                 let names: Vec<_> = tids.iter().map(|tid| name(Pid(tid.0))).collect();
                 format!("threads {}", names.join(", "))
             }
+            Target::Cgroup(cgroup) => cgroup.path().display().to_string(),
             Target::System => "all CPUs".to_owned(),
             Target::Command(_) => {
                 let words: Vec<_> = self

@@ -14,7 +14,9 @@ use prof_model::{KernelLayout, Pid, Tid, VirtAddr};
 use crate::bytes::u64_at;
 use crate::deep_stacks::{DeepStacks, NoDeepStacks, StackPart};
 use crate::descendants::{Child, Descendants};
+use crate::host;
 use crate::kept::KeptProcesses;
+use crate::newcomers::Newcomers;
 use crate::open::{CpuRing, Instance, OpenError, Opened, open};
 use crate::options::{Clock, Note, Options, StackCapture, StackCopies, Target};
 use crate::priority::{Priority, Raised, cpu_time};
@@ -65,6 +67,8 @@ pub struct Sampler {
     started_at: u64,
     rounds: Rounds,
     kept: Option<KeptProcesses>,
+    newcomers: Option<Newcomers>, // where a whole cgroup is sampled
+    has_had_members: bool,        // the cgroup
     shared: SharedMemory,
     unseen: UnseenMappings,
     scratch: Vec<Vec<u8>>, // for each ring
@@ -107,14 +111,16 @@ impl Sampler {
     /// [`OpenError`]; nothing stays open.
     pub fn open(mut options: Options) -> Result<Self, OpenError> {
         options.target = options.target.by_process();
-        let opened = open(&options)?;
+        let by_processes = by_processes_if_needed(&mut options)?;
+        let mut opened = open(&options)?;
+        opened.notes.splice(0..0, by_processes);
         let exits = match &options.target {
             Target::Processes(pids) => pids.clone(),
             Target::Threads(tids) => tids
                 .iter()
                 .filter_map(|tid| proc::process_of(tid.0))
                 .collect(),
-            Target::Command(_) | Target::System => Vec::new(),
+            Target::Command(_) | Target::System | Target::Cgroup(_) => Vec::new(),
         };
         let exits = exits
             .iter()
@@ -123,6 +129,9 @@ impl Sampler {
         let keep = opened.keep.as_ref();
         Ok(Self {
             kept: keep.map(|pids| KeptProcesses::new(pids, &opened.events)),
+            newcomers: matches!(options.target, Target::Cgroup(_))
+                .then(|| Newcomers::new(&opened.events)),
+            has_had_members: false,
             shared: SharedMemory::default(),
             unseen: UnseenMappings::default(),
             scratch: Vec::new(),
@@ -202,9 +211,13 @@ impl Sampler {
             if let Some(kept) = &mut self.kept {
                 kept.add(pid);
             }
+            if let Some(newcomers) = &mut self.newcomers {
+                newcomers.add(pid);
+            }
             self.shared.add(pid);
             bytes.clear();
-            let lineage = matches!(self.options.target, Target::System) || self.kept.is_some();
+            let lineage = matches!(self.options.target, Target::System | Target::Cgroup(_))
+                || self.kept.is_some();
             let readable = self.synthesizer(&mut bytes).process(pid, lineage);
             if !readable && named {
                 self.opened.notes.push(Note::UnreadableMaps { pid });
@@ -241,6 +254,7 @@ impl Sampler {
     fn present(&self) -> io::Result<impl Iterator<Item = (Pid, bool)> + use<>> {
         let (named, parents) = match &self.options.target {
             Target::Command(_) | Target::System => (Vec::new(), Vec::new()),
+            Target::Cgroup(cgroup) => (cgroup.members(), Vec::new()),
             Target::Processes(pids) if self.options.inherit => (pids.clone(), pids.clone()),
             Target::Processes(pids) => (pids.clone(), Vec::new()),
             Target::Threads(tids) => {
@@ -420,8 +434,14 @@ impl Sampler {
         }
     }
 
-    /// Whether all target processes have exited. Never for a whole system.
+    /// Whether all target processes have exited: of a cgroup, whether those that were in it are gone. Never for a
+    /// whole system.
     pub fn target_exited(&mut self) -> bool {
+        if let Target::Cgroup(cgroup) = &self.options.target {
+            let has_members = cgroup.has_members();
+            self.has_had_members |= has_members;
+            return self.has_had_members && !has_members;
+        }
         if self.exits.is_empty() {
             return false;
         }
@@ -569,6 +589,17 @@ impl Sampler {
                 let raw = ring.record(at, head, scratch).ok_or_else(corrupt)?;
                 let len = raw.bytes.len() as u64;
                 let is_early = raw.kind == record::SAMPLE && time < self.started_at;
+                if let Some(pid) = self.newcomers.as_mut().and_then(|it| it.find(raw)) {
+                    self.shared.add(pid);
+                    let mut out = Vec::new();
+                    let sample_type = events.events()[0].attr.sample_type;
+                    let mut synthesizer = Synthesizer {
+                        out: &mut out,
+                        sample_type,
+                    };
+                    synthesizer.process(pid, true);
+                    emit(&out, sink)?;
+                }
                 if !is_early && self.kept.as_mut().is_none_or(|kept| kept.include(raw)) {
                     sink.record(raw)?;
                 } else if has_counters && raw.kind == record::SAMPLE {
@@ -593,6 +624,30 @@ impl Sampler {
         }
         Ok(())
     }
+}
+
+/// Makes a target of a cgroup's processes where it cannot be sampled as a whole, and says so.
+fn by_processes_if_needed(options: &mut Options) -> Result<Option<Note>, OpenError> {
+    let Target::Cgroup(cgroup) = &options.target else {
+        return Ok(None);
+    };
+    let Err(source) = cgroup.try_as_a_whole() else {
+        return Ok(None);
+    };
+    let members = cgroup.members();
+    if members.is_empty() {
+        return Err(OpenError::EmptyCgroup {
+            path: cgroup.path().to_owned(),
+            source,
+        });
+    }
+    let note = Note::CgroupByProcesses {
+        count: members.len(),
+        no_permission: matches!(source.raw_os_error(), Some(libc::EACCES | libc::EPERM)),
+        paranoid: host::paranoid(),
+    };
+    options.target = Target::Processes(members);
+    Ok(Some(note))
 }
 
 fn emit(bytes: &[u8], sink: &mut dyn Sink) -> io::Result<()> {

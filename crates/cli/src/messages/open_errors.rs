@@ -45,6 +45,9 @@ pub fn open_error(error: &OpenError, system_wide: bool) -> CliError {
         OpenError::TooManyFiles { needed, .. } => message
             .hint(format!("raise the limit: `ulimit -n {}`", needed + 1024))
             .hint("sample fewer CPUs: `-C 0-3`"),
+        OpenError::EmptyCgroup { .. } => {
+            message.hint("record it once there are processes in it, or as root")
+        }
         OpenError::Io(_) => message,
     }
 }
@@ -152,7 +155,7 @@ fn no_permission(message: CliError, event: &str, scope: Scope, system_wide: bool
     let owner_of = |tid: Tid| proc::status_number(tid.0, "Uid");
     let owner = match scope {
         Scope::Thread(tid) => owner_of(tid).map(|owner| (tid, owner)),
-        Scope::Everything => None,
+        Scope::Everything | Scope::Cgroup(_) => None,
     };
     match owner {
         Some((tid, owner)) if owner >= 0 && owner as u32 != me => message

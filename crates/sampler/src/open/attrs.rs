@@ -267,7 +267,7 @@ fn base_attr(options: &Options, stacks: StackCapture, tracks: bool) -> EventAttr
     };
     attr.set(
         flag::INHERIT,
-        options.inherit && !matches!(options.target, Target::System),
+        options.inherit && !matches!(options.target, Target::System | Target::Cgroup(_)),
     );
     attr.set(
         flag::ENABLE_ON_EXEC,

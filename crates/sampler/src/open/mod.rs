@@ -62,7 +62,8 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
     let probe = settle_all(&mut planned, options, &scopes, cpus[0], &mut notes)?;
 
     if let Target::Processes(named) = &options.target {
-        let count = unopened.len().saturating_sub(named.len());
+        let is_child = |it: &&Unopened| it.process.is_some_and(|pid| !named.contains(&pid));
+        let count = unopened.iter().filter(is_child).count();
         notes.extend((count > 0).then_some(Note::WithChildren { count }));
     }
 
@@ -117,7 +118,7 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
     if opened.instances.is_empty() {
         return Err(match probe {
             Scope::Thread(tid) => OpenError::NoSuchTask(tid), // it exited meanwhile
-            Scope::Everything => OpenError::NoSuchCpu(cpus[0]), // all went offline meanwhile
+            Scope::Everything | Scope::Cgroup(_) => OpenError::NoSuchCpu(cpus[0]), // all went offline meanwhile
         });
     }
     opened.events.set_groups(groups(&options.events));

@@ -38,6 +38,10 @@ fn first_task(target: &Target) -> Option<i32> {
     match target {
         Target::Processes(pids) => pids.first().map(|&pid| proc::living_task(pid)),
         Target::Threads(tids) => tids.first().map(|tid| tid.0),
+        Target::Cgroup(cgroup) => {
+            let members = cgroup.members();
+            members.first().map(|&pid| proc::living_task(pid))
+        }
         Target::Command(pid) => Some(pid.0),
         Target::System => None,
     }
