@@ -12,10 +12,13 @@ use prof_sampler::{
 };
 
 use crate::command_line::shared::SamplingArgs;
-use crate::messages::{CliError, open_errors};
+use crate::messages::{CliError, FAILED, open_errors};
+use crate::whom::{Whom, whom};
 
 /// The exit status, as `env` has it, where the command was not even tried.
 const NOT_BEGUN: u8 = 125;
+/// So many processes are named in titles.
+const NAMED: usize = 4;
 
 /// A target and how to sample it.
 #[derive(Debug)]
@@ -30,6 +33,10 @@ pub struct Sampling {
     pub realtime: Option<u8>,
     /// Whether the command is what is sampled, not only the clock.
     pub samples_command: bool,
+    /// Which processes were found, as a line for the user.
+    pub found: Option<String>,
+    /// What a cgroup is called.
+    title: Option<String>,
     /// What was said about whom to sample and is not heeded, as a line for the user.
     pub overridden: Option<&'static str>,
 }
@@ -45,8 +52,11 @@ impl Sampling {
         usual_hz: u64,
         clock: Clock,
     ) -> Result<Self, CliError> {
-        let target = target(args)?;
-        let samples_command = target.is_none();
+        let whom = whom(args).map_err(|error| match error.status {
+            FAILED if !args.command.is_empty() => error.status(NOT_BEGUN),
+            _ => error,
+        })?;
+        let samples_command = whom.is_none();
         if samples_command && args.command.is_empty() {
             return Err(CliError::usage("nothing to sample")
                 .hint(format!("a process: `prof {subcommand} -p PID`"))
@@ -54,6 +64,14 @@ impl Sampling {
                 .hint(format!("everything: `prof {subcommand} -a`")));
         }
         let rate = rate(args, usual_hz)?;
+        let (target, title, found) = match whom {
+            Some(Whom {
+                target,
+                title,
+                said,
+            }) => (Some(target), title, said),
+            None => (None, None, None),
+        };
         let single_threads = matches!(target, Some(Target::Threads(_)));
         let options = Options {
             events: args.events.list()?,
@@ -71,6 +89,8 @@ impl Sampling {
             max_stack: args.max_stack,
             realtime: args.realtime,
             samples_command,
+            found,
+            title,
             overridden: overridden(args),
         })
     }
@@ -146,14 +166,20 @@ impl Sampling {
         };
         match &self.options.target {
             Target::Processes(pids) => {
-                let names: Vec<_> = pids.iter().map(|&pid| name(pid)).collect();
-                names.join(", ")
+                let names: Vec<_> = pids.iter().take(NAMED).map(|&pid| name(pid)).collect();
+                match pids.len().saturating_sub(NAMED) {
+                    0 => names.join(", "),
+                    more => format!("{} and {more} more", names.join(", ")),
+                }
             }
+            Target::Cgroup(cgroup) => match &self.title {
+                Some(title) => title.clone(),
+                None => cgroup.path().display().to_string(),
+            },
             Target::Threads(tids) => {
                 let names: Vec<_> = tids.iter().map(|tid| name(Pid(tid.0))).collect();
                 format!("threads {}", names.join(", "))
             }
-            Target::Cgroup(cgroup) => cgroup.path().display().to_string(),
             Target::System => "all CPUs".to_owned(),
             Target::Command(_) => {
                 let words: Vec<_> = self
@@ -168,37 +194,17 @@ impl Sampling {
 }
 
 fn overridden(args: &SamplingArgs) -> Option<&'static str> {
+    if args.groups.any() {
+        return args
+            .all_cpus
+            .then_some("a cgroup overrides -a: sampling what is in it only");
+    }
     match (args.pid.is_empty(), args.tid.is_empty(), args.all_cpus) {
         (false, false, false) => Some("-p overrides -t: sampling these processes"),
         (false, _, true) => Some("-p overrides -a: sampling these processes only"),
         (true, false, true) => Some("-t overrides -a: sampling these threads only"),
         _ => None,
     }
-}
-
-fn target(args: &SamplingArgs) -> Result<Option<Target>, CliError> {
-    let number = |text: &String| text.trim().parse().ok().filter(|&number: &i32| number > 0);
-    let numbers = |texts: &[String]| {
-        let parsed = texts
-            .iter()
-            .map(|text| number(text).ok_or_else(|| open_errors::not_a_pid(text)));
-        let mut numbers = parsed.collect::<Result<Vec<_>, _>>()?;
-        numbers.sort_unstable();
-        numbers.dedup();
-        Ok::<_, CliError>(numbers)
-    };
-    Ok(if !args.pid.is_empty() {
-        let named = numbers(&args.pid)?.into_iter().map(Pid).collect();
-        Some(Target::Processes(named).by_process())
-    } else if !args.tid.is_empty() {
-        Some(Target::Threads(
-            numbers(&args.tid)?.into_iter().map(Tid).collect(),
-        ))
-    } else if args.all_cpus || (args.cpu.is_some() && args.command.is_empty()) {
-        Some(Target::System)
-    } else {
-        None
-    })
 }
 
 fn rate(args: &SamplingArgs, usual_hz: u64) -> Result<Rate, CliError> {

@@ -145,6 +145,9 @@ impl LiveRecording {
         if let Some(overridden) = self.plan.sampling.overridden {
             eprintln!("prof: {overridden}");
         }
+        if let Some(found) = &self.plan.sampling.found {
+            eprintln!("prof: {found}");
+        }
         for note in self.sampler.notes() {
             eprintln!("prof: {note}");
         }

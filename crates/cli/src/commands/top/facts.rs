@@ -8,6 +8,7 @@ use prof_profile::Unit;
 use prof_sampler::{Note, Sampler, Target, online_cpus, page_size, parse_cpu_list, proc};
 use prof_session::event_infos;
 use prof_session::record::Piece;
+use prof_target::container_of;
 use prof_tui::{Cost, CpuUse, Facts};
 
 use super::cgroup::Cgroup;
@@ -24,7 +25,7 @@ pub fn at_start(sampling: &Sampling, sampler: &Sampler) -> Facts {
     let overridden = sampling.overridden.map(str::to_owned);
     Facts {
         target: sampling.target_name(),
-        container: first_task(&sampling.options.target).and_then(container),
+        container: first_task(&sampling.options.target).and_then(container_of),
         events: event_infos(sampler.events()),
         notes: overridden
             .into_iter()
@@ -38,40 +39,10 @@ fn first_task(target: &Target) -> Option<i32> {
     match target {
         Target::Processes(pids) => pids.first().map(|&pid| proc::living_task(pid)),
         Target::Threads(tids) => tids.first().map(|tid| tid.0),
-        Target::Cgroup(cgroup) => {
-            let members = cgroup.members();
-            members.first().map(|&pid| proc::living_task(pid))
-        }
+        Target::Cgroup(cgroup) => cgroup.members().first().map(|&pid| proc::living_task(pid)),
         Target::Command(pid) => Some(pid.0),
         Target::System => None,
     }
-}
-
-/// The container of a process, as `3f2a91c04d5e`, with its host name; `None` if we are in the same.
-fn container(pid: i32) -> Option<String> {
-    let root = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
-    if root(&pid.to_string())? == root("self")? {
-        return None;
-    }
-    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let name = fs::read_to_string(format!("/proc/{pid}/root/etc/hostname")).unwrap_or_default();
-    let words = [container_id(&groups).unwrap_or_default(), name.trim()];
-    let words: Vec<_> = words.into_iter().filter(|it| !it.is_empty()).collect();
-    match words.as_slice() {
-        [] => Some("of its own".to_owned()),
-        // Docker names a container after its id.
-        [id, name] if id == name => Some((*id).to_owned()),
-        words => Some(words.join(" ")),
-    }
-}
-
-/// The first digits of the id that container runtimes put into the name of a cgroup.
-fn container_id(groups: &str) -> Option<&str> {
-    let is_hex = |word: &str| word.len() == 64 && word.bytes().all(|it| it.is_ascii_hexdigit());
-    let word = groups
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .find(|word| is_hex(word))?;
-    Some(&word[..12])
 }
 
 /// Counters that are read again and again; what is shown is how they grow.
@@ -209,21 +180,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_container_is_known_by_its_id() {
-        let id = "3f2a91c04d5e0123456789abcdef0123456789abcdef0123456789abcdef0123";
-        let docker = format!("0::/system.slice/docker-{id}.scope\n");
-        let kube = format!("3:cpu,cpuacct:/kubepods/burstable/pod1/{id}\n");
-        assert_eq!(container_id(&docker), Some("3f2a91c04d5e"));
-        assert_eq!(container_id(&kube), Some("3f2a91c04d5e"));
-        assert_eq!(container_id("0::/user.slice\n"), None);
-    }
-
-    #[test]
     fn this_process_has_cpus_and_memory() {
         let pid = std::process::id() as i32;
         assert!((1..=online_cpus().len()).contains(&allowed_cpus(pid).unwrap()));
         assert!(resident_bytes().unwrap() > 100_000);
         assert!(system_cpu_time().unwrap() > Duration::ZERO);
-        assert_eq!(container(pid), None);
     }
 }

@@ -69,6 +69,9 @@ pub fn run(args: &TopArgs) -> Outcome {
     if form == Form::Screens && !tui_source::wait_for_foreground(&requests) {
         return Ok(0);
     }
+    if let (Form::Tables | Form::Objects, Some(found)) = (form, &sampling.found) {
+        eprintln!("prof: {found}");
+    }
     let watch = Watch::start(form, &sampling, held)?;
     let shown = match form {
         Form::Screens => live::show(Live::new(&watch, &requests, stops), args.delay),
