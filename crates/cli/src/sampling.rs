@@ -10,6 +10,7 @@ use prof_model::{Cpu, Pid, Tid};
 use prof_sampler::{
     Clock, HeldCommand, Options, Rate, Sampler, StackCapture, Target, parse_cpu_list, proc,
 };
+use prof_target::{Followed, Follower};
 
 use crate::command_line::shared::SamplingArgs;
 use crate::messages::{CliError, FAILED, open_errors};
@@ -35,6 +36,8 @@ pub struct Sampling {
     pub samples_command: bool,
     /// Which processes were found, as a line for the user.
     pub found: Option<String>,
+    /// Who is to be sampled as well if he comes later.
+    pub followed: Vec<Followed>,
     /// What a cgroup is called.
     title: Option<String>,
     /// What was said about whom to sample and is not heeded, as a line for the user.
@@ -64,13 +67,14 @@ impl Sampling {
                 .hint(format!("everything: `prof {subcommand} -a`")));
         }
         let rate = rate(args, usual_hz)?;
-        let (target, title, found) = match whom {
+        let (target, title, found, followed) = match whom {
             Some(Whom {
                 target,
                 title,
                 said,
-            }) => (Some(target), title, said),
-            None => (None, None, None),
+                followed,
+            }) => (Some(target), title, said, followed),
+            None => (None, None, None, Vec::new()),
         };
         let single_threads = matches!(target, Some(Target::Threads(_)));
         let options = Options {
@@ -90,6 +94,7 @@ impl Sampling {
             realtime: args.realtime,
             samples_command,
             found,
+            followed,
             title,
             overridden: overridden(args),
         })
@@ -122,6 +127,20 @@ impl Sampling {
         let system_wide = matches!(self.options.target, Target::System);
         Sampler::open(self.options.clone())
             .map_err(|error| self.not_begun(open_errors::open_error(&error, system_wide)))
+    }
+
+    /// Begins to look for processes that belong to the target and come later, where the sampler can have them. Call
+    /// it once signals are blocked.
+    ///
+    /// # Errors
+    /// There can be no further thread.
+    pub fn follow(&self, sampler: &Sampler) -> Result<Option<Follower>, CliError> {
+        if self.followed.is_empty() || !sampler.can_follow() {
+            return Ok(None);
+        }
+        let follower = Follower::start(self.followed.clone());
+        let follower = follower.map_err(|error| self.not_begun(open_errors::no_thread(error)))?;
+        Ok(Some(follower))
     }
 
     /// The message for a real-time priority that was asked for and not granted.

@@ -10,6 +10,7 @@ mod cgroup; // as a target
 mod deep_stacks; // what lies behind the copies of stacks
 mod descendants; // children of processes
 mod host; // CPUs and limits of this machine
+mod joining; // who joins while others are sampled
 mod kept; // whose records are passed on
 mod launch; // a command, held before it begins
 mod lineage; // who was forked from whom
@@ -33,6 +34,7 @@ mod unseen_mappings; // made by who is not sampled
 pub use cgroup::Cgroup;
 pub use deep_stacks::{NoDeepStacks, StackPart};
 pub use host::{max_sample_rate, online_cpus, paranoid, parse_cpu_list};
+pub use joining::Joined;
 pub use launch::{ExitStatus, HeldCommand, RunningCommand};
 pub use lineage::forked_from;
 pub use memory::read_memory;

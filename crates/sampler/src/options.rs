@@ -42,12 +42,12 @@ impl Target {
     }
 
     /// CPU time of its processes or threads so far, and where events are inherited of the children of
-    /// processes, each of them once; of a cgroup also of what has ended. `None` if one is gone, and for what is
-    /// neither a list of them nor a cgroup that counts.
+    /// processes, each of them once; of a cgroup also of what has ended. `None` if all processes or one of the
+    /// threads are gone, and for what is neither a list of them nor a cgroup that counts.
     pub fn cpu_time(&self, inherit: bool) -> Option<Duration> {
         match self {
             Self::Processes(pids) if inherit => descendants::cpu_time(pids),
-            Self::Processes(pids) => pids.iter().map(|&pid| proc::cpu_time(pid)).sum(),
+            Self::Processes(pids) => proc::sum_of_known(pids, proc::cpu_time),
             Self::Threads(tids) => tids.iter().map(|&tid| proc::thread_cpu_time(tid)).sum(),
             Self::Cgroup(cgroup) => cgroup.cpu_time(),
             Self::System | Self::Command(_) => None,
@@ -345,10 +345,7 @@ impl fmt::Display for Note {
                     1 => "the process that is in it".to_owned(),
                     count => format!("the {count} processes that are in it"),
                 };
-                write!(
-                    f,
-                    "; sampling {processes} and what they start, not who joins later"
-                )
+                write!(f, "; sampling {processes} and what they start")
             }
             Self::GroupsNotInherited => write!(
                 f,

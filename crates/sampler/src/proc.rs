@@ -154,6 +154,15 @@ pub fn cpu_time(pid: Pid) -> Option<Duration> {
     cpu_times(&stat_fields(pid.0)?, 2)
 }
 
+/// The CPU time of those processes of which it is known. `None` if there are none.
+pub(crate) fn sum_of_known(
+    pids: &[Pid],
+    time: impl Fn(Pid) -> Option<Duration>,
+) -> Option<Duration> {
+    let times = pids.iter().filter_map(|&pid| time(pid));
+    times.reduce(|sum, time| sum + time)
+}
+
 /// CPU time that a thread alone has used so far. `None` if it is gone.
 pub(crate) fn thread_cpu_time(tid: Tid) -> Option<Duration> {
     // `/proc/TID/stat` would tell that of its process.

@@ -15,9 +15,10 @@ use crate::bytes::u64_at;
 use crate::deep_stacks::{DeepStacks, NoDeepStacks, StackPart};
 use crate::descendants::{Child, Descendants};
 use crate::host;
+use crate::joining::{Joined, Joining};
 use crate::kept::KeptProcesses;
 use crate::newcomers::Newcomers;
-use crate::open::{CpuRing, Instance, OpenError, Opened, open};
+use crate::open::{CpuRing, Instance, OpenError, Opened, can_join, open, open_further};
 use crate::options::{Clock, Note, Options, StackCapture, StackCopies, Target};
 use crate::priority::{Priority, Raised, cpu_time};
 use crate::proc;
@@ -69,6 +70,7 @@ pub struct Sampler {
     kept: Option<KeptProcesses>,
     newcomers: Option<Newcomers>, // where a whole cgroup is sampled
     has_had_members: bool,        // the cgroup
+    joining: Joining,
     shared: SharedMemory,
     unseen: UnseenMappings,
     scratch: Vec<Vec<u8>>, // for each ring
@@ -132,6 +134,7 @@ impl Sampler {
             newcomers: matches!(options.target, Target::Cgroup(_))
                 .then(|| Newcomers::new(&opened.events)),
             has_had_members: false,
+            joining: Joining::default(),
             shared: SharedMemory::default(),
             unseen: UnseenMappings::default(),
             scratch: Vec::new(),
@@ -214,6 +217,7 @@ impl Sampler {
             if let Some(newcomers) = &mut self.newcomers {
                 newcomers.add(pid);
             }
+            self.joining.is_sampled(pid);
             self.shared.add(pid);
             bytes.clear();
             let lineage = matches!(self.options.target, Target::System | Target::Cgroup(_))
@@ -467,6 +471,10 @@ impl Sampler {
         self.fullness = self.look_how_full();
         let limit = std::mem::replace(&mut self.rounds.previous, self.options.clock.now());
         self.drain(limit, sink)?;
+        while let Some(pid) = self.joining.next_due(limit) {
+            let result = self.join(pid, sink)?;
+            self.joining.joined.push(Joined { pid, result });
+        }
         sink.finish_round()?;
         if let Some(priority) = &mut self.priority {
             priority.watch();
@@ -494,6 +502,59 @@ impl Sampler {
             }
         });
         fullness.fold(0.0, f64::max)
+    }
+
+    /// Has a further process sampled soon, with its threads, and its children where events are inherited, unless it
+    /// is sampled already. Only a list of processes can have further ones, and only with a single event: others
+    /// are not heeded.
+    pub fn follow(&mut self, pid: Pid) {
+        if self.can_follow() {
+            self.joining.add(pid, self.options.clock.now());
+        }
+    }
+
+    /// Whether [`Self::follow`] is of use.
+    pub fn can_follow(&self) -> bool {
+        matches!(self.options.target, Target::Processes(_)) && can_join(&self.opened)
+    }
+
+    /// Which further processes are sampled since this was last asked, and which cannot be.
+    pub fn joined(&mut self) -> Vec<Joined> {
+        std::mem::take(&mut self.joining.joined)
+    }
+
+    /// Samples a further process from now on, and tells the sink what is there already.
+    fn join(&mut self, pid: Pid, sink: &mut dyn Sink) -> io::Result<Result<(), OpenError>> {
+        if self.kept.is_none() {
+            let is_sampled = |pid| self.joining.has(pid);
+            let first = match open_further(&mut self.opened, &self.options, pid, is_sampled) {
+                Ok(first) => first,
+                Err(error) => return Ok(Err(error)),
+            };
+            for instance in &self.opened.instances[first..] {
+                instance.with(self.turns.copies).enable()?;
+            }
+        }
+        self.exits.extend(sys::pidfd_open(pid.0).ok());
+        let parents = if self.options.inherit {
+            &[pid][..]
+        } else {
+            &[]
+        };
+        let children = Descendants::of(parents).filter(Child::is_running);
+        let processes: Vec<_> = [pid].into_iter().chain(children.map(|it| it.pid)).collect();
+        for pid in processes {
+            if let Some(kept) = &mut self.kept {
+                kept.add(pid);
+            }
+            self.joining.is_sampled(pid);
+            self.shared.add(pid);
+            let mut bytes = Vec::new();
+            let lineage = self.kept.is_some();
+            self.synthesizer(&mut bytes).process(pid, lineage);
+            emit(&bytes, sink)?;
+        }
+        Ok(Ok(()))
     }
 
     /// Stops sampling, passes on the rest, and tells what was lost.
@@ -601,6 +662,8 @@ impl Sampler {
                     emit(&out, sink)?;
                 }
                 if !is_early && self.kept.as_mut().is_none_or(|kept| kept.include(raw)) {
+                    let inherit = self.options.inherit || self.kept.is_some();
+                    self.joining.take(raw, inherit);
                     sink.record(raw)?;
                 } else if has_counters && raw.kind == record::SAMPLE {
                     sink.skipped(raw)?;

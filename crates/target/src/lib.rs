@@ -9,6 +9,7 @@ mod cgroups; // hierarchies, the groups of a process, folders
 mod containers; // which there are, and what they are called
 mod facts; // about one process
 mod find; // what is asked to who is meant
+mod follower; // who comes later
 mod listeners; // who listens on a port
 mod names; // what a process may be called
 mod not_found; // what was looked for in vain
@@ -18,5 +19,6 @@ mod runtimes; // the names that runtimes give to containers
 pub use containers::{container_id, container_of};
 pub use facts::{CpuShares, Facts};
 pub use find::{Candidate, Found, Wanted, find, is_process};
+pub use follower::{Followed, Follower};
 pub use names::near;
 pub use not_found::NotFound;

@@ -29,7 +29,8 @@ pub(crate) fn processes_named(name: &str) -> Vec<Pid> {
     others
 }
 
-fn is_named(pid: Pid, name: &str) -> bool {
+/// Whether a process is called so.
+pub(crate) fn is_named(pid: Pid, name: &str) -> bool {
     comm(pid) == name
         || executable(pid).is_some_and(|it| it == name)
         || arguments(pid).first().is_some_and(|it| base(it) == name)
@@ -58,7 +59,7 @@ fn ourselves() -> Pid {
 }
 
 /// This process, what has started it, and so on.
-fn ancestors() -> Vec<Pid> {
+pub(crate) fn ancestors() -> Vec<Pid> {
     let mut ancestors = vec![ourselves()];
     while let Some(parent) = ancestors.last().and_then(|&pid| proc::parent(pid)) {
         if parent.0 <= 0 || ancestors.contains(&parent) {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use prof_model::{Pid, Tid};
 use prof_sampler::{Cgroup, Target};
-use prof_target::{Candidate, Found, Wanted, find, is_process};
+use prof_target::{Candidate, Followed, Found, Wanted, find, is_process};
 
 use crate::command_line::shared::SamplingArgs;
 use crate::messages::{CliError, open_errors, target_errors};
@@ -26,6 +26,8 @@ pub struct Whom {
     pub title: Option<String>,
     /// Which processes were found, as a line for the user.
     pub said: Option<String>,
+    /// Who belongs to it if he comes later.
+    pub followed: Vec<Followed>,
 }
 
 impl Whom {
@@ -34,6 +36,7 @@ impl Whom {
             target,
             title: None,
             said: None,
+            followed: Vec::new(),
         }
     }
 }
@@ -106,17 +109,19 @@ fn threads(texts: &[String]) -> Result<Target, CliError> {
 fn meant(wanted: &[Wanted], alone: bool) -> Result<Whom, CliError> {
     let mut what = Vec::new();
     let mut chosen = Vec::new();
+    let mut followed = Vec::new();
     for wanted in wanted {
         let found = find(wanted).map_err(target_errors::not_found)?;
         let Found {
             what: in_common,
-            candidates,
+            mut candidates,
         } = found;
+        match candidates.as_slice() {
+            [only] => followed.extend(who_follows(wanted, in_common.is_some(), only)),
+            _ => candidates = choice::choose(wanted, candidates)?,
+        }
         what.extend(in_common);
-        chosen.extend(match candidates.len() {
-            1 => candidates,
-            _ => choice::choose(wanted, candidates)?,
-        });
+        chosen.extend(candidates);
     }
     let processes = chosen.iter().flat_map(|it| it.processes.iter().copied());
     let processes: BTreeSet<_> = processes.collect();
@@ -133,15 +138,30 @@ fn meant(wanted: &[Wanted], alone: bool) -> Result<Whom, CliError> {
             target: Target::Cgroup(cgroup),
             title: Some(what.trim_start_matches("of ").to_owned()),
             said,
+            followed,
         },
         None if processes.is_empty() => {
             return Err(CliError::new(format!("no process {what}")));
         }
         None => Whom {
             said,
+            followed,
             ..Whom::of(Target::Processes(processes))
         },
     })
+}
+
+/// Who belongs to a candidate if he comes later: whoever has its name, whoever is in its cgroup. Who listens on a
+/// port is not looked for again and again.
+fn who_follows(wanted: &Wanted, is_no_number: bool, candidate: &Candidate) -> Option<Followed> {
+    let cgroup = candidate.cgroup.as_ref();
+    match (wanted, cgroup.map(|folder| Cgroup::open(folder))) {
+        (_, Some(cgroup)) => cgroup.ok().map(Followed::Members),
+        (Wanted::Word(word), None) if is_no_number && !word.starts_with(':') => {
+            Some(Followed::Named(word.clone()))
+        }
+        _ => None,
+    }
 }
 
 /// `sampling 4 processes named nginx: 1504 1529 1530 1531`, as many as a line holds.

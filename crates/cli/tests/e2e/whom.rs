@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::{PROF, Place, Ran, Running, gcc, has, is_root};
@@ -322,6 +322,83 @@ fn a_container_and_a_unit_are_known_by_their_cgroups() {
     }
 }
 
+/// What a recorder says, as it says it.
+struct Said(std::io::Lines<BufReader<ChildStderr>>);
+
+impl Said {
+    fn of(record: &mut Child) -> Self {
+        Self(BufReader::new(record.stderr.take().unwrap()).lines())
+    }
+
+    /// The next line with these words.
+    fn line_with(&mut self, words: &str) -> String {
+        let mut before = Vec::new();
+        for line in &mut self.0 {
+            let line = line.unwrap();
+            if line.contains(words) {
+                return line;
+            }
+            before.push(line);
+        }
+        panic!("no `{words}` in {before:?}");
+    }
+}
+
+/// Ends a recording as Ctrl-C does.
+fn interrupt(record: &mut Child) {
+    let pid = nix::unistd::Pid::from_raw(record.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    assert!(record.wait().unwrap().success());
+}
+
+#[test]
+fn a_further_process_of_a_name_is_sampled_and_a_child_that_inherits_is_not_twice() {
+    let place = Place::new();
+    let name = unique("more-");
+    let Some(program) = spinner(&place, &name) else {
+        return;
+    };
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    let first = start(&program);
+    let mut record = place.command(PROF, &["record", "-p", &name, "-d", "60s"]);
+    let mut record = record.stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = Said::of(&mut record);
+    said.line_with("sampling process");
+    // one that nobody of the target starts, and its child, which has the name as well
+    let second = Running::start(&program, &[&port]);
+    let line = said.line_with("as well");
+    let pid = second.pid();
+    assert_eq!(
+        line,
+        format!("prof: sampling process {pid} as well, which came later")
+    );
+    let child = format!("/proc/{pid}/task/{pid}/children");
+    let child = fs::read_to_string(child).unwrap().trim().to_owned();
+    let before = used(&second);
+    wait_until(|| used(&second) > before + 100);
+    interrupt(&mut record);
+    let mut all = [first.pid(), pid.clone(), child.clone()];
+    all.sort();
+    assert_eq!(sampled(&place), all);
+    assert!(place.share("perf.data", "spin") > 90.0);
+    // of two clocks one would ring within half a period after the other
+    let lines = place.prof(&["script", "-F", "pid,time", "-G"]).ok().out;
+    let times = lines.lines().filter_map(|line| {
+        let (of, time) = line.trim().split_once(' ')?;
+        (of == child).then(|| time.trim().trim_end_matches(':').parse().unwrap())
+    });
+    let times: Vec<f64> = times.collect();
+    let gaps = times.windows(2).map(|it| it[1] - it[0]);
+    let short = gaps.filter(|gap| *gap < 0.5 / 999.0).count();
+    assert!(
+        times.len() > 50 && 5 * short < times.len(),
+        "{short} of {}",
+        times.len()
+    );
+}
+
 #[test]
 fn where_a_cgroup_may_not_be_sampled_as_a_whole_its_processes_are() {
     let place = Place::new();
@@ -353,24 +430,31 @@ fn where_a_cgroup_may_not_be_sampled_as_a_whole_its_processes_are() {
         "--clear-groups",
         "--",
     ];
-    let mut own = Command::new("setpriv");
-    let own = Running(own.args(as_nobody).arg(&program).spawn().unwrap());
-    let exe = format!("/proc/{}/exe", own.pid());
-    wait_until(|| fs::read_link(&exe).is_ok_and(|it| it == program));
+    let [own, other] = [(), ()].map(|()| {
+        let mut own = Command::new("setpriv");
+        let own = Running(own.args(as_nobody).arg(&program).spawn().unwrap());
+        let exe = format!("/proc/{}/exe", own.pid());
+        wait_until(|| fs::read_link(&exe).is_ok_and(|it| it == program));
+        own
+    });
     cgroup.add(&own);
     let folder = cgroup.folder.to_str().unwrap();
     fs::copy(PROF, place.file("prof")).unwrap(); // the build's directory may be closed to others
-    let record = ["./prof", "record", "--cgroup", folder, "-d", "1s"];
-    let ran: Ran = place
-        .command("setpriv", &[&as_nobody[..], &record].concat())
-        .output()
-        .unwrap()
-        .into();
-    ran.ok().says(&[
-        "no permission to sample a cgroup as a whole",
-        "sampling the process that is in it and what they start",
-    ]);
-    assert_eq!(sampled(&place), [own.pid()]);
+    let record = ["./prof", "record", "--cgroup", folder, "-d", "60s"];
+    let mut record = place.command("setpriv", &[&as_nobody[..], &record].concat());
+    let mut record = record.stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = Said::of(&mut record);
+    said.line_with("no permission to sample a cgroup as a whole");
+    // one that was there before and moves into it
+    let line = format!("sampling process {} as well", other.pid());
+    cgroup.add(&other);
+    said.line_with(&line);
+    let before = used(&other);
+    wait_until(|| used(&other) > before + 20);
+    interrupt(&mut record);
+    let mut both = [own.pid(), other.pid()];
+    both.sort();
+    assert_eq!(sampled(&place), both);
 }
 
 #[test]

@@ -20,6 +20,7 @@ const COMMON: u64 = sample::IP | sample::TID | sample::TIME | sample::PERIOD;
 const MAX_SWITCHED: u64 = 4000;
 
 /// An event that is to be opened, while it is being settled what it is.
+#[derive(Debug)]
 pub(super) struct PlannedEvent {
     pub(super) name: String,
     pub(super) attr: EventAttr,

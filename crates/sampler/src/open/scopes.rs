@@ -128,6 +128,11 @@ impl<'o> Scopes<'o> {
         }
     }
 
+    /// Nothing is to be opened on the threads that a process has now.
+    pub(super) fn leave_out(&mut self, pid: Pid) {
+        self.done.extend(proc::threads(pid).unwrap_or_default());
+    }
+
     /// The events of a thread were opened.
     pub(super) fn opened_thread(&mut self, tid: Tid) {
         self.since.insert(tid, self.clock.now());

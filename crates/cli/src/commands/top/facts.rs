@@ -4,6 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
+use prof_model::Pid;
 use prof_profile::Unit;
 use prof_sampler::{Note, Sampler, Target, online_cpus, page_size, parse_cpu_list, proc};
 use prof_session::event_infos;
@@ -80,6 +81,16 @@ impl Meters {
         meters
     }
 
+    /// Counts the CPU time of a further process from now on; what it has used before is no part of it.
+    pub fn join(&mut self, pid: Pid) {
+        if let Target::Processes(pids) = &mut self.target {
+            pids.push(pid);
+            let of_it = Target::Processes(vec![pid]).cpu_time(self.inherit);
+            let before = self.before.target_cpu.zip(of_it);
+            self.before.target_cpu = before.map(|(others, its)| others + its);
+        }
+    }
+
     fn now(&self) -> Reading {
         let own = getrusage(UsageWho::RUSAGE_SELF).map(|usage| {
             let [user, system] = [usage.user_time(), usage.system_time()];
@@ -113,7 +124,10 @@ impl Meters {
         let event = piece.profile.events.first();
         let time_is_sampled = event.is_some_and(|event| event.unit == Unit::CpuTime);
         let used = match (before.target_cpu, now.target_cpu) {
-            (Some(before), Some(now)) => Some(now.saturating_sub(before).as_secs_f64() / seconds),
+            // Less than before: a process has ended, and what it used is not known any more.
+            (Some(before), Some(now)) => now
+                .checked_sub(before)
+                .map(|used| used.as_secs_f64() / seconds),
             // Of a command and its children only the samples tell.
             _ if time_is_sampled && matches!(self.target, Target::Command(_)) => {
                 let length = (piece.span.end - piece.span.start) as f64;

@@ -167,10 +167,18 @@ impl Watch {
         let pieces_to = to_namer.clone();
         let (raised, is_raised) = sync_channel(1);
         let realtime = sampling.realtime;
+        let follower = sampling.follow(&sampler)?;
         let collect = move || {
             let _ = raised.send(sampler.raise_priority(realtime));
             let command = begun.recv().ok()?;
-            Collector::collect(sampler, recorder, command, &pieces_to, &stopped)
+            Collector::collect(
+                sampler,
+                recorder,
+                command,
+                &pieces_to,
+                &stopped,
+                follower.as_ref(),
+            )
         };
         let sampler = thread("prof-sampler").spawn(collect).map_err(no_thread)?;
         if let Ok(Err(error)) = is_raised.recv() {

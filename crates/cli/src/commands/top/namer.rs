@@ -122,6 +122,7 @@ impl Namer {
         for message in messages {
             match message {
                 Message::Piece(piece, end) => self.take(*piece, end),
+                Message::Joined(pid) => self.meters.join(pid),
                 Message::Code(dso, address, answer) => {
                     let _ = answer.try_send(self.code(dso, address)); // who asked may have given up
                 }
