@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use prof_model::{Pid, Tid};
-use prof_sampler::proc;
+use prof_sampler::{page_size, proc};
 
 use crate::cgroups::text_of;
 use crate::containers::container_id;
@@ -88,6 +88,14 @@ fn name_of_user(users: &str, number: i32) -> Option<&str> {
     })
 }
 
+/// The memory that a process has at this moment, in bytes, what it shares with others included. `None` if it has
+/// ended, and for the kernel's threads.
+pub fn resident_bytes(pid: Pid) -> Option<u64> {
+    let statm = fs::read_to_string(format!("/proc/{}/statm", proc::living_task(pid))).ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    (pages > 0).then(|| pages * page_size() as u64)
+}
+
 /// How much CPU time processes take: read at the beginning, and once more at the end.
 #[derive(Debug)]
 pub struct CpuShares {
@@ -137,6 +145,8 @@ mod tests {
         let program = std::env::args().next().unwrap();
         assert!(facts.arguments.starts_with(&program), "{facts:?}");
         assert_eq!(Facts::of(Pid(i32::MAX)).arguments, "[]");
+        assert!(resident_bytes(facts.pid).unwrap() > 100_000);
+        assert_eq!(resident_bytes(Pid(i32::MAX)), None);
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod programs; // which processes belong together
 mod runtimes; // the names that runtimes give to containers
 
 pub use containers::{container_id, container_of};
-pub use facts::{CpuShares, Facts};
+pub use facts::{CpuShares, Facts, resident_bytes};
 pub use find::{Candidate, Found, Wanted, find, is_process};
 pub use follower::{Followed, Follower};
 pub use names::near;

@@ -98,6 +98,22 @@ fn a_name_means_all_processes_of_its_program() {
     // `top` says on stderr whom it samples, for its stdout is data
     let top = place.prof(&["top", "-p", &name, "--json", "-n", "1"]).ok();
     assert!(top.err.contains(&line), "{}", top.err);
+    let path = program.to_str().unwrap();
+    for pid in &pids {
+        let start = format!(
+            r#"{{"pid":{pid},"name":"{}","arguments":"{path}""#,
+            &name[..name.len().min(15)]
+        );
+        assert!(top.out.contains(&start), "{start} is not in {}", top.out);
+    }
+    assert!(!top.out.contains(r#""memory_bytes":null"#), "{}", top.out);
+    let top = place.prof(&["top", "-p", &name, "--batch", "-n", "1"]).ok();
+    let (_, table) = top.out.split_once(" Self%      MB      PID  User").unwrap();
+    for (pid, row) in pids.iter().zip([1, 2]) {
+        let row = table.lines().nth(row).unwrap();
+        assert!(row.contains(path) && row.len() <= 80, "{row}");
+        assert!(table.contains(&format!("  {pid:>7}  ")), "{table}");
+    }
 }
 
 #[test]

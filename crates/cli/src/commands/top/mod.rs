@@ -11,6 +11,7 @@ mod json; // one object a line
 mod live; // what the screens see
 mod namer; // the thread that finds names
 mod plain; // tables
+mod processes; // what is known about each
 mod windows; // what tables and objects are about
 
 use std::os::fd::OwnedFd;
