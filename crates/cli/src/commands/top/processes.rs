@@ -10,6 +10,9 @@ use prof_sampler::proc;
 use prof_target::{Facts, resident_bytes};
 use prof_tui::{Key, Picture, Process, Row};
 
+/// So many processes that were seen are not forgotten.
+const MOST_SEEN: usize = 1024;
+
 /// A process and its share of a window.
 #[derive(Debug)]
 pub struct ProcessRow<'a> {
@@ -21,6 +24,37 @@ pub struct ProcessRow<'a> {
     pub facts: Option<&'a Facts>,
     /// Its memory now; `None` if it has ended.
     pub memory_bytes: Option<u64>,
+}
+
+/// What the screens say of a process beside its name.
+#[derive(Debug, Default)]
+pub struct Details {
+    facts: HashMap<Pid, (String, Facts)>, // and under which name it was looked at
+}
+
+impl Details {
+    /// `root  18 MB  3f2a91c04d5e  /srv/server --port 80`; `None` of what has ended and was never seen.
+    pub fn of(&mut self, pid: Pid, name: &str) -> Option<String> {
+        if self.facts.len() > MOST_SEEN {
+            self.facts.clear();
+        }
+        let is_known = self.facts.get(&pid).is_some_and(|(under, _)| under == name);
+        if !is_known {
+            proc::process_of(pid.0)?;
+            self.facts.insert(pid, (name.to_owned(), Facts::of(pid)));
+        }
+        let (_, facts) = self.facts.get(&pid)?;
+        let memory = resident_bytes(pid).map(|bytes| format!("{:.0} MB", bytes as f64 / 1e6));
+        let words = [
+            Some(facts.user.clone()),
+            memory,
+            facts.container.clone(),
+            Some(facts.arguments.clone()),
+        ];
+        let words: Vec<_> = words.into_iter().flatten().collect();
+        let visible = |c: char| if c.is_control() { '?' } else { c };
+        Some(words.join("  ").chars().map(visible).collect())
+    }
 }
 
 /// What is known about processes that were seen. One that has ended keeps its command line.
@@ -54,5 +88,28 @@ impl SeenProcesses {
             memory_bytes: resident_bytes(process.pid),
         });
         rows.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_are_of_the_program_that_has_the_name_and_outlive_it() {
+        let mut child = std::process::Command::new("sleep");
+        let mut child = child.arg("60").spawn().unwrap();
+        let pid = Pid(child.id() as i32);
+        let mut details = Details::default();
+        while !details.of(pid, "sleep").unwrap().ends_with("sleep 60") {
+            details = Details::default(); // it is about to become that
+        }
+        let running = details.of(pid, "sleep").unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let ended = details.of(pid, "sleep").unwrap();
+        assert!(running.contains(" MB  ") && !ended.contains(" MB  "));
+        assert!(ended.ends_with("  sleep 60"), "{ended}");
+        assert_eq!(details.of(pid, "other"), None);
     }
 }
