@@ -15,6 +15,8 @@ use prof_event::abi::{event_type, flag, software};
 use prof_model::Pid;
 
 use crate::host;
+use crate::open::OpenError;
+use crate::options::{Note, Options, Target};
 use crate::scope::Scope;
 use crate::sys::EventFd;
 
@@ -97,6 +99,30 @@ impl Cgroup {
         };
         EventFd::open(&attr, self.scope(), host::online_cpus()[0], None).map(drop)
     }
+}
+
+/// Makes a target of a cgroup's processes where it cannot be sampled as a whole, and says so.
+pub(crate) fn by_processes_if_needed(options: &mut Options) -> Result<Option<Note>, OpenError> {
+    let Target::Cgroup(cgroup) = &options.target else {
+        return Ok(None);
+    };
+    let Err(source) = cgroup.try_as_a_whole() else {
+        return Ok(None);
+    };
+    let members = cgroup.members();
+    if members.is_empty() {
+        return Err(OpenError::EmptyCgroup {
+            path: cgroup.path().to_owned(),
+            source,
+        });
+    }
+    let note = Note::CgroupByProcesses {
+        count: members.len(),
+        no_permission: matches!(source.raw_os_error(), Some(libc::EACCES | libc::EPERM)),
+        paranoid: host::paranoid(),
+    };
+    options.target = Target::Processes(members);
+    Ok(Some(note))
 }
 
 fn add_members(folder: &Path, depth: usize, members: &mut Vec<Pid>) {

@@ -12,9 +12,9 @@ use prof_event::{Event, EventSet, RawRecord, RecordBuilder, SampleId};
 use prof_model::{KernelLayout, Pid, Tid, VirtAddr};
 
 use crate::bytes::u64_at;
+use crate::cgroup::by_processes_if_needed;
 use crate::deep_stacks::{DeepStacks, NoDeepStacks, StackPart};
 use crate::descendants::{Child, Descendants};
-use crate::host;
 use crate::joining::{Joined, Joining};
 use crate::kept::KeptProcesses;
 use crate::newcomers::Newcomers;
@@ -687,30 +687,6 @@ impl Sampler {
         }
         Ok(())
     }
-}
-
-/// Makes a target of a cgroup's processes where it cannot be sampled as a whole, and says so.
-fn by_processes_if_needed(options: &mut Options) -> Result<Option<Note>, OpenError> {
-    let Target::Cgroup(cgroup) = &options.target else {
-        return Ok(None);
-    };
-    let Err(source) = cgroup.try_as_a_whole() else {
-        return Ok(None);
-    };
-    let members = cgroup.members();
-    if members.is_empty() {
-        return Err(OpenError::EmptyCgroup {
-            path: cgroup.path().to_owned(),
-            source,
-        });
-    }
-    let note = Note::CgroupByProcesses {
-        count: members.len(),
-        no_permission: matches!(source.raw_os_error(), Some(libc::EACCES | libc::EPERM)),
-        paranoid: host::paranoid(),
-    };
-    options.target = Target::Processes(members);
-    Ok(Some(note))
 }
 
 fn emit(bytes: &[u8], sink: &mut dyn Sink) -> io::Result<()> {

@@ -10,6 +10,7 @@ mod containers; // which there are, and what they are called
 mod facts; // about one process
 mod find; // what is asked to who is meant
 mod follower; // who comes later
+mod groups; // containers, units, cgroups
 mod listeners; // who listens on a port
 mod names; // what a process may be called
 mod not_found; // what was looked for in vain
