@@ -28,6 +28,7 @@ mod signals; // Ctrl-C
 mod terminal; // what stdout can show
 mod tui_source; // what top and report share where they show screens
 mod units; // durations and sizes
+mod whom; // who is meant, where several are whom the user chooses
 mod workload; // what the demo records; up here its functions have short names for people to read
 
 use std::process::ExitCode;

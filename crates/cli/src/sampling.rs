@@ -12,12 +12,16 @@ use prof_sampler::{
     Clock, HeldCommand, Options, Rate, Sampler, StackCapture, Switches, Target, parse_cpu_list,
     proc,
 };
+use prof_target::{Followed, Follower};
 
 use crate::command_line::shared::SamplingArgs;
-use crate::messages::{CliError, open_errors};
+use crate::messages::{CliError, FAILED, open_errors};
+use crate::whom::{Whom, whom};
 
 /// The exit status, as `env` has it, where the command was not even tried.
 const NOT_BEGUN: u8 = 125;
+/// So many processes are named in titles.
+const NAMED: usize = 4;
 
 /// A target and how to sample it.
 #[derive(Debug)]
@@ -32,6 +36,12 @@ pub struct Sampling {
     pub realtime: Option<u8>,
     /// Whether the command is what is sampled, not only the clock.
     pub samples_command: bool,
+    /// Which processes were found, as a line for the user.
+    pub found: Option<String>,
+    /// Who is to be sampled as well if he comes later.
+    pub followed: Vec<Followed>,
+    /// What a cgroup is called.
+    title: Option<String>,
     /// What was said about whom to sample and is not heeded, as a line for the user.
     pub overridden: Option<&'static str>,
 }
@@ -47,8 +57,11 @@ impl Sampling {
         usual_hz: u64,
         clock: Clock,
     ) -> Result<Self, CliError> {
-        let target = target(args)?;
-        let samples_command = target.is_none();
+        let whom = whom(args).map_err(|error| match error.status {
+            FAILED if !args.command.is_empty() => error.status(NOT_BEGUN),
+            _ => error,
+        })?;
+        let samples_command = whom.is_none();
         if samples_command && args.command.is_empty() {
             return Err(CliError::usage("nothing to sample")
                 .hint(format!("a process: `prof {subcommand} -p PID`"))
@@ -56,6 +69,15 @@ impl Sampling {
                 .hint(format!("everything: `prof {subcommand} -a`")));
         }
         let rate = rate(args, usual_hz)?;
+        let (target, title, found, followed) = match whom {
+            Some(Whom {
+                target,
+                title,
+                said,
+                followed,
+            }) => (Some(target), title, said, followed),
+            None => (None, None, None, Vec::new()),
+        };
         let single_threads = matches!(target, Some(Target::Threads(_)));
         let options = Options {
             events: events(args)?,
@@ -78,6 +100,9 @@ impl Sampling {
             max_stack: args.max_stack,
             realtime: args.realtime,
             samples_command,
+            found,
+            followed,
+            title,
             overridden: overridden(args),
         })
     }
@@ -109,6 +134,20 @@ impl Sampling {
         let system_wide = matches!(self.options.target, Target::System);
         Sampler::open(self.options.clone())
             .map_err(|error| self.not_begun(open_errors::open_error(&error, system_wide)))
+    }
+
+    /// Begins to look for processes that belong to the target and come later, where the sampler can have them. Call
+    /// it once signals are blocked.
+    ///
+    /// # Errors
+    /// There can be no further thread.
+    pub fn follow(&self, sampler: &Sampler) -> Result<Option<Follower>, CliError> {
+        if self.followed.is_empty() || !sampler.can_follow() {
+            return Ok(None);
+        }
+        let follower = Follower::start(self.followed.clone());
+        let follower = follower.map_err(|error| self.not_begun(open_errors::no_thread(error)))?;
+        Ok(Some(follower))
     }
 
     /// The message for a real-time priority that was asked for and not granted.
@@ -153,9 +192,16 @@ impl Sampling {
         };
         match &self.options.target {
             Target::Processes(pids) => {
-                let names: Vec<_> = pids.iter().map(|&pid| name(pid)).collect();
-                names.join(", ")
+                let names: Vec<_> = pids.iter().take(NAMED).map(|&pid| name(pid)).collect();
+                match pids.len().saturating_sub(NAMED) {
+                    0 => names.join(", "),
+                    more => format!("{} and {more} more", names.join(", ")),
+                }
             }
+            Target::Cgroup(cgroup) => match &self.title {
+                Some(title) => title.clone(),
+                None => cgroup.path().display().to_string(),
+            },
             Target::Threads(tids) => {
                 let names: Vec<_> = tids.iter().map(|tid| name(Pid(tid.0))).collect();
                 format!("threads {}", names.join(", "))
@@ -185,37 +231,17 @@ fn events(args: &SamplingArgs) -> Result<EventList, CliError> {
 }
 
 fn overridden(args: &SamplingArgs) -> Option<&'static str> {
+    if args.groups.any() {
+        return args
+            .all_cpus
+            .then_some("a cgroup overrides -a: sampling what is in it only");
+    }
     match (args.pid.is_empty(), args.tid.is_empty(), args.all_cpus) {
         (false, false, false) => Some("-p overrides -t: sampling these processes"),
         (false, _, true) => Some("-p overrides -a: sampling these processes only"),
         (true, false, true) => Some("-t overrides -a: sampling these threads only"),
         _ => None,
     }
-}
-
-fn target(args: &SamplingArgs) -> Result<Option<Target>, CliError> {
-    let number = |text: &String| text.trim().parse().ok().filter(|&number: &i32| number > 0);
-    let numbers = |texts: &[String]| {
-        let parsed = texts
-            .iter()
-            .map(|text| number(text).ok_or_else(|| open_errors::not_a_pid(text)));
-        let mut numbers = parsed.collect::<Result<Vec<_>, _>>()?;
-        numbers.sort_unstable();
-        numbers.dedup();
-        Ok::<_, CliError>(numbers)
-    };
-    Ok(if !args.pid.is_empty() {
-        let named = numbers(&args.pid)?.into_iter().map(Pid).collect();
-        Some(Target::Processes(named).by_process())
-    } else if !args.tid.is_empty() {
-        Some(Target::Threads(
-            numbers(&args.tid)?.into_iter().map(Tid).collect(),
-        ))
-    } else if args.all_cpus || (args.cpu.is_some() && args.command.is_empty()) {
-        Some(Target::System)
-    } else {
-        None
-    })
 }
 
 fn rate(args: &SamplingArgs, usual_hz: u64) -> Result<Rate, CliError> {

@@ -75,12 +75,9 @@ impl Iterator for Descendants {
 }
 
 /// CPU time of processes and of all that descend from them, each of them once, also of those that have ended
-/// and were waited for. `None` if one of `roots` is gone.
+/// and were waited for. `None` if all of `roots` are gone.
 pub(crate) fn cpu_time(roots: &[Pid]) -> Option<Duration> {
-    let times = roots
-        .iter()
-        .map(|&root| proc::cpu_time_with_ended_children(root));
-    let sum = times.sum::<Option<Duration>>()?;
+    let sum = proc::sum_of_known(roots, proc::cpu_time_with_ended_children)?;
     let children = Descendants::of(roots);
     let times = children.filter_map(|child| proc::cpu_time_with_ended_children(child.pid));
     Some(sum + times.sum::<Duration>())

@@ -6,13 +6,16 @@
 #![deny(unsafe_code)]
 
 mod bytes; // single numbers
+mod cgroup; // as a target
 mod deep_stacks; // what lies behind the copies of stacks
 mod descendants; // children of processes
 mod host; // CPUs and limits of this machine
+mod joining; // who joins while others are sampled
 mod kept; // whose records are passed on
 mod launch; // a command, held before it begins
 mod lineage; // who was forked from whom
 mod memory; // of a process that runs
+mod newcomers; // who moves into a cgroup
 mod open; // what is asked, what the kernel grants, rings, threads x CPUs
 mod options; // what is asked, what was done differently
 mod priority; // what the draining thread has of the CPU before others
@@ -28,8 +31,10 @@ mod sys; // system calls
 mod tracefs; // tracepoints
 mod unseen_mappings; // made by who is not sampled
 
+pub use cgroup::Cgroup;
 pub use deep_stacks::{NoDeepStacks, StackPart};
 pub use host::{max_sample_rate, online_cpus, paranoid, parse_cpu_list};
+pub use joining::Joined;
 pub use launch::{ExitStatus, HeldCommand, RunningCommand};
 pub use lineage::forked_from;
 pub use memory::read_memory;

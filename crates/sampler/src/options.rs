@@ -6,6 +6,7 @@ use std::time::Duration;
 use prof_event::EventList;
 use prof_model::{Cpu, Pid, Tid};
 
+use crate::cgroup::Cgroup;
 use crate::descendants;
 use crate::proc;
 
@@ -17,6 +18,9 @@ pub enum Target {
     Processes(Vec<Pid>),
     /// Single threads.
     Threads(Vec<Tid>),
+    /// All processes in a cgroup, also those that are started in it or move into it later. Where it cannot be
+    /// sampled as a whole: the processes that are in it when sampling begins, as with [`Self::Processes`].
+    Cgroup(Cgroup),
     /// Everything on the CPUs.
     System,
     /// A command that is held before its program begins ([`crate::HeldCommand`]).
@@ -38,12 +42,14 @@ impl Target {
     }
 
     /// CPU time of its processes or threads so far, and where events are inherited of the children of
-    /// processes, each of them once. `None` if one is gone, and for what is not a list of them.
+    /// processes, each of them once; of a cgroup also of what has ended. `None` if all processes or one of the
+    /// threads are gone, and for what is neither a list of them nor a cgroup that counts.
     pub fn cpu_time(&self, inherit: bool) -> Option<Duration> {
         match self {
             Self::Processes(pids) if inherit => descendants::cpu_time(pids),
-            Self::Processes(pids) => pids.iter().map(|&pid| proc::cpu_time(pid)).sum(),
+            Self::Processes(pids) => proc::sum_of_known(pids, proc::cpu_time),
             Self::Threads(tids) => tids.iter().map(|&tid| proc::thread_cpu_time(tid)).sum(),
+            Self::Cgroup(cgroup) => cgroup.cpu_time(),
             Self::System | Self::Command(_) => None,
         }
     }
@@ -285,6 +291,15 @@ pub enum Note {
         /// Descriptors allowed.
         limit: u64,
     },
+    /// A cgroup is sampled by the processes that are in it now.
+    CgroupByProcesses {
+        /// How many.
+        count: usize,
+        /// Whether whole CPUs may not be watched; else its hierarchy is one that events do not know.
+        no_permission: bool,
+        /// `kernel.perf_event_paranoid`.
+        paranoid: Option<i32>,
+    },
     /// The kernel does not tell the counters of groups apart by thread.
     GroupsNotInherited,
     /// The mappings of a process cannot be read, so its addresses will have no names.
@@ -332,6 +347,25 @@ impl fmt::Display for Note {
                 "one event per thread and CPU would need {needed} files and {limit} are allowed; \
                  sampling whole CPUs and keeping the target's samples"
             ),
+            Self::CgroupByProcesses {
+                count,
+                no_permission,
+                paranoid,
+            } => {
+                match (no_permission, paranoid) {
+                    (true, Some(level)) => write!(
+                        f,
+                        "no permission to sample a cgroup as a whole (kernel.perf_event_paranoid is {level})"
+                    )?,
+                    (true, None) => write!(f, "no permission to sample a cgroup as a whole")?,
+                    (false, _) => write!(f, "events do not know this hierarchy of cgroups")?,
+                }
+                let processes = match count {
+                    1 => "the process that is in it".to_owned(),
+                    count => format!("the {count} processes that are in it"),
+                };
+                write!(f, "; sampling {processes} and what they start")
+            }
             Self::GroupsNotInherited => write!(
                 f,
                 "before Linux 6.13, groups with `:S` count only in threads that are there at the \

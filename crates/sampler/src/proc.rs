@@ -109,7 +109,7 @@ pub fn living_task(pid: Pid) -> i32 {
 }
 
 /// Whether any thread of a process goes on.
-pub(crate) fn is_running(pid: Pid) -> bool {
+pub fn is_running(pid: Pid) -> bool {
     !has_ended(living_task(pid))
 }
 
@@ -120,7 +120,7 @@ pub(crate) fn has_memory(pid: Pid) -> bool {
 }
 
 /// The parent of a process. `None` if it is gone.
-pub(crate) fn parent(pid: Pid) -> Option<Pid> {
+pub fn parent(pid: Pid) -> Option<Pid> {
     let fields = stat_fields(pid.0)?;
     fields.split_whitespace().nth(1)?.parse().ok().map(Pid)
 }
@@ -150,8 +150,17 @@ fn fields_of(stat: &str) -> Option<String> {
 }
 
 /// CPU time that a process has used so far. `None` if it is gone.
-pub(crate) fn cpu_time(pid: Pid) -> Option<Duration> {
+pub fn cpu_time(pid: Pid) -> Option<Duration> {
     cpu_times(&stat_fields(pid.0)?, 2)
+}
+
+/// The CPU time of those processes of which it is known. `None` if there are none.
+pub(crate) fn sum_of_known(
+    pids: &[Pid],
+    time: impl Fn(Pid) -> Option<Duration>,
+) -> Option<Duration> {
+    let times = pids.iter().filter_map(|&pid| time(pid));
+    times.reduce(|sum, time| sum + time)
 }
 
 /// CPU time that a thread alone has used so far. `None` if it is gone.

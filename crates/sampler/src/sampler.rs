@@ -12,10 +12,13 @@ use prof_event::{Event, EventSet, RawRecord, RecordBuilder, SampleId};
 use prof_model::{KernelLayout, Pid, Tid, VirtAddr};
 
 use crate::bytes::u64_at;
+use crate::cgroup::by_processes_if_needed;
 use crate::deep_stacks::{DeepStacks, NoDeepStacks, StackPart};
 use crate::descendants::{Child, Descendants};
+use crate::joining::{Joined, Joining};
 use crate::kept::KeptProcesses;
-use crate::open::{CpuRing, Instance, OpenError, Opened, open};
+use crate::newcomers::Newcomers;
+use crate::open::{CpuRing, Instance, OpenError, Opened, can_join, open, open_further};
 use crate::options::{Clock, Note, Options, StackCapture, StackCopies, Switches, Target};
 use crate::priority::{Priority, Raised, cpu_time};
 use crate::proc;
@@ -65,6 +68,9 @@ pub struct Sampler {
     started_at: u64,
     rounds: Rounds,
     kept: Option<KeptProcesses>,
+    newcomers: Option<Newcomers>, // where a whole cgroup is sampled
+    has_had_members: bool,        // the cgroup
+    joining: Joining,
     shared: SharedMemory,
     unseen: UnseenMappings,
     scratch: Vec<Vec<u8>>, // for each ring
@@ -108,14 +114,16 @@ impl Sampler {
     /// [`OpenError`]; nothing stays open.
     pub fn open(mut options: Options) -> Result<Self, OpenError> {
         options.target = options.target.by_process();
-        let opened = open(&options)?;
+        let by_processes = by_processes_if_needed(&mut options)?;
+        let mut opened = open(&options)?;
+        opened.notes.splice(0..0, by_processes);
         let exits = match &options.target {
             Target::Processes(pids) => pids.clone(),
             Target::Threads(tids) => tids
                 .iter()
                 .filter_map(|tid| proc::process_of(tid.0))
                 .collect(),
-            Target::Command(_) | Target::System => Vec::new(),
+            Target::Command(_) | Target::System | Target::Cgroup(_) => Vec::new(),
         };
         let exits = exits
             .iter()
@@ -124,6 +132,10 @@ impl Sampler {
         let keep = opened.keep.as_ref();
         Ok(Self {
             kept: keep.map(|pids| KeptProcesses::new(pids, &opened.events)),
+            newcomers: matches!(options.target, Target::Cgroup(_))
+                .then(|| Newcomers::new(&opened.events)),
+            has_had_members: false,
+            joining: Joining::default(),
             shared: SharedMemory::default(),
             unseen: UnseenMappings::default(),
             scratch: Vec::new(),
@@ -204,9 +216,14 @@ impl Sampler {
             if let Some(kept) = &mut self.kept {
                 kept.add(pid);
             }
+            if let Some(newcomers) = &mut self.newcomers {
+                newcomers.add(pid);
+            }
+            self.joining.is_sampled(pid);
             self.shared.add(pid);
             bytes.clear();
-            let lineage = matches!(self.options.target, Target::System) || self.kept.is_some();
+            let lineage = matches!(self.options.target, Target::System | Target::Cgroup(_))
+                || self.kept.is_some();
             let readable = self.synthesizer(&mut bytes).process(pid, lineage);
             if !readable && named {
                 self.opened.notes.push(Note::UnreadableMaps { pid });
@@ -243,6 +260,7 @@ impl Sampler {
     fn present(&self) -> io::Result<impl Iterator<Item = (Pid, bool)> + use<>> {
         let (named, parents) = match &self.options.target {
             Target::Command(_) | Target::System => (Vec::new(), Vec::new()),
+            Target::Cgroup(cgroup) => (cgroup.members(), Vec::new()),
             Target::Processes(pids) if self.options.inherit => (pids.clone(), pids.clone()),
             Target::Processes(pids) => (pids.clone(), Vec::new()),
             Target::Threads(tids) => {
@@ -450,8 +468,14 @@ impl Sampler {
         }
     }
 
-    /// Whether all target processes have exited. Never for a whole system.
+    /// Whether all target processes have exited: of a cgroup, whether those that were in it are gone. Never for a
+    /// whole system.
     pub fn target_exited(&mut self) -> bool {
+        if let Target::Cgroup(cgroup) = &self.options.target {
+            let has_members = cgroup.has_members();
+            self.has_had_members |= has_members;
+            return self.has_had_members && !has_members;
+        }
         if self.exits.is_empty() {
             return false;
         }
@@ -477,6 +501,10 @@ impl Sampler {
         self.fullness = self.look_how_full();
         let limit = std::mem::replace(&mut self.rounds.previous, self.options.clock.now());
         self.drain(limit, sink)?;
+        while let Some(pid) = self.joining.next_due(limit) {
+            let result = self.join(pid, sink)?;
+            self.joining.joined.push(Joined { pid, result });
+        }
         sink.finish_round()?;
         if let Some(priority) = &mut self.priority {
             priority.watch();
@@ -504,6 +532,59 @@ impl Sampler {
             }
         });
         fullness.fold(0.0, f64::max)
+    }
+
+    /// Has a further process sampled soon, with its threads, and its children where events are inherited, unless it
+    /// is sampled already. Only a list of processes can have further ones, and only with a single event: others
+    /// are not heeded.
+    pub fn follow(&mut self, pid: Pid) {
+        if self.can_follow() {
+            self.joining.add(pid, self.options.clock.now());
+        }
+    }
+
+    /// Whether [`Self::follow`] is of use.
+    pub fn can_follow(&self) -> bool {
+        matches!(self.options.target, Target::Processes(_)) && can_join(&self.opened)
+    }
+
+    /// Which further processes are sampled since this was last asked, and which cannot be.
+    pub fn joined(&mut self) -> Vec<Joined> {
+        std::mem::take(&mut self.joining.joined)
+    }
+
+    /// Samples a further process from now on, and tells the sink what is there already.
+    fn join(&mut self, pid: Pid, sink: &mut dyn Sink) -> io::Result<Result<(), OpenError>> {
+        if self.kept.is_none() {
+            let is_sampled = |pid| self.joining.has(pid);
+            let first = match open_further(&mut self.opened, &self.options, pid, is_sampled) {
+                Ok(first) => first,
+                Err(error) => return Ok(Err(error)),
+            };
+            for instance in &self.opened.instances[first..] {
+                instance.with(self.turns.copies).enable()?;
+            }
+        }
+        self.exits.extend(sys::pidfd_open(pid.0).ok());
+        let parents = if self.options.inherit {
+            &[pid][..]
+        } else {
+            &[]
+        };
+        let children = Descendants::of(parents).filter(Child::is_running);
+        let processes: Vec<_> = [pid].into_iter().chain(children.map(|it| it.pid)).collect();
+        for pid in processes {
+            if let Some(kept) = &mut self.kept {
+                kept.add(pid);
+            }
+            self.joining.is_sampled(pid);
+            self.shared.add(pid);
+            let mut bytes = Vec::new();
+            let lineage = self.kept.is_some();
+            self.synthesizer(&mut bytes).process(pid, lineage);
+            emit(&bytes, sink)?;
+        }
+        Ok(Ok(()))
     }
 
     /// Stops sampling, passes on the rest, and tells what was lost.
@@ -599,7 +680,20 @@ impl Sampler {
                 let raw = ring.record(at, head, scratch).ok_or_else(corrupt)?;
                 let len = raw.bytes.len() as u64;
                 let is_early = raw.kind == record::SAMPLE && time < self.started_at;
+                if let Some(pid) = self.newcomers.as_mut().and_then(|it| it.find(raw)) {
+                    self.shared.add(pid);
+                    let mut out = Vec::new();
+                    let sample_type = events.events()[0].attr.sample_type;
+                    let mut synthesizer = Synthesizer {
+                        out: &mut out,
+                        sample_type,
+                    };
+                    synthesizer.process(pid, true);
+                    emit(&out, sink)?;
+                }
                 if !is_early && self.kept.as_mut().is_none_or(|kept| kept.include(raw)) {
+                    let inherit = self.options.inherit || self.kept.is_some();
+                    self.joining.take(raw, inherit);
                     sink.record(raw)?;
                 } else if has_counters && raw.kind == record::SAMPLE {
                     sink.skipped(raw)?;

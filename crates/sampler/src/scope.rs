@@ -9,4 +9,6 @@ pub enum Scope {
     Everything,
     /// One thread, and what it starts if the event is inherited.
     Thread(Tid),
+    /// What runs in a cgroup and below it: the descriptor of its folder, which the target keeps open.
+    Cgroup(i32),
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use perf_event_open_sys::bindings::{PERF_FLAG_FD_CLOEXEC, perf_event_attr};
+use perf_event_open_sys::bindings::{PERF_FLAG_FD_CLOEXEC, PERF_FLAG_PID_CGROUP, perf_event_attr};
 use perf_event_open_sys::{ioctls, perf_event_open};
 use prof_event::{EventAttr, WRITTEN_ATTR_SIZE};
 use prof_model::{Cpu, Pid, Tid};
@@ -33,9 +33,10 @@ impl EventFd {
             let bytes = (&raw mut kernel_attr).cast::<[u8; WRITTEN_ATTR_SIZE]>();
             bytes.write(attr.to_bytes());
         }
-        let pid: libc::pid_t = match scope {
-            Scope::Everything => -1,
-            Scope::Thread(tid) => tid.0,
+        let (pid, kind): (libc::pid_t, _) = match scope {
+            Scope::Everything => (-1, 0),
+            Scope::Thread(tid) => (tid.0, 0),
+            Scope::Cgroup(folder) => (folder, PERF_FLAG_PID_CGROUP),
         };
         let group_fd = leader.map_or(-1, |leader| leader.0.as_raw_fd());
         // SAFETY: `kernel_attr` is a whole `perf_event_attr` whose size field says how much of it we
@@ -47,7 +48,7 @@ impl EventFd {
                 pid,
                 cpu.0 as libc::c_int,
                 group_fd,
-                PERF_FLAG_FD_CLOEXEC.into(),
+                (PERF_FLAG_FD_CLOEXEC | kind).into(),
             )
         };
         owned(fd.into()).map(|fd| Self(File::from(fd)))

@@ -1,5 +1,7 @@
+use std::collections::HashMap;
 use std::time::Duration;
 
+use prof_model::Pid;
 use prof_profile::EventInfo;
 
 /// What the header says besides what the samples tell.
@@ -25,6 +27,8 @@ pub struct Facts {
     pub cost: Option<Cost>,
     /// What time of the day it was, of a recording, if it tells.
     pub clock: Option<LocalClock>,
+    /// What is known of processes beside their names: `root  18 MB  3f2a91c04d5e  /srv/server --port 80`.
+    pub processes: HashMap<Pid, String>,
     /// When a recording was made, where, with which command; lines without an order.
     pub notes: Vec<String>,
 }

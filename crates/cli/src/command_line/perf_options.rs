@@ -53,12 +53,6 @@ const INSTEAD: &[(&str, &[&str], &str)] = &[
     ),
     (
         "record",
-        &["-G", "--cgroup"],
-        "name its processes: `-p $(paste -sd, /sys/fs/cgroup/GROUP/cgroup.procs)`; `prof top -p PID` \
-         shows the quota of a cgroup, and how long it was throttled",
-    ),
-    (
-        "record",
         &["--switch-output", "--overwrite", "--snapshot", "-S"],
         "parts of a recording are chosen when it is read: `prof report --time`",
     ),

@@ -15,9 +15,13 @@ use crate::units;
 /// Whom to sample, what and how often; for `record` and `top`.
 #[derive(Args, Debug, Clone)]
 pub struct SamplingArgs {
-    /// Processes to sample, with their threads and children
-    #[arg(short, long, value_name = "PID,...", value_delimiter = ',')]
+    /// Processes to sample, with their threads and children: 4121, nginx, :8080 (who listens there), :53/udp,
+    /// a container's id
+    #[arg(short, long, value_name = "PID|NAME|:PORT,...", value_delimiter = ',')]
     pub pid: Vec<String>,
+
+    #[command(flatten)]
+    pub groups: GroupArgs,
 
     /// Threads to sample
     #[arg(short, long, value_name = "TID,...", value_delimiter = ',')]
@@ -83,6 +87,29 @@ pub struct SamplingArgs {
     /// A command to run and sample; with -p, -t or -a it is only the clock
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+/// Groups of processes to sample, also those that join them meanwhile.
+#[derive(Args, Debug, Clone)]
+pub struct GroupArgs {
+    /// A cgroup to sample: its path in its hierarchy, or its folder
+    #[arg(short = 'G', long, value_name = "PATH", conflicts_with = "tid")]
+    pub cgroup: Option<String>,
+
+    /// A container to sample: its name, its id or the beginning of that
+    #[arg(long, value_name = "NAME|ID", conflicts_with = "tid")]
+    pub container: Option<String>,
+
+    /// A unit of systemd to sample: nginx.service, or nginx
+    #[arg(long, value_name = "NAME", conflicts_with = "tid")]
+    pub unit: Option<String>,
+}
+
+impl GroupArgs {
+    /// Whether one is asked for.
+    pub fn any(&self) -> bool {
+        self.cgroup.is_some() || self.container.is_some() || self.unit.is_some()
+    }
 }
 
 /// Flame graphs and folded stacks, for `record` and `report`.

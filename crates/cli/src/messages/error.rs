@@ -13,6 +13,8 @@ pub struct CliError {
     pub causes: Vec<String>,
     /// What to do about it, best first.
     pub hints: Vec<String>,
+    /// Lines of a list that the last hint speaks of.
+    pub lines: Vec<String>,
     /// The exit status.
     pub status: u8,
 }
@@ -29,6 +31,7 @@ impl CliError {
             what: what.into(),
             causes: Vec::new(),
             hints: Vec::new(),
+            lines: Vec::new(),
             status: FAILED,
         }
     }
@@ -66,6 +69,13 @@ impl CliError {
         self
     }
 
+    /// Adds a line to the list that the last hint speaks of.
+    #[must_use]
+    pub fn line(mut self, line: impl Into<String>) -> Self {
+        self.lines.push(line.into());
+        self
+    }
+
     /// Without hints, for where there is room for one line.
     pub fn in_one_line(&self) -> String {
         let parts = std::iter::once(&self.what).chain(&self.causes);
@@ -93,6 +103,9 @@ impl fmt::Display for CliError {
         }
         for hint in &self.hints {
             write!(f, "\n  hint: {hint}")?;
+        }
+        for line in &self.lines {
+            write!(f, "\n     {line}")?;
         }
         Ok(())
     }

@@ -6,5 +6,6 @@ pub mod missing_names; // what to do about frames without names
 pub mod open_errors; // why the kernel said no, and what to do
 mod session_errors; // recordings that cannot be read or written
 pub mod settings; // of the kernel, as hints ask for them
+pub mod target_errors; // nobody is meant
 
-pub use error::{CliError, Failure, Outcome, failed};
+pub use error::{CliError, FAILED, Failure, Outcome, USAGE, failed};

@@ -45,6 +45,9 @@ pub fn open_error(error: &OpenError, system_wide: bool) -> CliError {
         OpenError::TooManyFiles { needed, .. } => message
             .hint(format!("raise the limit: `ulimit -n {}`", needed + 1024))
             .hint("sample fewer CPUs: `-C 0-3`"),
+        OpenError::EmptyCgroup { .. } => {
+            message.hint("record it once there are processes in it, or as root")
+        }
         OpenError::Io(_) => message,
     }
 }
@@ -152,7 +155,7 @@ fn no_permission(message: CliError, event: &str, scope: Scope, system_wide: bool
     let owner_of = |tid: Tid| proc::status_number(tid.0, "Uid");
     let owner = match scope {
         Scope::Thread(tid) => owner_of(tid).map(|owner| (tid, owner)),
-        Scope::Everything => None,
+        Scope::Everything | Scope::Cgroup(_) => None,
     };
     match owner {
         Some((tid, owner)) if owner >= 0 && owner as u32 != me => message
@@ -170,7 +173,7 @@ fn no_permission(message: CliError, event: &str, scope: Scope, system_wide: bool
 }
 
 /// The message for a process id that is nobody's.
-fn no_such_process(tid: Tid) -> CliError {
+pub fn no_such_process(tid: Tid) -> CliError {
     let message = CliError::new(format!("there is no process or thread {tid}"));
     let digits = tid.to_string();
     let near = named(|pid, _| strsim::damerau_levenshtein(&digits, &pid.to_string()) == 1);
@@ -182,22 +185,14 @@ fn no_such_process(tid: Tid) -> CliError {
         .hint("it may have exited; in a container, processes have other numbers than on the host")
 }
 
-/// The message for a name where a process id is needed.
-pub fn not_a_pid(text: &str) -> CliError {
-    let message = CliError::usage(format!("`{text}` is no process id"));
-    let wanted = text.to_lowercase();
-    let near = named(|_, name| {
-        let name = name.to_lowercase();
-        !wanted.is_empty()
-            && (name.contains(&wanted) || strsim::damerau_levenshtein(&name, &wanted) <= 2)
-    });
-    match near.as_slice() {
-        [] => message.hint("give a number, as `ps` or `pgrep` show it: `-p 4121`"),
-        [(pid, _)] => message.hint(format!("try `-p {pid}`: {}", list(&near))),
-        near => {
-            let pids: Vec<_> = near.iter().map(|(pid, _)| pid.to_string()).collect();
-            message.hint(format!("try `-p {}`: {}", pids.join(","), list(near)))
-        }
+/// The message for a name where the number of a thread is needed.
+pub fn not_a_tid(text: &str) -> CliError {
+    let message = CliError::usage(format!("`{text}` is no number of a thread"));
+    match prof_target::near(text).as_slice() {
+        [] => message.hint("give a number, as `ps -L` shows it: `-t 4121`"),
+        near => message
+            .hint(format!("did you mean the process {}?", list(near)))
+            .hint("`-p` takes names"),
     }
 }
 
@@ -215,7 +210,8 @@ fn named(matches: impl Fn(Pid, &str) -> bool) -> Vec<(Pid, String)> {
         .collect()
 }
 
-fn list(processes: &[(Pid, String)]) -> String {
+/// Processes as `4121 (nginx), 4122 (nginx)`.
+pub fn list(processes: &[(Pid, String)]) -> String {
     let words: Vec<_> = processes
         .iter()
         .map(|(pid, name)| format!("{pid} ({name})"))

@@ -24,13 +24,13 @@ fn a_process_that_is_not_there() {
 }
 
 #[test]
-fn a_name_instead_of_a_process_id() {
+fn a_name_instead_of_the_number_of_a_thread() {
     let place = Place::new();
     let target = Running::start("sleep", &["60"]);
     place
-        .prof(&["record", "-p", "sleep", "-d", "1s"])
+        .prof(&["record", "-t", "sleep", "-d", "1s"])
         .failed(2)
-        .says(&["`sleep` is no process id", "(sleep)"]);
+        .says(&["`sleep` is no number of a thread", "(sleep)"]);
     drop(target);
 }
 

@@ -21,4 +21,5 @@ mod strangers; // files that others made
 mod support;
 mod targets; // whom `-p`, `-t` and `-a` mean
 mod waits; // time that threads wait
-mod writing; // where files are written, and where they cannot be
+mod whom;
+mod writing; // where files are written, and where they cannot be // names, ports, containers, cgroups

@@ -22,6 +22,7 @@ const MAX_SWITCHED: u64 = 4000;
 const SWITCH_COPY: u32 = 8_192;
 
 /// An event that is to be opened, while it is being settled what it is.
+#[derive(Debug)]
 pub(super) struct PlannedEvent {
     pub(super) name: String,
     pub(super) attr: EventAttr,
@@ -325,7 +326,7 @@ fn base_attr(options: &Options, stacks: StackCapture, tracks: bool) -> EventAttr
     };
     attr.set(
         flag::INHERIT,
-        options.inherit && !matches!(options.target, Target::System),
+        options.inherit && !matches!(options.target, Target::System | Target::Cgroup(_)),
     );
     attr.set(
         flag::ENABLE_ON_EXEC,

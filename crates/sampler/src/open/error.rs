@@ -1,6 +1,7 @@
 //! Why events could not be opened.
 
 use std::io;
+use std::path::PathBuf;
 
 use prof_model::{Cpu, Tid};
 
@@ -113,6 +114,14 @@ pub enum OpenError {
         /// `ulimit -n`.
         limit: u64,
     },
+    /// A cgroup cannot be sampled as a whole, and nobody is in it.
+    #[error("nobody is in the cgroup {}", path.display())]
+    EmptyCgroup {
+        /// Its folder.
+        path: PathBuf,
+        /// Why it cannot be sampled as a whole.
+        source: io::Error,
+    },
     /// Anything else.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -122,5 +131,6 @@ fn of(scope: Scope) -> String {
     match scope {
         Scope::Everything => String::new(),
         Scope::Thread(tid) => format!(" for pid {tid}"),
+        Scope::Cgroup(_) => " for the cgroup".to_owned(),
     }
 }

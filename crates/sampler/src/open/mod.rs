@@ -4,6 +4,7 @@ mod attrs; // what is asked for
 mod births; // which threads start meanwhile
 mod concessions; // what it can do without
 mod error; // why the kernel said no
+mod further; // processes that join
 mod instances; // on every CPU
 mod patterns; // `sched:*`
 mod pmu; // what sysfs tells of an event
@@ -17,6 +18,7 @@ use prof_event::{Event, EventSet};
 use prof_model::{Cpu, Pid};
 
 pub use error::OpenError;
+pub(crate) use further::{can_join, open_further};
 pub(crate) use instances::Instance;
 pub use probe::is_here;
 pub(crate) use rings::CpuRing;
@@ -45,6 +47,7 @@ pub(crate) struct Opened {
     pub(crate) keep: Option<Vec<Pid>>,
     /// What reads stacks behind their copies.
     pub(crate) deep: Result<DeepStacks, NoDeepStacks>,
+    planned: Vec<PlannedEvent>, // for processes that join
 }
 
 /// Opens the events of a recording, all of them disabled.
@@ -62,7 +65,8 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
     let probe = settle_all(&mut planned, options, &scopes, cpus[0], &mut notes)?;
 
     if let Target::Processes(named) = &options.target {
-        let count = unopened.len().saturating_sub(named.len());
+        let is_child = |it: &&Unopened| it.process.is_some_and(|pid| !named.contains(&pid));
+        let count = unopened.iter().filter(is_child).count();
         notes.extend((count > 0).then_some(Note::WithChildren { count }));
     }
 
@@ -92,6 +96,7 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
         notes,
         keep,
         deep,
+        planned: Vec::new(),
     };
     if opened.keep.is_none() && are_inherited {
         unknown.watch_births(opened.rings.iter().map(|ring| ring.cpu));
@@ -117,17 +122,18 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
     if opened.instances.is_empty() {
         return Err(match probe {
             Scope::Thread(tid) => OpenError::NoSuchTask(tid), // it exited meanwhile
-            Scope::Everything => OpenError::NoSuchCpu(cpus[0]), // all went offline meanwhile
+            Scope::Everything | Scope::Cgroup(_) => OpenError::NoSuchCpu(cpus[0]), // all went offline meanwhile
         });
     }
     opened.events.set_groups(groups(&options.events));
-    for (event, ids) in planned.into_iter().zip(ids) {
+    for (event, ids) in planned.iter().zip(ids) {
         opened.events.push(Event {
-            attr: event.attr,
-            name: event.name,
+            attr: event.attr.clone(),
+            name: event.name.clone(),
             ids,
         });
     }
+    opened.planned = planned;
     Ok(opened)
 }
 

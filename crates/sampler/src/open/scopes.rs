@@ -70,9 +70,11 @@ impl<'o> Scopes<'o> {
             Target::Processes(pids) => pids,
             _ if !is_first => return Ok(Vec::new()),
             Target::System => return Ok(vec![of_no_process(vec![Scope::Everything])]),
+            Target::Cgroup(cgroup) => return Ok(vec![of_no_process(vec![cgroup.scope()])]),
             Target::Command(pid) => return Ok(vec![of_threads(&[Tid(pid.0)])]),
             Target::Threads(tids) => return Ok(vec![of_threads(tids)]),
         };
+        let named_first = named.first().copied();
         let parents = if self.with_children { named } else { &[][..] };
         let children = Descendants::of(parents).filter(Child::is_running);
         let named = named.iter().map(|&pid| (pid, None));
@@ -81,10 +83,7 @@ impl<'o> Scopes<'o> {
         for (pid, parent) in named.chain(children) {
             let threads = match proc::threads(pid) {
                 Ok(threads) => threads,
-                Err(_) if parent.is_none() && is_first => {
-                    return Err(OpenError::NoSuchTask(Tid(pid.0)));
-                }
-                Err(_) => continue,
+                Err(_) => continue, // it has ended
             };
             let of_own = self.opened.get(&pid);
             let of_parent = parent.and_then(|parent| self.opened.get(&parent));
@@ -105,7 +104,10 @@ impl<'o> Scopes<'o> {
                 });
             }
         }
-        Ok(unopened)
+        match named_first {
+            Some(pid) if is_first && unopened.is_empty() => Err(OpenError::NoSuchTask(Tid(pid.0))),
+            _ => Ok(unopened),
+        }
     }
 
     /// Whether a thread was started by one that had events already, by itself or from where it was started.
@@ -124,6 +126,11 @@ impl<'o> Scopes<'o> {
             }
             birth = before;
         }
+    }
+
+    /// Nothing is to be opened on the threads that a process has now.
+    pub(super) fn leave_out(&mut self, pid: Pid) {
+        self.done.extend(proc::threads(pid).unwrap_or_default());
     }
 
     /// The events of a thread were opened.

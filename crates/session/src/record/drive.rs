@@ -8,7 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use prof_sampler::{ExitStatus, RunningCommand, Sampler};
+use prof_model::Pid;
+use prof_sampler::{ExitStatus, Joined, RunningCommand, Sampler};
 
 use super::recorder::{Destination, Recorder};
 use crate::deep_stacks::DeepThread;
@@ -39,6 +40,14 @@ pub trait Control<D> {
     fn is_asked_to_end(&self) -> bool {
         false
     }
+
+    /// Further processes that are to be sampled, as far as [`Sampler::follow`] can. Asked after each round.
+    fn further(&mut self) -> Vec<Pid> {
+        Vec::new()
+    }
+
+    /// A further process is sampled from now on, or cannot be.
+    fn joined(&mut self, _joined: &Joined) {}
 
     /// Called after each round of the rings. All records from before `passed`, in nanoseconds of the
     /// sampler's clock, have been taken in.
@@ -133,6 +142,12 @@ pub fn drive<D: Destination>(
         recorder.look_at_waits(now);
         recorder.tell_waits(began[0], false)?;
         sampler.sample_switches(recorder.wants_switches(now))?;
+        for pid in control.further() {
+            sampler.follow(pid);
+        }
+        for joined in sampler.joined() {
+            control.joined(&joined);
+        }
         control.after_round(recorder, began[0]);
     }
 }

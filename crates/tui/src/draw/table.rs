@@ -216,11 +216,14 @@ fn line(app: &App, row: &Row, columns: &Columns, max: f32) -> Line<'static> {
             format!("{}", thread.pid),
             None,
         ),
-        Key::Process(process) => (
-            fitted(&format!("{:>7} {}", process.pid, process.name)),
-            String::new(),
-            None,
-        ),
+        Key::Process(process) => {
+            let name = format!("{:>7} {}", process.pid, process.name);
+            let text = match app.facts.processes.get(&process.pid) {
+                Some(details) => format!("{:width$}", cut(&format!("{name}  {details}"), width)),
+                None => fitted(&name),
+            };
+            (text, String::new(), None)
+        }
         Key::Module(module) => (fitted(module), String::new(), None),
     };
     let style = kind.map_or(Style::new(), |kind| theme.kind(kind));

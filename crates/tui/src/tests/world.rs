@@ -381,6 +381,12 @@ fn facts(live: bool) -> Facts {
         machine_cpus: (!live).then_some(4),
         events: vec![event("cpu-clock"), event("page-faults")],
         lost: 12,
+        processes: [(
+            prof_model::Pid(100),
+            "root  18 MB  /srv/server --port 80 --workers 4",
+        )]
+        .map(|(pid, details)| (pid, details.to_owned()))
+        .into(),
         cost: live.then_some(Cost {
             cpu_percent: 0.4,
             memory_bytes: 18_000_000,

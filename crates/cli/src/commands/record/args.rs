@@ -10,6 +10,8 @@ use crate::units;
 #[derive(clap::Args, Debug, Clone)]
 #[command(after_help = "Examples:\n  \
     prof record -F 99 -p 4121 -d 10s            a process with its children\n  \
+    prof record -p nginx -d 10s                 all processes of that name\n  \
+    prof record -p :8080 -d 10s                 who listens on that port\n  \
     prof record -a -d 5s                        everything on this machine\n  \
     prof record -p 4121 --svg flame.svg -d 10s  a flame graph and no perf.data\n  \
     prof record -p 4121 -- sleep 10             as perf users type it\n  \

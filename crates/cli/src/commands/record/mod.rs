@@ -8,9 +8,10 @@ mod recording; // its steps, from opening events to the end of the command
 mod summary; // the lines at the end
 mod watch; // how long it goes on
 
-use crate::messages::{Failure, Outcome, failed};
+use crate::messages::{Failure, Outcome, USAGE, failed};
 pub use args::RecordArgs;
 use older::Older;
+use plan::OutputPlan;
 pub use plan::Plan;
 use recording::{LiveRecording, Sampled};
 pub use summary::Done;
@@ -20,13 +21,16 @@ pub use summary::Done;
 /// # Errors
 /// A message; a command's own exit status is none.
 pub fn run(args: &RecordArgs) -> Outcome {
-    let plan = Plan::new(args)?;
-    let wants_drawing = plan.exports.any();
-    let older = Older::find(&plan.output);
+    let older = Older::find(&OutputPlan::of(args));
     let failed = |failure| match &older {
         Some(older) => older.mention(failure),
         None => failure,
     };
+    let plan = Plan::new(args).map_err(|error| match error.status {
+        USAGE => Failure::Error(error),
+        _ => failed(Failure::Error(error)),
+    })?;
+    let wants_drawing = plan.exports.any();
     let done = record(plan).map_err(failed)?;
     if done.samples == 0 {
         let message = summary::no_samples(&done, wants_drawing);

@@ -25,6 +25,11 @@ pub enum OutputPlan {
 }
 
 impl OutputPlan {
+    /// Where the arguments want them.
+    pub fn of(args: &RecordArgs) -> Self {
+        Self::new(args.output.as_deref(), &args.drawing.exports(true))
+    }
+
     fn new(path: Option<&Path>, exports: &Exports) -> Self {
         match path {
             Some(path) if is_stdout(path) => Self::Stdout,

@@ -93,6 +93,7 @@ impl LiveRecording {
         let sampling = &self.plan.sampling;
         let raised = self.sampler.raise_priority(sampling.realtime);
         raised.map_err(|error| sampling.no_priority(error))?;
+        let follower = sampling.follow(&self.sampler)?;
         let cpu_before = self.plan.sampling.cpu_time();
         let ended_before = cpu_time_of_ended();
         let layout = self.kernel.layout().ok();
@@ -116,6 +117,8 @@ impl LiveRecording {
             progress: Progress::new(plan.duration, plan.quiet, self.kernel.clone()),
             requests: &self.requests,
             has_command: command.is_some(),
+            follower,
+            quiet: plan.quiet,
             time: RunFor::until(
                 plan.duration
                     .map(|duration| started + plan.delay + duration),
@@ -149,6 +152,9 @@ impl LiveRecording {
         }
         if let Some(overridden) = self.plan.sampling.overridden {
             eprintln!("prof: {overridden}");
+        }
+        if let Some(found) = &self.plan.sampling.found {
+            eprintln!("prof: {found}");
         }
         for note in self.sampler.notes() {
             eprintln!("prof: {note}");

@@ -3,7 +3,10 @@
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use prof_model::Pid;
+use prof_sampler::{Joined, OpenError};
 use prof_session::record::{Control, FileDestination, Recorder, RunFor};
+use prof_target::Follower;
 
 use super::progress::Progress;
 use crate::signals::EndRequests;
@@ -18,6 +21,10 @@ pub struct Watch<'a> {
     pub has_command: bool,
     /// When the time is over.
     pub time: RunFor,
+    /// Looks for processes that come later.
+    pub follower: Option<Follower>,
+    /// Whether nothing is said but errors.
+    pub quiet: bool,
 }
 
 impl Control<FileDestination> for Watch<'_> {
@@ -34,6 +41,24 @@ impl Control<FileDestination> for Watch<'_> {
     fn is_asked_to_end(&self) -> bool {
         // Ctrl-C reached the command as well.
         !self.has_command && self.requests.were_made()
+    }
+
+    fn further(&mut self) -> Vec<Pid> {
+        self.follower
+            .as_ref()
+            .map_or_else(Vec::new, Follower::found)
+    }
+
+    fn joined(&mut self, Joined { pid, result }: &Joined) {
+        if self.quiet {
+            return;
+        }
+        self.progress.clear();
+        match result {
+            Ok(()) => eprintln!("prof: sampling process {pid} as well, which came later"),
+            Err(OpenError::NoSuchTask(_)) => {} // it has ended by now
+            Err(error) => eprintln!("prof: process {pid}, which came later, is left out: {error}"),
+        }
     }
 
     fn after_round(&mut self, recorder: &mut Recorder<FileDestination>, _passed: u64) {

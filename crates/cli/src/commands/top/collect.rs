@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
-use prof_model::{DsoId, FunctionCode};
-use prof_sampler::{RunningCommand, Sampler};
+use prof_model::{DsoId, FunctionCode, Pid};
+use prof_sampler::{Joined, RunningCommand, Sampler};
 use prof_session::record::{self, Control, Piece, Pieces, Recorder, drive};
+use prof_target::Follower;
 
 /// Samples are handed over this often.
 const EVERY: Duration = Duration::from_secs(1);
@@ -25,6 +26,8 @@ pub enum Message {
     Piece(Box<Piece>, Option<End>),
     /// Write the samples of a window to a file, and say so with this remark.
     Write(PathBuf, Range<u64>, &'static str),
+    /// A further process is sampled: count its CPU time, too.
+    Joined(Pid),
     /// Read the function around an instruction.
     Code(DsoId, u64, SyncSender<CodeAnswer>),
 }
@@ -46,6 +49,7 @@ pub struct Collector<'a> {
     to_namer: &'a SyncSender<Message>,
     stop: &'a OwnedFd, // becomes readable
     next: Instant,
+    follower: Option<&'a Follower>,
 }
 
 impl<'a> Collector<'a> {
@@ -56,11 +60,13 @@ impl<'a> Collector<'a> {
         mut command: Option<RunningCommand>,
         to_namer: &'a SyncSender<Message>,
         stop: &'a OwnedFd,
+        follower: Option<&'a Follower>,
     ) -> Option<RunningCommand> {
         let mut this = Self {
             to_namer,
             stop,
             next: Instant::now() + EVERY,
+            follower,
         };
         let sampled = drive(&mut sampler, &mut recorder, command.as_mut(), &mut this);
         let finished = sampler.finish(&mut recorder);
@@ -89,6 +95,16 @@ impl Control<Pieces> for Collector<'_> {
 
     fn is_asked_to_end(&self) -> bool {
         is_readable(self.stop)
+    }
+
+    fn further(&mut self) -> Vec<Pid> {
+        self.follower.map_or_else(Vec::new, Follower::found)
+    }
+
+    fn joined(&mut self, joined: &Joined) {
+        if joined.result.is_ok() {
+            let _ = self.to_namer.try_send(Message::Joined(joined.pid));
+        }
     }
 
     /// Hands the samples so far to the thread that names them, unless that is busy.

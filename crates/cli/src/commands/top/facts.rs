@@ -1,15 +1,15 @@
 //! What the header says: read once a second, when samples come.
 
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
-use prof_foreign_files::{ForeignFile, ForeignPath, Purpose};
+use prof_model::Pid;
 use prof_profile::Unit;
-use prof_sampler::{Note, Sampler, Target, online_cpus, page_size, parse_cpu_list, proc};
+use prof_sampler::{Note, Sampler, Target, online_cpus, parse_cpu_list, proc};
 use prof_session::event_infos;
 use prof_session::record::{Piece, file_events};
+use prof_target::{container_of, resident_bytes};
 use prof_tui::{Cost, CpuUse, Facts};
 
 use super::cgroup::Cgroup;
@@ -26,7 +26,7 @@ pub fn at_start(sampling: &Sampling, sampler: &Sampler) -> Facts {
     let overridden = sampling.overridden.map(str::to_owned);
     Facts {
         target: sampling.target_name(),
-        container: first_task(&sampling.options.target).and_then(container),
+        container: first_task(&sampling.options.target).and_then(container_of),
         events: event_infos(&file_events(sampler.events())),
         notes: overridden
             .into_iter()
@@ -40,43 +40,10 @@ fn first_task(target: &Target) -> Option<i32> {
     match target {
         Target::Processes(pids) => pids.first().map(|&pid| proc::living_task(pid)),
         Target::Threads(tids) => tids.first().map(|tid| tid.0),
+        Target::Cgroup(cgroup) => cgroup.members().first().map(|&pid| proc::living_task(pid)),
         Target::Command(pid) => Some(pid.0),
         Target::System => None,
     }
-}
-
-/// The container of a process, as `3f2a91c04d5e`, with its host name; `None` if we are in the same.
-fn container(pid: i32) -> Option<String> {
-    let root = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
-    if root(&pid.to_string())? == root("self")? {
-        return None;
-    }
-    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let name = host_name(pid).unwrap_or_default();
-    let words = [container_id(&groups).unwrap_or_default(), name.trim()];
-    let words: Vec<_> = words.into_iter().filter(|it| !it.is_empty()).collect();
-    match words.as_slice() {
-        [] => Some("of its own".to_owned()),
-        // Docker names a container after its id.
-        [id, name] if id == name => Some((*id).to_owned()),
-        words => Some(words.join(" ")),
-    }
-}
-
-/// What a process's own `/etc/hostname` says.
-fn host_name(pid: i32) -> Option<String> {
-    let path = format!("/proc/{pid}/root/etc/hostname");
-    let file = ForeignFile::open(&ForeignPath::at(Path::new(&path)), Purpose::Line).ok()?;
-    String::from_utf8(file.read_whole(Purpose::Line).ok()?).ok()
-}
-
-/// The first digits of the id that container runtimes put into the name of a cgroup.
-fn container_id(groups: &str) -> Option<&str> {
-    let is_hex = |word: &str| word.len() == 64 && word.bytes().all(|it| it.is_ascii_hexdigit());
-    let word = groups
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .find(|word| is_hex(word))?;
-    Some(&word[..12])
 }
 
 /// Counters that are read again and again; what is shown is how they grow.
@@ -114,6 +81,16 @@ impl Meters {
         meters
     }
 
+    /// Counts the CPU time of a further process from now on; what it has used before is no part of it.
+    pub fn join(&mut self, pid: Pid) {
+        if let Target::Processes(pids) = &mut self.target {
+            pids.push(pid);
+            let of_it = Target::Processes(vec![pid]).cpu_time(self.inherit);
+            let before = self.before.target_cpu.zip(of_it);
+            self.before.target_cpu = before.map(|(others, its)| others + its);
+        }
+    }
+
     fn now(&self) -> Reading {
         let own = getrusage(UsageWho::RUSAGE_SELF).map(|usage| {
             let [user, system] = [usage.user_time(), usage.system_time()];
@@ -142,12 +119,15 @@ impl Meters {
         let own = now.own_cpu.saturating_sub(before.own_cpu).as_secs_f64();
         facts.cost = Some(Cost {
             cpu_percent: 100.0 * own / seconds,
-            memory_bytes: resident_bytes().unwrap_or(0),
+            memory_bytes: resident_bytes(Pid(std::process::id() as i32)).unwrap_or(0),
         });
         let event = piece.profile.events.first();
         let time_is_sampled = event.is_some_and(|event| event.unit == Unit::CpuTime);
         let used = match (before.target_cpu, now.target_cpu) {
-            (Some(before), Some(now)) => Some(now.saturating_sub(before).as_secs_f64() / seconds),
+            // Less than before: a process has ended, and what it used is not known any more.
+            (Some(before), Some(now)) => now
+                .checked_sub(before)
+                .map(|used| used.as_secs_f64() / seconds),
             // Of a command and its children only the samples tell.
             _ if time_is_sampled && matches!(self.target, Target::Command(_)) => {
                 let length = (piece.span.end - piece.span.start) as f64;
@@ -203,32 +183,14 @@ fn system_cpu_time() -> Option<Duration> {
     Some(Duration::from_millis(ticks * 10)) // USER_HZ is 100
 }
 
-fn resident_bytes() -> Option<u64> {
-    let statm = fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-    Some(pages * page_size() as u64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_container_is_known_by_its_id() {
-        let id = "3f2a91c04d5e0123456789abcdef0123456789abcdef0123456789abcdef0123";
-        let docker = format!("0::/system.slice/docker-{id}.scope\n");
-        let kube = format!("3:cpu,cpuacct:/kubepods/burstable/pod1/{id}\n");
-        assert_eq!(container_id(&docker), Some("3f2a91c04d5e"));
-        assert_eq!(container_id(&kube), Some("3f2a91c04d5e"));
-        assert_eq!(container_id("0::/user.slice\n"), None);
-    }
-
-    #[test]
-    fn this_process_has_cpus_and_memory() {
+    fn this_process_has_cpus() {
         let pid = std::process::id() as i32;
         assert!((1..=online_cpus().len()).contains(&allowed_cpus(pid).unwrap()));
-        assert!(resident_bytes().unwrap() > 100_000);
         assert!(system_cpu_time().unwrap() > Duration::ZERO);
-        assert_eq!(container(pid), None);
     }
 }

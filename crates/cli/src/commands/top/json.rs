@@ -9,7 +9,8 @@ use prof_tui::{Key, Picture};
 use serde::Serialize;
 
 use super::namer::{Shared, State};
-use super::windows::{WindowOptions, for_each_window, path_of};
+use super::processes::SeenProcesses;
+use super::windows::{Stretch, WindowOptions, for_each_window, path_of};
 use crate::messages::Failure;
 use crate::signals::EndRequests;
 
@@ -37,6 +38,7 @@ struct Object<'a> {
     notes: &'a [String],
     heaviest_path: Vec<Step>,
     functions: Vec<Function<'a>>,
+    processes: Vec<Process<'a>>,
 }
 
 #[derive(Serialize)]
@@ -67,6 +69,18 @@ struct Function<'a> {
     change_significant: Option<bool>,
 }
 
+#[derive(Serialize)]
+struct Process<'a> {
+    pid: i32,
+    name: &'a str,
+    arguments: Option<&'a str>,
+    user: Option<&'a str>,
+    container: Option<&'a str>,
+    memory_bytes: Option<u64>,
+    self_percent: f64,
+    self_samples: u64,
+}
+
 /// Prints an object after every delay.
 ///
 /// # Errors
@@ -76,8 +90,9 @@ pub fn print(
     requests: &EndRequests,
     options: &WindowOptions,
 ) -> Result<(), Failure> {
-    for_each_window(shared, requests, options, |state, picture, _| {
-        let mut line = serde_json::to_vec(&object(state, picture))?;
+    let mut seen = SeenProcesses::default();
+    for_each_window(shared, requests, options, |state, stretch, _| {
+        let mut line = serde_json::to_vec(&object(state, stretch, &mut seen))?;
         line.push(b'\n');
         let mut out = io::stdout().lock();
         out.write_all(&line)?;
@@ -85,7 +100,8 @@ pub fn print(
     })
 }
 
-fn object<'a>(state: &'a State, picture: &'a Picture) -> Object<'a> {
+fn object<'a>(state: &'a State, stretch: &'a Stretch, seen: &'a mut SeenProcesses) -> Object<'a> {
+    let picture = &stretch.functions;
     let facts = &state.facts;
     let event = facts.events.first();
     Object {
@@ -114,6 +130,7 @@ fn object<'a>(state: &'a State, picture: &'a Picture) -> Object<'a> {
         notes: &facts.notes,
         heaviest_path: heaviest_path(picture),
         functions: functions(picture),
+        processes: processes(&stretch.processes, seen),
     }
 }
 
@@ -152,4 +169,18 @@ fn functions(picture: &Picture) -> Vec<Function<'_>> {
         })
     });
     functions.collect()
+}
+
+fn processes<'a>(picture: &'a Picture, seen: &'a mut SeenProcesses) -> Vec<Process<'a>> {
+    let rows = seen.rows(picture).into_iter().map(|row| Process {
+        pid: row.process.pid.0,
+        name: &row.process.name,
+        arguments: row.facts.map(|it| it.arguments.as_str()),
+        user: row.facts.map(|it| it.user.as_str()),
+        container: row.facts.and_then(|it| it.container.as_deref()),
+        memory_bytes: row.memory_bytes,
+        self_percent: picture.percent(row.row.own),
+        self_samples: row.row.own.samples,
+    });
+    rows.collect()
 }

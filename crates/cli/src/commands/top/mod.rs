@@ -11,6 +11,7 @@ mod json; // one object a line
 mod live; // what the screens see
 mod namer; // the thread that finds names
 mod plain; // tables
+mod processes; // what is known about each
 mod windows; // what tables and objects are about
 
 use std::os::fd::OwnedFd;
@@ -68,6 +69,9 @@ pub fn run(args: &TopArgs) -> Outcome {
     let requests = EndRequests::listen().map_err(|error| sampling.not_begun(error))?;
     if form == Form::Screens && !tui_source::wait_for_foreground(&requests) {
         return Ok(0);
+    }
+    if let (Form::Tables | Form::Objects, Some(found)) = (form, &sampling.found) {
+        eprintln!("prof: {found}");
     }
     let watch = Watch::start(form, &sampling, held)?;
     let shown = match form {
@@ -166,10 +170,18 @@ impl Watch {
         let pieces_to = to_namer.clone();
         let (raised, is_raised) = sync_channel(1);
         let realtime = sampling.realtime;
+        let follower = sampling.follow(&sampler)?;
         let collect = move || {
             let _ = raised.send(sampler.raise_priority(realtime));
             let command = begun.recv().ok()?;
-            Collector::collect(sampler, recorder, command, &pieces_to, &stopped)
+            Collector::collect(
+                sampler,
+                recorder,
+                command,
+                &pieces_to,
+                &stopped,
+                follower.as_ref(),
+            )
         };
         let sampler = thread("prof-sampler").spawn(collect).map_err(no_thread)?;
         if let Ok(Err(error)) = is_raised.recv() {

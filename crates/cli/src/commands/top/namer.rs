@@ -1,12 +1,12 @@
 //! The thread that finds names: turns each second's samples into the history that is looked at.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use prof_model::{BuildId, Dso, DsoAddr, DsoId, DsoKind, DsoTable, Reason, Resolution};
+use prof_model::{BuildId, Dso, DsoAddr, DsoId, DsoKind, DsoTable, Pid, Reason, Resolution};
 use prof_perfdata::StoredNames;
 use prof_profile::{Names, Profile};
 use prof_sampler::Clock;
@@ -17,12 +17,15 @@ use rustc_hash::FxHashMap;
 
 use super::collect::{CodeAnswer, End, Message};
 use super::facts::Meters;
+use super::processes::Details;
 use crate::messages::CliError;
 use crate::tui_source;
 use crate::units::thousands;
 
 /// So many addresses are remembered by name. Beyond these all are forgotten, and asked again.
 const MAX_KNOWN: usize = 100_000;
+/// So many processes have more than their names; beyond these it is forgotten.
+const MOST_DETAILS: usize = 1024;
 
 /// What threads share: the history is locked only while samples are added or looked at.
 #[derive(Default)]
@@ -91,6 +94,7 @@ pub struct Namer {
     dsos: Arc<DsoTable>,
     meters: Meters,
     recent: Option<RecentRecords>,
+    details: Option<Details>, // for screens
     clock: Clock,
 }
 
@@ -112,6 +116,7 @@ impl Namer {
             build_ids: FxHashMap::default(),
             dsos: Arc::default(),
             meters,
+            details: recent.is_some().then(Details::default),
             recent,
             clock,
         }
@@ -122,6 +127,7 @@ impl Namer {
         for message in messages {
             match message {
                 Message::Piece(piece, end) => self.take(*piece, end),
+                Message::Joined(pid) => self.meters.join(pid),
                 Message::Code(dso, address, answer) => {
                     let _ = answer.try_send(self.code(dso, address)); // who asked may have given up
                 }
@@ -165,7 +171,12 @@ impl Namer {
         }
         self.dsos = Arc::clone(&piece.dsos);
         let names = self.names(&piece.profile, &piece);
+        let details = self.details_of(&piece);
         let mut state = self.shared.lock();
+        if state.facts.processes.len() > MOST_DETAILS {
+            state.facts.processes.clear();
+        }
+        state.facts.processes.extend(details);
         let samples = Samples {
             profile: &piece.profile,
             names: &names,
@@ -185,6 +196,19 @@ impl Namer {
         state.version += 1;
         drop(state);
         self.shared.changed.notify_all();
+    }
+
+    /// What is known of the processes that ran in this second.
+    fn details_of(&mut self, piece: &Piece) -> Vec<(Pid, String)> {
+        let Some(details) = &mut self.details else {
+            return Vec::new();
+        };
+        let pids: BTreeSet<_> = piece.profile.samples().map(|(key, _)| key.pid).collect();
+        let of_each = pids.into_iter().filter_map(|pid| {
+            let name = piece.processes.get(&pid).map(ToString::to_string);
+            Some((pid, details.of(pid, &name.unwrap_or_default())?))
+        });
+        of_each.collect()
     }
 
     fn code(&mut self, id: DsoId, address: u64) -> CodeAnswer {

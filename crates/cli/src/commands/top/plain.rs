@@ -7,11 +7,13 @@ use prof_report::path_lines;
 use prof_tui::{Facts, Key, Picture};
 
 use super::namer::Shared;
+use super::processes::{ProcessRow, SeenProcesses};
 use super::windows::{WindowOptions, for_each_window, path_of};
 use crate::messages::Failure;
 use crate::signals::EndRequests;
 use crate::units::thousands;
 
+const COLUMNS: usize = 80;
 const PATH_COLUMNS: usize = 74; // behind what begins the line
 
 /// Prints a table after every delay.
@@ -23,12 +25,14 @@ pub fn print(
     requests: &EndRequests,
     options: &WindowOptions,
 ) -> Result<(), Failure> {
-    for_each_window(shared, requests, options, |state, picture, number| {
+    let mut seen = SeenProcesses::default();
+    for_each_window(shared, requests, options, |state, stretch, number| {
         let mut text = Vec::new();
         if number > 1 {
             writeln!(text)?;
         }
-        write_table(&mut text, &state.facts, picture, options)?;
+        write_table(&mut text, &state.facts, &stretch.functions, options)?;
+        write_processes(&mut text, &stretch.processes, &mut seen)?;
         let mut out = io::stdout().lock();
         out.write_all(&text)?;
         out.flush()
@@ -111,6 +115,56 @@ fn write_table(
             function.name,
             function.module,
         )?;
+    }
+    Ok(())
+}
+
+/// A table of the processes, where there are several. Its lines fit a terminal.
+fn write_processes(
+    out: &mut dyn Write,
+    picture: &Picture,
+    seen: &mut SeenProcesses,
+) -> io::Result<()> {
+    let rows = seen.rows(picture);
+    if rows.len() < 2 {
+        return Ok(());
+    }
+    let user = |row: &ProcessRow<'_>| row.facts.map_or("", |it| &it.user).to_owned();
+    let container = |row: &ProcessRow<'_>| {
+        let facts = row.facts.and_then(|it| it.container.clone());
+        facts.unwrap_or_default()
+    };
+    let widest = |of: &dyn Fn(&ProcessRow<'_>) -> String, title: &str| {
+        let widths = rows.iter().map(|row| of(row).chars().count());
+        widths.max().unwrap_or(0).max(title.len())
+    };
+    let user_width = widest(&user, "User");
+    let has_containers = rows.iter().any(|row| !container(row).is_empty());
+    let in_container = |text: &str| match widest(&container, "Container") {
+        width if has_containers => format!("  {text:width$}"),
+        _ => String::new(),
+    };
+    let title = in_container("Container");
+    writeln!(
+        out,
+        " Self%      MB      PID  {:user_width$}{title}  Process",
+        "User"
+    )?;
+    for row in &rows {
+        let megabytes = row
+            .memory_bytes
+            .map(|bytes| format!("{:.1}", bytes as f64 / 1e6));
+        let arguments = row.facts.map_or(&*row.process.name, |it| &it.arguments);
+        let line = format!(
+            "{:>6.2}  {:>6}  {:>7}  {:user_width$}{}  {arguments}",
+            picture.percent(row.row.own),
+            megabytes.unwrap_or_else(|| "-".to_owned()),
+            row.process.pid.0,
+            user(row),
+            in_container(&container(row)),
+        );
+        let visible = line.chars().map(|c| if c.is_control() { '?' } else { c });
+        writeln!(out, "{}", visible.take(COLUMNS).collect::<String>())?;
     }
     Ok(())
 }

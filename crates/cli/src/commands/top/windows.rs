@@ -25,6 +25,14 @@ pub struct WindowOptions {
     pub rows: usize,
 }
 
+/// A stretch of time.
+pub struct Stretch {
+    /// By functions.
+    pub functions: Picture,
+    /// By processes.
+    pub processes: Picture,
+}
+
 /// Hands over a window after every delay, as often as asked, until the target's end.
 ///
 /// # Errors
@@ -33,7 +41,7 @@ pub fn for_each_window(
     shared: &Arc<Shared>,
     requests: &EndRequests,
     options: &WindowOptions,
-    mut show: impl FnMut(&State, &Picture, u64) -> io::Result<()>,
+    mut show: impl FnMut(&State, &Stretch, u64) -> io::Result<()>,
 ) -> Result<(), Failure> {
     let every = options.every.as_secs(); // there is a piece a second
     let (mut shown, mut number) = (0, 0);
@@ -51,8 +59,11 @@ pub fn for_each_window(
         }
         shown = state.version;
         number += 1;
-        let picture = look(&state, options);
-        show(&state, &picture, number)?;
+        let stretch = Stretch {
+            functions: look(&state, options, Group::Function),
+            processes: look(&state, options, Group::Process),
+        };
+        show(&state, &stretch, number)?;
         if state.ended || options.count == Some(number) {
             return Ok(());
         }
@@ -64,7 +75,7 @@ pub fn path_of(picture: &Picture) -> Vec<PathStep> {
     heaviest_path(&folded(&picture.paths, false), StackWeight::Period)
 }
 
-fn look(state: &State, options: &WindowOptions) -> Picture {
+fn look(state: &State, options: &WindowOptions, group: Group) -> Picture {
     let whole = state.history.span().unwrap_or(0..0);
     let window = match options.window {
         Window::All => whole.clone(),
@@ -73,12 +84,12 @@ fn look(state: &State, options: &WindowOptions) -> Picture {
     let length = window.end - window.start;
     let query = Query {
         event: 0,
-        group: Group::Function,
+        group,
         before: window.start.saturating_sub(length)..window.start,
         window,
         bins: &[],
         filters: &[],
-        paths: true,
+        paths: group == Group::Function,
     };
     let mut picture = Picture::new(&state.history, &query);
     picture.rows.sort_by(|a, b| {
