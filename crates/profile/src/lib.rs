@@ -11,6 +11,7 @@ mod facts; // what is known beside the samples
 mod frame; // one place of one DSO
 mod hits; // where names are wanted
 mod interner; // values by number
+mod lifetimes; // from when to when threads were there
 mod names; // what each frame is called
 mod profile; // samples, weights, losses
 mod sample_log; // samples one by one
@@ -22,6 +23,7 @@ mod unit; // what an event's periods count
 pub use detail::{Detail, DetailId};
 pub use facts::RecordingFacts;
 pub use frame::{FrameId, FrameKey};
+pub use lifetimes::Lifetimes;
 pub use names::Names;
 pub use profile::{ContextId, EventInfo, Losses, PartId, Profile, Sample, SampleKey, Weight};
 pub use sample_log::{LogReader, LoggedSample};

@@ -2,7 +2,7 @@ use prof_model::{ChainEnd, CommId, CommTable, Cpu, CpuMode, DsoTable, Pid, Tid, 
 
 use crate::interner::Interner;
 use crate::sample_log::SampleLog;
-use crate::{Detail, DetailId, FrameId, FrameKey, LogReader, StackId, StackTable, Unit};
+use crate::{Detail, DetailId, FrameId, FrameKey, Lifetimes, LogReader, StackId, StackTable, Unit};
 
 /// What is known about an event that was sampled.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -169,6 +169,8 @@ pub struct Profile {
     pub comms: CommTable,
     /// What is missing from the samples.
     pub losses: Losses,
+    /// From when to when threads were there.
+    pub lifetimes: Lifetimes,
     frames: Interner<FrameKey>,
     stacks: StackTable,
     contexts: Interner<SampleKey>, // without stacks: a fraction of the entries

@@ -202,7 +202,6 @@ pub const FUNCTIONS: [(ThreadState, &[&str]); 11] = [
             "do_sched_yield",
             "syscall_exit_to_user_mode",
             "asm_sysvec_",
-            "ret_from_fork",
             "raw_irqentry_exit",
         ],
     ),

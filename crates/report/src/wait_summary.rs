@@ -57,6 +57,24 @@ impl WaitSummary {
     }
 }
 
+/// Who waits for these is held up.
+const HELD_UP: [ThreadState; 3] = [
+    ThreadState::Disk,
+    ThreadState::Memory,
+    ThreadState::Runnable,
+];
+/// Parts of names of functions by which threads wait for a lock to be free.
+const ENTERING: [&str; 8] = [
+    "lll_lock",
+    "lll_mutex_lock",
+    "pthread_mutex_lock",
+    "pthread_rwlock_",
+    "ObjectMonitor::Enter",
+    "lock_contended",
+    "lock_slow",
+    "lockSlow",
+];
+
 #[derive(Default)]
 struct Thread {
     waited: u64,
@@ -71,22 +89,56 @@ impl Thread {
     }
 }
 
-/// The threads that have nothing to do, by one event, an index into the profile's events, of a recording of `span`
-/// nanoseconds: those that wait in one way nearly always and hardly run when they are woken. None if all are so:
-/// then there is nothing else to look at.
-pub fn idle_threads(profile: &Profile, event: u16, span: u64) -> FxHashSet<(Pid, Tid)> {
+/// The threads that have nothing to do, by one event, an index into the profile's events, of what was recorded in
+/// `span`: those that wait in one way nearly always and hardly run when they are woken. What waits for a disk, for
+/// memory, for a CPU or to enter where another thread is has something to do. None if all are so: then there is
+/// nothing else to look at.
+pub fn idle_threads(
+    profile: &Profile,
+    names: &Names,
+    event: u16,
+    span: (u64, u64),
+) -> FxHashSet<(Pid, Tid)> {
+    idle_among(profile, &Places::by_name(profile, names, true), event, span)
+}
+
+fn idle_among(
+    profile: &Profile,
+    places: &Places,
+    event: u16,
+    span: (u64, u64),
+) -> FxHashSet<(Pid, Tid)> {
+    let of_frames = StatesOfFrames::of(profile, places);
     let mut threads: FxHashMap<(Pid, Tid), Thread> = FxHashMap::default();
-    let mut by_stack: FxHashMap<((Pid, Tid), StackId), u64> = FxHashMap::default();
+    let mut by_way: FxHashMap<((Pid, Tid), usize), u64> = FxHashMap::default();
+    let mut ways: FxHashMap<(ThreadState, Vec<String>), usize> = FxHashMap::default();
+    let mut way_of: FxHashMap<StackId, Option<usize>> = FxHashMap::default(); // none: held up
     for (key, weight) in profile.sorted_samples(event) {
         let id = (key.pid, key.tid);
         let thread = threads.entry(id).or_default();
         thread.waited += weight.period;
         thread.wakeups += weight.samples;
-        let in_one_way = by_stack.entry((id, key.stack)).or_default();
-        *in_one_way += weight.period;
-        thread.longest = thread.longest.max(*in_one_way);
+        let way = way_of.entry(key.stack).or_insert_with(|| {
+            let state = of_frames.of_sample(profile, &key);
+            if HELD_UP.contains(&state) || enters(profile, places, key.stack) {
+                return None;
+            }
+            let next = ways.len();
+            let functions = functions(profile, places, key.stack);
+            Some(*ways.entry((state, functions)).or_insert(next))
+        });
+        if let Some(way) = *way {
+            let in_one_way = by_way.entry((id, way)).or_default();
+            *in_one_way += weight.period;
+            thread.longest = thread.longest.max(*in_one_way);
+        }
     }
-    let idle = threads.iter().filter(|(_, thread)| thread.is_idle(span));
+    let all = span.1.saturating_sub(span.0);
+    let is_idle = |id: &(Pid, Tid), thread: &Thread| {
+        let life = profile.lifetimes.within(*id, span);
+        life >= all / 2 && thread.is_idle(life)
+    };
+    let idle = threads.iter().filter(|(id, thread)| is_idle(id, thread));
     let idle: FxHashSet<_> = idle.map(|(id, _)| *id).collect();
     match idle.len() == threads.len() {
         true => FxHashSet::default(),
@@ -94,19 +146,29 @@ pub fn idle_threads(profile: &Profile, event: u16, span: u64) -> FxHashSet<(Pid,
     }
 }
 
-/// Sums up the waits of one event, an index into the profile's events, of a recording of `span` nanoseconds: the
+/// Whether a stack is of a thread that waits to enter where another one is: for a mutex, a monitor, a spin lock's
+/// queue. Who waits for work waits for a condition instead.
+fn enters(profile: &Profile, places: &Places, stack: StackId) -> bool {
+    let frames = profile.stacks().frames(stack);
+    let mut names = frames
+        .flat_map(|frame| places.of_frame(frame))
+        .map(|place| &places.symbol_at(place).name);
+    names.any(|name| ENTERING.iter().any(|part| name.contains(part)))
+}
+
+/// Sums up the waits of one event, an index into the profile's events, of what was recorded in `span`: the
 /// `top` places where most was waited. Threads that have nothing to do are left out, for they would be most of the
 /// picture: those that wait in one way nearly always and hardly run when they are woken.
 pub fn summarize_waits(
     profile: &Profile,
     names: &Names,
     event: u16,
-    span: u64,
+    span: (u64, u64),
     top: usize,
 ) -> WaitSummary {
     let places = Places::by_name(profile, names, true);
     let samples = profile.sorted_samples(event);
-    let idle = idle_threads(profile, event, span);
+    let idle = idle_among(profile, &places, event, span);
     let is_shown = |id: &(Pid, Tid)| !idle.contains(id);
     let mut threads: FxHashMap<(Pid, Tid), u64> = FxHashMap::default();
     for (key, weight) in &samples {
@@ -115,7 +177,10 @@ pub fn summarize_waits(
             *threads.entry(id).or_default() += weight.period;
         }
     }
-    let run = threads.values().map(|&waited| span.saturating_sub(waited));
+    let life = |id: &(Pid, Tid)| profile.lifetimes.within(*id, span);
+    let run = threads
+        .iter()
+        .map(|(id, &waited)| life(id).saturating_sub(waited));
     let mut summary = WaitSummary {
         threads: threads.len(),
         idle_threads: idle.len(),
@@ -177,7 +242,9 @@ fn functions(profile: &Profile, places: &Places, stack: StackId) -> Vec<String> 
         .filter(is_known)
         .flat_map(|frame| places.of_frame(frame));
     let symbols = all.map(|place| places.symbol_at(place));
-    let user: Vec<&SymbolInfo> = symbols.filter(|symbol| symbol.level() != 'k').collect();
+    let all: Vec<&SymbolInfo> = symbols.collect();
+    let user = all.iter().copied();
+    let user: Vec<&SymbolInfo> = user.filter(|symbol| symbol.level() != 'k').collect();
     if user
         .iter()
         .any(|symbol| GO_SCHEDULER.contains(&&*symbol.name))
@@ -191,9 +258,10 @@ fn functions(profile: &Profile, places: &Places, stack: StackId) -> Vec<String> 
     let starts = user
         .iter()
         .rev()
-        .take_while(|symbol| !is_own(symbol))
+        .take_while(|symbol| !is_own(symbol) || &*symbol.name == "_start")
         .count();
     let shown = match library == user.len() {
+        true if user.is_empty() => &all[..], // a thread of the kernel
         true => &user[..],
         false => &user[library..user.len() - starts],
     };

@@ -335,6 +335,13 @@ impl Pipeline {
         }
         if let Record::Fork(task) | Record::Exit(task) = record {
             self.finishing.forget(task.tid);
+            let lifetimes = &mut self.profile.lifetimes;
+            let task_id = (task.pid, task.tid);
+            match record {
+                _ if task.time == 0 => {} // it was there before
+                Record::Exit(_) => lifetimes.end(task_id, task.time),
+                _ => lifetimes.start(task_id, task.time),
+            }
         }
         if matches!(record, Record::Ksymbol(_))
             || matches!(record, Record::Mmap(mmap) if mmap.mode == CpuMode::Kernel)
@@ -539,6 +546,7 @@ impl Pipeline {
             let here = std::mem::replace(&mut self.profile, aggregation.finish());
             self.profile.events = here.events;
             self.profile.losses = here.losses;
+            self.profile.lifetimes = here.lifetimes;
         }
         let mut dsos = self.tracker.processes.dsos.clone();
         if self.files.origin() == Origin::Live {

@@ -110,7 +110,9 @@ impl<'a> ExportData<'a> {
         if let Some(waits) = waits
             && !self.idle
         {
-            left_out = idle_threads(self.profile, waits, self.facts.duration_ns);
+            let all = (0, self.facts.duration_ns);
+            let span = self.facts.sample_times.unwrap_or(all);
+            left_out = idle_threads(self.profile, self.names, waits, span);
             drawn.idle_threads = left_out.len();
         }
         drawn.stacks = self.folded(event, annotate, left_out.clone());

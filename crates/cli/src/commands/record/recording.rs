@@ -184,7 +184,7 @@ impl LiveRecording {
             lost: self.recorder.lost(),
             cpu_time: sampled.cpu_time,
             elapsed: sampled.elapsed,
-            span: sampled.span.1 - sampled.span.0,
+            span: sampled.span,
             of_command: self.plan.sampling.samples_command,
             command_status: None,
             event: self.recorder.pipeline.profile.events[0].name.clone(),

@@ -26,8 +26,8 @@ pub struct Done {
     pub cpu_time: Option<Duration>,
     /// How long it took.
     pub elapsed: Duration,
-    /// How long was sampled, in nanoseconds.
-    pub span: u64,
+    /// From when to when was sampled, in nanoseconds of the sampler's clock.
+    pub span: (u64, u64),
     /// Whether a command was sampled, which is over then and cannot be asked again.
     pub of_command: bool,
     /// The exit status of the command that was run.
@@ -91,13 +91,13 @@ fn more_priority(present: Priority) -> Option<&'static str> {
     }
 }
 
-/// Says what was recorded in `span` nanoseconds, what is missing, and where the time went.
+/// Says what was recorded in this span of time, what is missing, and where the time went.
 pub fn print(
     recorder: &Recorder<FileDestination>,
     sampler: &Sampler,
     names: &Names,
     file: Option<&File>,
-    span: u64,
+    span: (u64, u64),
     verbose: bool,
 ) {
     let samples = recorder.samples();

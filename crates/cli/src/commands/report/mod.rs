@@ -182,7 +182,7 @@ fn states_of_threads(out: &mut impl Write, input: &LoadedRecording) -> io::Resul
     for (index, event) in input.profile.events.iter().enumerate() {
         if event.unit == Unit::WaitTime {
             let (profile, names) = (&input.profile, &input.names);
-            let waits = summarize_waits(profile, names, index as u16, last - first, 0);
+            let waits = summarize_waits(profile, names, index as u16, (first, last), 0);
             write_wait_states(out, &waits, "# ")?;
         }
     }
