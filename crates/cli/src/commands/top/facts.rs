@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use prof_profile::Unit;
-use prof_sampler::{Note, Sampler, Target, online_cpus, page_size, parse_cpu_list, proc};
+use prof_sampler::{Note, Sampler, Target, online_cpus, page_size, proc};
 use prof_session::event_infos;
 use prof_session::record::Piece;
 use prof_tui::{Cost, CpuUse, Facts};
+use prof_vitals::{Cgroup, allowed_cpus, machine_time};
 
-use super::cgroup::Cgroup;
 use crate::sampling::Sampling;
 
 /// What is known before the first sample.
@@ -163,35 +163,12 @@ impl Meters {
     }
 }
 
-/// How many CPUs a task may run on.
-fn allowed_cpus(task: i32) -> Option<usize> {
-    let status = fs::read_to_string(format!("/proc/{task}/status")).ok()?;
-    let list = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
-    let allowed = parse_cpu_list(list.trim())?;
-    let online = online_cpus();
-    Some(allowed.iter().filter(|cpu| online.contains(cpu)).count())
-}
-
 /// CPU time used so far.
 fn cpu_time(target: &Target, inherit: bool) -> Option<Duration> {
     match target {
-        Target::System => system_cpu_time(),
+        Target::System => machine_time().map(|time| time.busy()),
         target => target.cpu_time(inherit),
     }
-}
-
-/// All time that CPUs were not idle: user, nice, system, irq, softirq.
-fn system_cpu_time() -> Option<Duration> {
-    let stat = fs::read_to_string("/proc/stat").ok()?;
-    let numbers = stat.lines().next()?.split_whitespace().skip(1);
-    let numbers: Vec<u64> = numbers.map_while(|word| word.parse().ok()).collect();
-    let ticks: u64 = [0, 1, 2, 5, 6]
-        .iter()
-        .filter_map(|&at| numbers.get(at))
-        .sum();
-    Some(Duration::from_millis(ticks * 10)) // USER_HZ is 100
 }
 
 fn resident_bytes() -> Option<u64> {
@@ -215,11 +192,9 @@ mod tests {
     }
 
     #[test]
-    fn this_process_has_cpus_and_memory() {
-        let pid = std::process::id() as i32;
-        assert!((1..=online_cpus().len()).contains(&allowed_cpus(pid).unwrap()));
+    fn this_process_has_memory_and_the_machine_has_used_time() {
         assert!(resident_bytes().unwrap() > 100_000);
-        assert!(system_cpu_time().unwrap() > Duration::ZERO);
-        assert_eq!(container(pid), None);
+        assert!(cpu_time(&Target::System, true).unwrap() > Duration::ZERO);
+        assert_eq!(container(std::process::id() as i32), None);
     }
 }

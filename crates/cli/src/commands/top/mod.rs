@@ -4,7 +4,6 @@
 //! draws or prints.
 
 mod args; // whom, how often, in which form
-mod cgroup; // CPU quota, time throttled
 mod collect; // the sampling thread
 mod facts; // what the header says
 mod json; // one object a line
