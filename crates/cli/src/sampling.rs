@@ -1,4 +1,4 @@
-//! Whom `record` and `top` sample, what and how often.
+//! Whom `record`, `why` and `top` sample, what and how often.
 //!
 //! In: the arguments that both have. Out: the options of `prof-sampler`, a command that waits, open events.
 

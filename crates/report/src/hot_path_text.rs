@@ -44,9 +44,13 @@ impl HotPath {
 
     /// The functions of the way that say most, in at most `columns` columns.
     pub fn way(&self, columns: usize) -> String {
+        const NOTHING_MORE: &str = "many functions";
         let command = self.command.as_ref().map(|name| format!("{name}: "));
         let command = command.unwrap_or_default();
         let columns = columns.saturating_sub(width(&command)).max(8);
+        if self.names.is_empty() {
+            return command + NOTHING_MORE;
+        }
         let mut first = 0;
         loop {
             let way = self.from(first);
@@ -74,21 +78,74 @@ impl HotPath {
     }
 }
 
-/// A long name without what its generic or template parameters are.
+/// A long name without what its generic or template parameters are, and if it is still long, its last two parts:
+/// the type or module, and the function.
 fn short(name: &str) -> String {
-    if width(name) <= LONGEST_NAME / 2 || name.starts_with("operator") {
+    const LONG: usize = 24;
+    if name.starts_with("operator") {
         return name.to_owned();
     }
-    let (mut kept, mut depth) = (String::new(), 0_u32);
-    for (at, letter) in name.char_indices() {
+    let name = match (name.rfind('/'), name.contains([' ', '<'])) {
+        (Some(folder), false) => &name[folder + 1..], // Go
+        _ => name,
+    };
+    if width(name) <= LONG {
+        return name.to_owned();
+    }
+    let name = without_parameters(&of_type(name));
+    match name.matches('.').count() {
+        _ if width(&name) <= LONG => name,
+        _ if name.contains("::") => last_two(&name, "::"),
+        3.. if !name.contains('(') => last_two(&name, "."), // Java
+        _ => name,
+    }
+}
+
+/// `<Type as Trait>::function` as `Type::function`.
+fn of_type(name: &str) -> String {
+    let Some(rest) = name.strip_prefix('<') else {
+        return name.to_owned();
+    };
+    let mut depth = 1;
+    let end = rest.char_indices().find(|&(at, letter)| {
         match letter {
-            '<' if at > 0 || depth > 0 => depth += 1,
+            '<' => depth += 1,
+            '>' if !rest[..at].ends_with('-') => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    });
+    let Some((end, _)) = end else {
+        return name.to_owned();
+    };
+    let inside = without_parameters(&rest[..end]);
+    let of_type = inside.split(" as ").next().unwrap_or_default();
+    format!("{of_type}{}", &rest[end + 1..])
+}
+
+fn without_parameters(name: &str) -> String {
+    let (mut kept, mut depth) = (String::new(), 0_u32);
+    for letter in name.chars() {
+        match letter {
+            '<' => {
+                if depth == 0 && kept.ends_with("::") {
+                    kept.truncate(kept.len() - 2);
+                }
+                depth += 1;
+            }
             '>' if depth > 0 => depth -= 1,
             _ if depth == 0 => kept.push(letter),
             _ => {}
         }
     }
     kept
+}
+
+fn last_two(name: &str, separator: &str) -> String {
+    match name.rmatch_indices(separator).nth(1) {
+        Some((at, _)) => name[at + separator.len()..].to_owned(),
+        None => name.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -103,7 +160,7 @@ mod tests {
             command: None,
             names: names.iter().map(|&name| name.to_owned()).collect(),
             told: told.to_vec(),
-            function: names.last().unwrap().to_string(),
+            function: names.last().copied().unwrap_or_default().to_owned(),
             is_innermost: false,
             line: None,
             kind: None,
@@ -122,6 +179,7 @@ mod tests {
         assert_eq!(order.text(66), expected);
         order.told = vec![0, 2];
         assert_eq!(order.way(60), "main.order … regexp.MustCompile");
+        assert_eq!(path(&[], &[]).way(60), "many functions");
         order.command = Some("shop".to_owned());
         assert_eq!(order.way(26), "shop: regexp.MustCompile");
     }
@@ -143,14 +201,36 @@ mod tests {
 
     #[test]
     fn a_long_name_keeps_its_end_and_loses_its_parameters() {
-        assert_eq!(
-            short("std::map<std::string, Order>::find"),
-            "std::map::find"
-        );
-        assert_eq!(
-            short("<alloc::vec::Vec<T> as Extend<T>>::extend"),
-            "<alloc::vec::Vec as Extend>::extend"
-        );
+        let names = [
+            ("std::map<std::string, Order>::find", "std::map::find"),
+            (
+                "<alloc::vec::Vec<T> as core::iter::Extend<T>>::extend",
+                "alloc::vec::Vec::extend",
+            ),
+            (
+                "rustc_interface::passes::run_compiler::<(), T>::{closure#1}",
+                "run_compiler::{closure#1}",
+            ),
+            (
+                "<rustc_borrowck::type_check::TypeChecker as Visitor>::visit_body",
+                "TypeChecker::visit_body",
+            ),
+            (
+                "github.com/shop/storefront/catalog.(*Index).Belongs",
+                "catalog.(*Index).Belongs",
+            ),
+            (
+                "com.example.shop.storefront.Catalog.belongs",
+                "Catalog.belongs",
+            ),
+            (
+                "an_ordinary_function_of_a_C_program",
+                "an_ordinary_function_of_a_C_program",
+            ),
+        ];
+        for (name, expected) in names {
+            assert_eq!(short(name), expected);
+        }
         let long = "a".repeat(100);
         assert_eq!(width(&path(&[&long], &[0]).text(40)), 40);
     }

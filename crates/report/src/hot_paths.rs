@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use prof_model::{CpuMode, DsoKind, Resolution};
+use prof_model::{CpuMode, DsoKind, Pid, Resolution};
 use prof_profile::{FrameId, Names, Profile, SampleKey};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -13,9 +13,8 @@ use crate::Places;
 use crate::filter::comm_label;
 use crate::folded::in_brackets;
 use crate::idle::is_idle;
-use crate::known_functions::{WorkKind, is_passing, package};
+use crate::known_functions::{WorkKind, is_library, is_passing, package};
 use crate::path_tree::{Chosen, PathFrame, PathTree};
-use crate::summary::sampling_error;
 use crate::text::{base_name, printable};
 
 /// A share of the samples.
@@ -43,13 +42,13 @@ pub struct HotPaths {
     pub kinds: Vec<(WorkKind, Share)>,
     /// What ran in the kernel.
     pub kernel: Share,
-    /// By the names of threads, heaviest first.
+    /// By the names of processes, or of threads where these are not asked for, heaviest first.
     pub commands: Vec<HotCommand>,
     /// The share of samples whose stacks are whole, in percent, of those of which it is known.
     pub whole_percent: Option<f64>,
 }
 
-/// Threads of one name.
+/// Processes, or threads, of one name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HotCommand {
     /// The name.
@@ -58,18 +57,18 @@ pub struct HotCommand {
     pub share: Share,
     /// In how many processes.
     pub processes: usize,
-    /// One of the processes.
+    /// The heaviest of the processes.
     pub pid: i32,
 }
 
 /// A function, and the way on which it is called.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct HotPath {
     /// The share with all that it calls.
     pub share: Share,
     /// How many samples that are.
     pub samples: u64,
-    /// The name of the threads, where these are told apart.
+    /// The name of the processes, where these are told apart.
     pub command: Option<String>,
     /// The names of all functions on the way, from the outermost one to it.
     pub names: Vec<String>,
@@ -79,7 +78,8 @@ pub struct HotPath {
     pub function: String,
     /// Whether it runs itself in most of its samples, or else what it calls.
     pub is_innermost: bool,
-    /// The line at which a package calls the one that it belongs to, or else where it runs or is called.
+    /// The line of the program's own code, innermost, that weighs most on this way: where it calls a library, or of the
+    /// function itself.
     pub line: Option<String>,
     /// What kind of work it is.
     pub kind: Option<WorkKind>,
@@ -89,12 +89,13 @@ pub struct HotPath {
 }
 
 /// What is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HotPathOptions {
+#[derive(Clone, Copy)]
+pub struct HotPathOptions<'a> {
     /// At most so many functions.
     pub count: usize,
-    /// Threads with different names are told apart.
-    pub by_command: bool,
+    /// What a process is called: processes with different names are told apart then, those that it does not know by the
+    /// names of their threads. `None` if all is one program.
+    pub process_name: Option<&'a dyn Fn(Pid) -> Option<String>>,
 }
 
 /// A function with less than this part of everything is not told.
@@ -109,13 +110,16 @@ pub fn hot_paths(
     profile: &Profile,
     names: &Names,
     event: u16,
-    options: HotPathOptions,
+    options: HotPathOptions<'_>,
 ) -> HotPaths {
     let places = Places::by_name(profile, names, true);
     let functions = Functions::new(&places);
     let mut lines = Lines::default();
-    let mut tree = PathTree::default();
-    let mut commands: BTreeMap<String, (u64, u64, FxHashSet<i32>)> = BTreeMap::new();
+    let mut tree = match options.process_name {
+        Some(_) => PathTree::with_roots_apart(),
+        None => PathTree::default(),
+    };
+    let mut commands: BTreeMap<String, BTreeMap<i32, u64>> = BTreeMap::new();
     let mut kinds: BTreeMap<WorkKind, u64> = BTreeMap::new();
     let mut comms: FxHashMap<String, u32> = FxHashMap::default();
     let mut comm_names: Vec<String> = Vec::new();
@@ -141,7 +145,9 @@ pub fn hot_paths(
             *kinds.entry(kind).or_default() += weight.period;
         }
         let mut frames = functions.path(profile, &places, names, &key, &mut lines);
-        if options.by_command {
+        let process = options.process_name.and_then(|name| name(key.pid));
+        let comm = process.map_or(comm, |name| printable(&name).into_owned());
+        if options.process_name.is_some() {
             let next = first_comm + comm_names.len() as u32;
             let function = *comms.entry(comm.clone()).or_insert_with(|| {
                 comm_names.push(comm.clone());
@@ -156,15 +162,12 @@ pub fn hot_paths(
             );
         }
         tree.add(frames, weight.period);
-        let command = commands.entry(comm).or_default();
-        command.0 += weight.period;
-        command.1 += weight.samples;
-        command.2.insert(key.pid.0);
+        let processes = commands.entry(comm).or_default();
+        *processes.entry(key.pid.0).or_default() += weight.period;
     }
     let share = |period: u64| share(period, result.period, result.samples);
     let mean = result.period as f64 / result.samples.max(1) as f64;
     let least = LEAST.max(LEAST_SAMPLES / result.samples.max(1) as f64);
-    let chosen = tree.choose(options.count, least);
     let describe = Describe {
         profile,
         places: &places,
@@ -172,6 +175,7 @@ pub fn hot_paths(
         lines: &lines,
         comms: &comm_names,
     };
+    let chosen = tree.choose(options.count, least, |path| describe.way_in(path));
     let paths = chosen.into_iter().map(|chosen| {
         let samples = (chosen.total as f64 / mean).round() as u64;
         let mut path = describe.path(&chosen, share(chosen.total), samples);
@@ -193,11 +197,11 @@ pub fn hot_paths(
     result.kernel = share(kernel);
     result.commands = commands
         .into_iter()
-        .map(|(name, (period, _, pids))| HotCommand {
+        .map(|(name, processes)| HotCommand {
             name,
-            share: share(period),
-            processes: pids.len(),
-            pid: pids.iter().copied().min().unwrap_or(0),
+            share: share(processes.values().sum()),
+            processes: processes.len(),
+            pid: processes.iter().max_by_key(|it| it.1).map_or(0, |it| *it.0),
         })
         .collect();
     result
@@ -212,8 +216,17 @@ fn share(part: u64, all: u64, samples: u64) -> Share {
     let percent = 100.0 * part as f64 / all.max(1) as f64;
     Share {
         percent,
-        error: sampling_error(percent, samples),
+        error: 100.0 * wilson(part as f64 / all.max(1) as f64, samples),
     }
+}
+
+/// Half of Wilson's 95% interval of a share that was found with so many samples. It is not 0 where all samples are
+/// alike, which a few more might not be.
+fn wilson(share: f64, samples: u64) -> f64 {
+    const Z: f64 = 1.96;
+    let samples = samples.max(1) as f64;
+    let spread = share * (1.0 - share) / samples + Z * Z / (4.0 * samples * samples);
+    Z * spread.sqrt() / (1.0 + Z * Z / samples)
 }
 
 /// What is known about each function by its name.
@@ -261,7 +274,10 @@ impl Functions {
     ) -> Vec<PathFrame> {
         let mut frames = Vec::new();
         for frame in profile.stacks().frames(key.stack) {
-            for (nth, place) in places.of_frame(frame).enumerate() {
+            let copies = places.of_frame(frame).count();
+            // Of what is inlined into the innermost function the time is the function's own.
+            let first = if frames.is_empty() { copies - 1 } else { 0 };
+            for (nth, place) in places.of_frame(frame).enumerate().skip(first) {
                 let function = places.get(place).symbol.0;
                 // the innermost one stays: the time is its own
                 if frames.is_empty() || !self.passing[function as usize] {
@@ -334,13 +350,19 @@ impl Describe<'_> {
             .iter()
             .map(|&function| self.package(function))
             .collect();
-        let told = told(&packages);
+        let names: Vec<String> = path.iter().map(|&function| self.name(function)).collect();
+        let mut told = told(&packages);
+        // a function and what stands for it in the caller's place have one name
+        told.dedup_by(|inner, outer| names[*inner] == names[*outer]);
         let is_innermost = chosen.own * 2 > chosen.total;
-        let entry = entry(&packages);
-        let into_package = entry.filter(|&at| at > 0).and_then(|at| lines[at]);
-        let called = lines.last().copied().flatten();
-        let own = chosen.own_line.filter(|_| is_innermost);
-        let line = into_package.or(own).or(called);
+        let modules: Vec<&str> = path.iter().map(|&function| self.module(function)).collect();
+        let own = (0..path.len())
+            .rev()
+            .find(|&at| !is_library(packages[at], modules[at]));
+        let line = match own {
+            Some(at) if at + 1 < path.len() => lines[at + 1],
+            _ => chosen.heaviest_line,
+        };
         let kind = path
             .iter()
             .rev()
@@ -355,12 +377,29 @@ impl Describe<'_> {
             function: path.last().map(|&it| self.name(it)).unwrap_or_default(),
             kind: kind.or_else(|| command.as_deref().and_then(WorkKind::of_thread)),
             command,
-            names: path.iter().map(|&function| self.name(function)).collect(),
+            names,
             told,
             is_innermost,
             line: line.map(|line| self.lines.texts[line as usize].clone()),
             hottest: is_told.then(|| (self.name(hottest), 0.0)),
         }
+    }
+
+    /// How many functions of a path are enough to tell: up to the first one of the library in which it ends. What the
+    /// kernel does inside says more than which call it is.
+    fn way_in(&self, path: &[u32]) -> usize {
+        let functions = self.places.symbols().len();
+        let Some(&last) = path.last().filter(|&&last| (last as usize) < functions) else {
+            return path.len();
+        };
+        let (package, module) = (self.package(last), self.module(last));
+        if !is_library(package, module) || module.starts_with('[') {
+            return path.len();
+        }
+        let inside = path.iter().rev().take_while(|&&function| {
+            (function as usize) < functions && self.package(function) == package
+        });
+        path.len() - inside.count() + 1
     }
 
     fn name(&self, function: u32) -> String {
@@ -369,6 +408,11 @@ impl Describe<'_> {
             true => printable(&symbol.name).into_owned(),
             false => in_brackets(self.places.dso_name(symbol)).into_owned(),
         }
+    }
+
+    fn module(&self, function: u32) -> &str {
+        self.places
+            .dso_name(&self.places.symbols()[function as usize])
     }
 
     fn package(&self, function: u32) -> &str {
@@ -433,6 +477,13 @@ mod tests {
         // from catalog.belongs into regexp.MustCompile, and where that ends
         assert_eq!(told(&packages), [0, 2, 3, 5]);
         assert_eq!(entry(&packages), Some(3));
+    }
+
+    #[test]
+    fn the_error_is_that_of_the_samples_and_never_nothing() {
+        assert!((wilson(0.5, 1000) - 0.031).abs() < 0.001);
+        assert!((wilson(0.1, 1000) - 0.0186).abs() < 0.001);
+        assert!(wilson(1.0, 30) > 0.05 && wilson(0.0, 30) > 0.05);
     }
 
     #[test]

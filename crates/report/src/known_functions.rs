@@ -1,7 +1,7 @@
-//! Functions whose names tell what they are for, whoever's program they are in.
+//! Functions whose names tell what they are for, whosever program they are in.
 
 /// What a frame that begins a thread or passes a call on is called: it stands on every path and says nothing.
-const PASSING: [&str; 62] = [
+const PASSING: [&str; 52] = [
     // the C library
     "_start",
     "__libc_start_main",
@@ -32,18 +32,7 @@ const PASSING: [&str; 62] = [
     "net/http.(*ServeMux).ServeHTTP",
     "net/http.HandlerFunc.ServeHTTP",
     // Rust
-    "std::rt::lang_start",
-    "std::rt::lang_start_internal",
-    "std::panic::catch_unwind",
-    "std::panicking::catch_unwind",
     "std::panicking::try",
-    "std::panicking::catch_unwind::do_call",
-    "std::sys::backtrace::__rust_begin_short_backtrace",
-    "std::sys_common::backtrace::__rust_begin_short_backtrace",
-    "core::ops::function::FnOnce::call_once",
-    "core::ops::function::FnOnce::call_once{{vtable.shim}}",
-    "std::sys::thread::unix::Thread::new::thread_start",
-    "std::sys::pal::unix::thread::Thread::new::thread_start",
     // Java
     "Interpreter",
     "StubRoutines (initial stubs)",
@@ -52,6 +41,7 @@ const PASSING: [&str; 62] = [
     "java.lang.Thread.run",
     "java.lang.Thread.runWith",
     "thread_native_entry",
+    "thread_entry",
     "Thread::call_run",
     "JavaThread::run",
     "JavaThread::thread_main_inner",
@@ -71,18 +61,107 @@ const PASSING: [&str; 62] = [
     "el0_svc",
 ];
 
+/// What stands for all that a Rust thread goes through before its own code, with whatever type parameters.
+const RUST_PASSING: [&str; 7] = [
+    "lang_start",
+    "thread_start",
+    "spawn_unchecked",
+    "catch_unwind",
+    "do_call<",
+    "call_once",
+    "__rust_begin_short_backtrace",
+];
+
 /// Whether a frame stands on every path and says nothing.
 pub(crate) fn is_passing(name: &str) -> bool {
-    PASSING.contains(&name)
-        || [
-            "std::rt::lang_start::",
-            "std::thread::Builder::spawn_unchecked",
-            "std::panic::AssertUnwindSafe",
-        ]
-        .iter()
-        .any(|start| name.starts_with(start))
-        || name.starts_with("<std::panic::AssertUnwindSafe")
-        || name.starts_with("<alloc::boxed::Box<") && name.ends_with("call_once")
+    let is_of_rust = || {
+        let starts = [
+            "std::", "<std::", "core::", "<core::", "<alloc::", "{closure", "do_call<",
+        ];
+        let has = |words: &[&str], test: fn(&str, &str) -> bool| {
+            words.iter().any(|word| test(name, word))
+        };
+        let parameters = ["call_once<", "catch_unwind<"];
+        has(&parameters, |name, word| name.starts_with(word))
+            || has(&starts, |name, word| name.starts_with(word))
+                && has(&RUST_PASSING, |name, word| name.contains(word))
+            || name.starts_with("{closure#") && name.contains(", ()>")
+    };
+    PASSING.contains(&name) || name.starts_with("net/http.(*Server).Serve.") || is_of_rust()
+}
+
+/// The first parts of the paths of packages that come with Go.
+const OF_GO: [&str; 46] = [
+    "archive",
+    "bufio",
+    "bytes",
+    "cmp",
+    "compress",
+    "container",
+    "context",
+    "crypto",
+    "database",
+    "debug",
+    "embed",
+    "encoding",
+    "errors",
+    "expvar",
+    "flag",
+    "fmt",
+    "go",
+    "hash",
+    "html",
+    "image",
+    "index",
+    "internal",
+    "io",
+    "iter",
+    "log",
+    "maps",
+    "math",
+    "mime",
+    "net",
+    "os",
+    "path",
+    "plugin",
+    "reflect",
+    "regexp",
+    "runtime",
+    "slices",
+    "sort",
+    "strconv",
+    "strings",
+    "sync",
+    "syscall",
+    "testing",
+    "text",
+    "time",
+    "unicode",
+    "vendor",
+];
+
+/// Whether a package, or a module for want of one, is not of the program itself but comes with its language or
+/// system: then the line that calls it says more than one in it.
+pub(crate) fn is_library(package: &str, module: &str) -> bool {
+    const OF_RUST: [&str; 6] = [
+        "std",
+        "core",
+        "alloc",
+        "hashbrown",
+        "__rustc",
+        "compiler_builtins",
+    ];
+    const OF_JAVA: [&str; 4] = ["java.", "jdk.", "sun.", "javax."];
+    if package != module {
+        let first = package.split('/').next().unwrap_or_default();
+        return OF_RUST.contains(&package)
+            || OF_GO.contains(&first)
+            || OF_JAVA.iter().any(|start| package.starts_with(start));
+    }
+    let is_generated = module == "[JIT]";
+    module.starts_with("lib")
+        || module.starts_with("ld-")
+        || module.starts_with('[') && !is_generated
 }
 
 /// Work that people know by another word than the functions that do it.
@@ -261,6 +340,33 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_with_a_language_or_system_is_not_the_program() {
+        let of_system = [
+            ("regexp", "shop"),
+            ("net/http", "shop"),
+            ("std", "shop"),
+            ("java.util", "[JIT]"),
+            ("libc.so.6", "libc.so.6"),
+            ("[kernel.kallsyms]", "[kernel.kallsyms]"),
+        ];
+        assert!(
+            of_system
+                .into_iter()
+                .all(|(package, module)| is_library(package, module))
+        );
+        let own = [
+            ("main", "shop"),
+            ("shop/catalog", "shop"),
+            ("shop", "shop"),
+            ("com.shop", "[JIT]"),
+        ];
+        assert!(
+            !own.into_iter()
+                .any(|(package, module)| is_library(package, module))
+        );
+    }
+
+    #[test]
     fn well_known_work_has_its_plain_name() {
         let kinds = [
             "runtime.gcBgMarkWorker.func2",
@@ -280,6 +386,18 @@ mod tests {
             WorkKind::of_thread("G1 Conc#0"),
             Some(WorkKind::GarbageCollection)
         );
-        assert!(is_passing("runtime.goexit") && !is_passing("main"));
+        let passing = [
+            "runtime.goexit",
+            "<std::sys::thread::unix::Thread>::new::thread_start",
+            "core::ops::function::FnOnce::call_once{{vtable.shim}}",
+            "{closure#0}<server::run::{closure_env#0}, ()>",
+        ];
+        assert!(passing.into_iter().all(is_passing));
+        let told = [
+            "main",
+            "server::call_once",
+            "std::collections::HashMap::insert",
+        ];
+        assert!(!told.into_iter().any(is_passing));
     }
 }

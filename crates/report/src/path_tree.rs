@@ -20,6 +20,7 @@ pub(crate) struct PathTree {
     by_parent: FxHashMap<(u32, u32), u32>,
     depth_of: Vec<u32>, // by function, on the path that is being added; 0 for not there
     path: Vec<(u32, u32)>,
+    roots_are_apart: bool,
 }
 
 #[derive(Debug)]
@@ -67,8 +68,8 @@ pub(crate) struct Chosen {
     pub(crate) own: u64,
     /// Where each function of the path is called from, as far as that is known.
     pub(crate) lines: Vec<Option<u32>>,
-    /// Where it runs itself.
-    pub(crate) own_line: Option<u32>,
+    /// The line of it that weighs most, itself and with what it calls.
+    pub(crate) heaviest_line: Option<u32>,
     /// The function below it that runs most itself, and its weight there.
     pub(crate) hottest: (u32, u64),
 }
@@ -80,11 +81,21 @@ impl Default for PathTree {
             by_parent: FxHashMap::default(),
             depth_of: Vec::new(),
             path: Vec::new(),
+            roots_are_apart: false,
         }
     }
 }
 
 impl PathTree {
+    /// One in which the outermost functions have nothing to do with each other: what is much is measured by each of
+    /// them, not by all together.
+    pub(crate) fn with_roots_apart() -> Self {
+        Self {
+            roots_are_apart: true,
+            ..Self::default()
+        }
+    }
+
     /// Adds a path, outermost function first. What calls itself, directly or through others, counts as called once:
     /// what it calls at the innermost call it calls at the outermost.
     pub(crate) fn add(&mut self, frames: impl IntoIterator<Item = PathFrame>, weight: u64) {
@@ -117,6 +128,7 @@ impl PathTree {
             self.nodes[node as usize].whole += weight;
         }
         self.nodes[ROOT as usize].total += weight;
+        self.nodes[ROOT as usize].whole += weight;
         let last = &mut self.nodes[node as usize];
         last.own += weight;
         note(&mut last.own_lines, line, weight);
@@ -138,17 +150,24 @@ impl PathTree {
     }
 
     /// At most `count` functions with at least the part `least` of everything each, heaviest first. None is below
-    /// another one that was chosen before it; one that is above has the rest.
-    pub(crate) fn choose(mut self, count: usize, least: f64) -> Vec<Chosen> {
+    /// another one that was chosen before it; one that is above has the rest. `entry` says of a path how many of its
+    /// functions are enough: that stands for the last one if it has little more.
+    pub(crate) fn choose(
+        mut self,
+        count: usize,
+        least: f64,
+        entry: impl Fn(&[u32]) -> usize,
+    ) -> Vec<Chosen> {
         let all = self.total() as f64;
         let mut chosen = Vec::new();
         while chosen.len() < count {
-            let Some(node) = self.descend(all) else {
+            let Some(node) = self.best(least * all) else {
                 break;
             };
             if (self.nodes[node as usize].total as f64) < least * all {
                 break;
             }
+            let node = self.climb(node, &entry);
             chosen.push(self.describe(node));
             self.take_away(node);
         }
@@ -156,20 +175,54 @@ impl PathTree {
         chosen
     }
 
-    /// Follows the heaviest callee for as long as it says more than its caller.
-    fn descend(&self, all: f64) -> Option<u32> {
-        let mut node = self.heaviest_child(ROOT)?;
+    /// Of the functions that say most below each root the heaviest.
+    fn best(&self, least: f64) -> Option<u32> {
+        let roots = self.nodes[ROOT as usize].children.iter();
+        let candidates = roots.map(|&root| self.descend(root, least));
+        candidates.max_by_key(|&node| {
+            let candidate = &self.nodes[node as usize];
+            (candidate.total, std::cmp::Reverse(node))
+        })
+    }
+
+    /// Follows the heaviest callee for as long as it says more than its caller. Where something was taken away the
+    /// caller is one of many things, and what is left of it are others.
+    fn descend(&self, root: u32, least: f64) -> u32 {
+        let of_root = if self.roots_are_apart { root } else { ROOT };
+        let all = self.nodes[of_root as usize].whole as f64;
+        let mut node = root;
         while let Some(child) = self.heaviest_child(node) {
             let (here, below) = (&self.nodes[node as usize], &self.nodes[child as usize]);
             let (weight, next) = (here.total as f64, below.total as f64);
             let is_part = next >= STANDS_FOR * weight;
             let tells_more = here.whole as f64 > TELLS_LITTLE * all && next >= TELLS_MORE * all;
-            if here.own > below.total || !is_part && !tells_more {
+            let is_another = here.total < here.whole && next >= least;
+            if here.own > below.total || !(is_part || tells_more || is_another) {
                 break;
             }
             node = child;
         }
-        Some(node)
+        node
+    }
+
+    fn climb(&self, node: u32, entry: impl Fn(&[u32]) -> usize) -> u32 {
+        let (mut nodes, mut at) = (Vec::new(), node);
+        while at != ROOT {
+            nodes.push(at);
+            at = self.nodes[at as usize].parent;
+        }
+        nodes.reverse();
+        let functions = nodes.iter().map(|&node| self.nodes[node as usize].function);
+        let enough = entry(&functions.collect::<Vec<_>>());
+        let Some(&outer) = nodes.get(enough.wrapping_sub(1)) else {
+            return node;
+        };
+        let [total, of_outer] = [node, outer].map(|node| self.nodes[node as usize].total as f64);
+        if total >= STANDS_FOR * of_outer {
+            outer
+        } else {
+            node
+        }
     }
 
     fn heaviest_child(&self, node: u32) -> Option<u32> {
@@ -192,12 +245,19 @@ impl PathTree {
         path.reverse();
         lines.reverse();
         let here = &self.nodes[node as usize];
+        let mut inside = here.own_lines.clone();
+        for &child in &here.children {
+            let lines = &self.nodes[child as usize].lines;
+            lines
+                .iter()
+                .for_each(|&(line, weight)| note(&mut inside, Some(line), weight));
+        }
         Chosen {
             path,
             lines,
             total: here.total,
             own: here.own,
-            own_line: heaviest_line(&here.own_lines),
+            heaviest_line: heaviest_line(&inside),
             hottest: self.hottest_below(node),
         }
     }
@@ -267,10 +327,13 @@ mod tests {
             let frames: Vec<_> = frames.collect();
             tree.add(frames, weight);
         }
-        let chosen = tree.choose(count, 0.05).into_iter().map(|chosen| {
-            let path: Vec<_> = chosen.path.iter().map(|&it| names[it as usize]).collect();
-            (path.join(";"), chosen.total)
-        });
+        let chosen = tree
+            .choose(count, 0.05, |path| path.len())
+            .into_iter()
+            .map(|chosen| {
+                let path: Vec<_> = chosen.path.iter().map(|&it| names[it as usize]).collect();
+                (path.join(";"), chosen.total)
+            });
         chosen.collect()
     }
 
@@ -353,6 +416,68 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_of_a_dispatcher_is_told_by_what_it_calls() {
+        let paths = [
+            ("serve;list;sort", 45),
+            ("serve;order;match", 12),
+            ("serve;flush", 8),
+            ("serve;small1", 4),
+            ("serve;small2", 4),
+            ("serve;small3", 4),
+            ("gc", 23),
+        ];
+        let expected = [
+            ("serve;list;sort", 45),
+            ("gc", 23),
+            ("serve;order;match", 12),
+            ("serve", 12),
+        ];
+        is(chosen(&paths, 3), &expected[..3]);
+        let last = chosen(&paths, 5);
+        assert_eq!(
+            last[3..],
+            [("serve".to_owned(), 12), ("serve;flush".to_owned(), 8)]
+        );
+    }
+
+    #[test]
+    fn the_way_into_a_library_stands_for_what_it_does_inside_if_that_is_nearly_all() {
+        let mut tree = PathTree::default();
+        let mut add = |path: &[u32], weight| {
+            let frames = path.iter().map(|&function| PathFrame {
+                function,
+                line: None,
+            });
+            tree.add(frames, weight);
+        };
+        add(&[0, 1, 2, 3], 40);
+        add(&[0, 1, 5], 5);
+        add(&[0, 6, 7, 8], 25);
+        add(&[0, 6], 30);
+        let chosen = tree.choose(2, 0.05, |path| path.len().min(2));
+        let told: Vec<_> = chosen.into_iter().map(|it| (it.path, it.total)).collect();
+        assert_eq!(told, [(vec![0, 6], 55), (vec![0, 1], 45)]);
+    }
+
+    #[test]
+    fn what_is_much_of_one_root_may_be_little_of_all() {
+        let mut tree = PathTree::with_roots_apart();
+        let add = |tree: &mut PathTree, path: &[u32], weight| {
+            let frames = path.iter().map(|&function| PathFrame {
+                function,
+                line: None,
+            });
+            tree.add(frames, weight);
+        };
+        add(&mut tree, &[0, 1, 2], 11);
+        add(&mut tree, &[0, 1, 3], 9);
+        add(&mut tree, &[9], 80);
+        let chosen = tree.choose(3, 0.05, |path| path.len());
+        let paths: Vec<_> = chosen.into_iter().map(|chosen| chosen.path).collect();
+        assert_eq!(paths, [vec![9], vec![0, 1, 2], vec![0, 1, 3]]);
+    }
+
+    #[test]
     fn less_than_the_least_part_and_nothing_at_all_are_not_told() {
         is(chosen(&[("a;b", 97), ("c", 3)], 4), &[("a;b", 97)]);
         is(chosen(&[], 4), &[]);
@@ -368,12 +493,12 @@ mod tests {
         tree.add([frame(0, 10), frame(1, 20)], 5);
         tree.add([frame(0, 11), frame(1, 20)], 6);
         tree.add([frame(0, 10), frame(1, 21)], 2);
-        let chosen = tree.choose(1, 0.05).remove(0);
+        let chosen = tree.choose(1, 0.05, |path| path.len()).remove(0);
         assert_eq!(
             (chosen.path, chosen.lines),
             (vec![0, 1], vec![None, Some(10)])
         );
-        assert_eq!((chosen.own, chosen.own_line), (13, Some(20)));
+        assert_eq!((chosen.own, chosen.heaviest_line), (13, Some(20)));
         assert_eq!(chosen.hottest, (1, 13));
     }
 }

@@ -90,7 +90,7 @@ fn percent(part: u64, whole: u64) -> f64 {
 
 /// How far off a share is likely to be, in percentage points, if it was found with `samples`
 /// samples: 1.96 standard errors of a proportion.
-pub(crate) fn sampling_error(percent: f64, samples: u64) -> f64 {
+fn sampling_error(percent: f64, samples: u64) -> f64 {
     let share = percent / 100.0;
     match samples {
         0 => 0.0,

@@ -17,6 +17,7 @@ mod waits; // what blocked threads wait in
 
 pub use cgroup::{Bandwidth, Cgroup, Limits, MemoryUse};
 pub use machine::{MachineTime, Pressure, Stalls, machine_time};
+pub use members::share_of_ended_children;
 pub use memory::Memory;
 pub use meter::{CpuUse, Growth, Meter, Quota, Subject, Vitals};
 pub use task::allowed_cpus;

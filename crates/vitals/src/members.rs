@@ -79,3 +79,18 @@ impl Members {
         self.was_there.then_some(self.used)
     }
 }
+
+/// Which part of the CPU time that these processes have used so far, 0 to 1, was used by children of theirs that have
+/// ended. `None` if they are gone or have used none.
+pub fn share_of_ended_children(pids: &[i32]) -> Option<f64> {
+    let stats: Vec<Stat> = pids
+        .iter()
+        .filter_map(|&pid| Stat::of_process(pid))
+        .collect();
+    let sum = |of: fn(&Stat) -> Ticks| -> f64 {
+        let times = stats.iter().map(|stat| of(stat).user + of(stat).system);
+        times.sum::<std::time::Duration>().as_secs_f64()
+    };
+    let (all, of_children) = (sum(Stat::with_ended_children), sum(|stat| stat.of_children));
+    (all > 0.0).then(|| of_children / all)
+}

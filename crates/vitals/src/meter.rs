@@ -360,6 +360,7 @@ mod tests {
         let near = |a: Duration, b: Duration| a.abs_diff(b) <= Duration::from_millis(30);
         assert!(near(used.user, told.user), "{used:?} {told:?}");
         assert_eq!(vitals.processes, Some(1));
+        assert!(crate::share_of_ended_children(&[pid]).unwrap() > 0.5);
         assert!(vitals.threads.len() >= 2, "{:?}", vitals.threads);
         assert!(vitals.memory.unwrap().after.resident > 0);
         shell.kill().unwrap();

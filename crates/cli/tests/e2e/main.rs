@@ -19,3 +19,4 @@ mod rates; // high frequencies
 mod starved; // more work than CPUs
 mod support;
 mod targets; // whom `-p`, `-t` and `-a` mean
+mod why; // each statement against the kernel's counters

@@ -14,8 +14,11 @@ use rustc_hash::FxHashMap;
 pub struct StartedProcesses {
     names: FxHashMap<Pid, Box<[u8]>>,
     running: FxHashMap<Pid, Birth>,
-    counts: BTreeMap<(Box<[u8]>, Box<[u8]>), (u64, u64)>, // by parent and program: started, of these ended
+    counts: BTreeMap<ParentAndProgram, StartedAndEnded>,
 }
+
+type ParentAndProgram = (Box<[u8]>, Box<[u8]>);
+type StartedAndEnded = (u64, u64);
 
 #[derive(Debug)]
 struct Birth {

@@ -11,8 +11,8 @@ mod watch; // how long it goes on
 use crate::messages::{Failure, Outcome, failed};
 pub use args::RecordArgs;
 use older::Older;
-pub use plan::Plan;
-use recording::LiveRecording;
+pub use plan::{OutputPlan, Plan};
+pub use recording::LiveRecording;
 pub use summary::Done;
 
 /// Runs `prof record`.

@@ -52,6 +52,8 @@ pub struct Plan {
     pub exports: Exports,
     /// Say nothing but errors.
     pub quiet: bool,
+    /// Show on a terminal how far it is.
+    pub progress: bool,
     /// Say more.
     pub verbose: bool,
 }
@@ -76,6 +78,7 @@ impl Plan {
             compression: args.compression,
             exports,
             quiet: args.quiet,
+            progress: !args.quiet,
             verbose: args.verbose,
         })
     }

@@ -6,13 +6,14 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use prof_model::{Pid, Tid};
 use prof_perfdata::StoredNames;
-use prof_profile::Names;
+use prof_profile::{Names, Profile};
 use prof_report::{ExportData, Filter};
 use prof_sampler::{HeldCommand, RunningCommand, Sampler};
 use prof_session::record::{
-    FileDestination, LiveNames, Output, Recorder, RunFor, Shortfall, cpu_time_of_ended, drive,
-    end_command, features, file_events, host_features, leftovers, stored_build_ids,
+    FileDestination, LiveNames, Output, Recorder, RunFor, Shortfall, Started, cpu_time_of_ended,
+    drive, end_command, features, file_events, host_features, leftovers, stored_build_ids,
 };
 use prof_session::recording_facts;
 use prof_symbolizer::RunningKernel;
@@ -109,7 +110,7 @@ impl LiveRecording {
         self.say_begin();
         let plan = &self.plan;
         let mut watch = Watch {
-            progress: Progress::new(plan.duration, plan.quiet, self.kernel.clone()),
+            progress: Progress::new(plan.duration, plan.progress, self.kernel.clone()),
             requests: &self.requests,
             has_command: command.is_some(),
             time: RunFor::until(
@@ -164,6 +165,23 @@ impl LiveRecording {
         stored.span = Some(sampled.span);
         progress.clear();
         (names, stored)
+    }
+
+    /// The samples.
+    pub fn profile(&self) -> &Profile {
+        &self.recorder.pipeline.profile
+    }
+
+    /// What a process is called that has not ended yet.
+    pub fn process_name(&self, pid: Pid) -> Option<String> {
+        let processes = &self.recorder.pipeline.tracker.processes;
+        let comm = processes.comm_of(pid, Tid(pid.0))?;
+        Some(processes.comms.display(comm).into_owned())
+    }
+
+    /// The processes that were started meanwhile; once.
+    pub fn take_started(&mut self) -> Vec<Started> {
+        std::mem::take(&mut self.recorder.destination.started).finish()
     }
 
     /// What the recording came to; the command's exit status comes last.

@@ -24,7 +24,7 @@ pub fn at_start(sampling: &Sampling, sampler: &Sampler) -> Facts {
     let overridden = sampling.overridden.map(str::to_owned);
     Facts {
         target: sampling.target_name(),
-        container: first_task(&sampling.options.target).and_then(container),
+        container: container_of(&sampling.options.target),
         events: event_infos(sampler.events()),
         notes: overridden
             .into_iter()
@@ -32,6 +32,11 @@ pub fn at_start(sampling: &Sampling, sampler: &Sampler) -> Facts {
             .collect(),
         ..Facts::default()
     }
+}
+
+/// The container of a target, as `3f2a91c04d5e` with its host name; `None` if we are in the same.
+pub fn container_of(target: &Target) -> Option<String> {
+    first_task(target).and_then(container)
 }
 
 fn first_task(target: &Target) -> Option<i32> {

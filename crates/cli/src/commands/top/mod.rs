@@ -32,6 +32,7 @@ use crate::tui_source;
 pub use args::TopArgs;
 use collect::{Collector, Message};
 use facts::Meters;
+pub use facts::container_of;
 use live::Live;
 use namer::{Namer, Shared};
 
