@@ -279,8 +279,12 @@ impl Functions {
             let first = if frames.is_empty() { copies - 1 } else { 0 };
             for (nth, place) in places.of_frame(frame).enumerate().skip(first) {
                 let function = places.get(place).symbol.0;
+                // All code of a module without names is one function. It would be the outermost call of a recursion
+                // in which named ones are lost.
+                let is_told = !places.symbol_at(place).is_named()
+                    && frames.iter().any(|it: &PathFrame| it.function == function);
                 // the innermost one stays: the time is its own
-                if frames.is_empty() || !self.passing[function as usize] {
+                if frames.is_empty() || !self.passing[function as usize] && !is_told {
                     let line = lines.of(names, frame, nth);
                     frames.push(PathFrame { function, line });
                 }
