@@ -10,6 +10,7 @@ use prof_model::{Cpu, Pid, Tid};
 use prof_sampler::{
     Clock, HeldCommand, Options, Rate, Sampler, StackCapture, Target, parse_cpu_list, proc,
 };
+use prof_vitals::Subject;
 
 use crate::command_line::shared::SamplingArgs;
 use crate::messages::{CliError, open_errors};
@@ -113,6 +114,26 @@ impl Sampling {
     /// CPU time of what is sampled so far, where that can be read.
     pub fn cpu_time(&self) -> Option<Duration> {
         self.options.target.cpu_time(self.options.inherit)
+    }
+
+    /// Whose vitals tell about the target; nobody's as long as a command is not there.
+    pub fn subject(&self) -> Subject {
+        match &self.options.target {
+            Target::System => Subject::Machine,
+            Target::Processes(pids) => Subject::Processes {
+                pids: pids.iter().map(|pid| pid.0).collect(),
+                descendants: self.options.inherit,
+            },
+            Target::Threads(tids) => Subject::Threads(tids.iter().map(|tid| tid.0).collect()),
+            Target::Command(Pid(0)) => Subject::Processes {
+                pids: Vec::new(),
+                descendants: true,
+            },
+            Target::Command(pid) => Subject::Processes {
+                pids: vec![pid.0],
+                descendants: true,
+            },
+        }
     }
 
     /// An error from before the command, if there is one, was run: its exit status tells so.

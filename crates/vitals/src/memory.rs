@@ -2,16 +2,21 @@
 
 use std::fs;
 
-/// Memory of processes, summed, in bytes. What several of them share counts once for each.
+/// Memory of processes, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Memory {
-    /// All of it.
-    pub resident: u64,
-    /// Of it, heap and stacks: what no file backs.
+    /// Heap and stacks, what no file backs, of all of them together.
     pub anonymous: u64,
+    /// Pages of files and shared memory of the one that has most of these: others mostly have the same.
+    pub shared: u64,
 }
 
 impl Memory {
+    /// All of it.
+    pub fn resident(&self) -> u64 {
+        self.anonymous + self.shared
+    }
+
     /// Of a process; `None` if it is gone, or a thread of the kernel.
     fn of(pid: i32) -> Option<Self> {
         Self::parse(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
@@ -28,9 +33,10 @@ impl Memory {
                 .ok()?;
             Some(kib * 1024)
         };
+        let anonymous = bytes("RssAnon:")?;
         Some(Self {
-            resident: bytes("VmRSS:")?,
-            anonymous: bytes("RssAnon:")?,
+            anonymous,
+            shared: bytes("VmRSS:")?.saturating_sub(anonymous),
         })
     }
 
@@ -39,8 +45,8 @@ impl Memory {
         pids.into_iter()
             .filter_map(Self::of)
             .reduce(|sum, one| Self {
-                resident: sum.resident + one.resident,
                 anonymous: sum.anonymous + one.anonymous,
+                shared: sum.shared.max(one.shared),
             })
     }
 }
@@ -53,8 +59,8 @@ mod tests {
     fn a_status_without_memory_is_not_one_with_none() {
         let status = "Name:\tx\nVmRSS:\t    2048 kB\nRssAnon:\t    512 kB\n";
         let expected = Memory {
-            resident: 2 << 20,
             anonymous: 512 << 10,
+            shared: (2 << 20) - (512 << 10),
         };
         assert_eq!(Memory::parse(status), Some(expected));
         assert_eq!(Memory::parse("Name:\tkthreadd\n"), None);

@@ -15,6 +15,8 @@ use crate::waits::Waits;
 
 /// The shortest time between two looks.
 const EVERY: Duration = Duration::from_millis(200);
+/// The longest time between two looks.
+const SELDOM: Duration = Duration::from_secs(2);
 /// Looks take at most this part of the time.
 const LEAST_SHARE: u32 = 100;
 
@@ -47,6 +49,7 @@ pub struct Meter {
     before: Moment,
     cpus: Option<usize>,
     last_look: Duration,
+    without_threads: bool,
 }
 
 /// What can be read without knowing what came before.
@@ -135,6 +138,15 @@ pub struct Growth {
 impl Meter {
     /// Begins. Processes that are not there have no vitals, which is no error.
     pub fn start(subject: Subject) -> Self {
+        Self::start_with(subject, false)
+    }
+
+    /// Begins to count what takes no look at threads: CPU time, quota, memory and the machine.
+    pub fn start_without_threads(subject: Subject) -> Self {
+        Self::start_with(subject, true)
+    }
+
+    fn start_with(subject: Subject, without_threads: bool) -> Self {
         let task = match &subject {
             Subject::Machine => None,
             Subject::Processes { pids, .. } => pids.first().map(|&pid| proc::living_task(Pid(pid))),
@@ -153,6 +165,7 @@ impl Meter {
                 None => Some(online_cpus().len()),
             },
             last_look: Duration::ZERO,
+            without_threads,
             subject,
         };
         let pids = this.look_at(false);
@@ -162,20 +175,21 @@ impl Meter {
         this
     }
 
-    /// How long to wait before the next look.
+    /// How long to wait before the next look: longer where one takes much CPU time.
     pub fn pause(&self) -> Duration {
-        EVERY.max(self.last_look * LEAST_SHARE)
+        (self.last_look * LEAST_SHARE).clamp(EVERY, SELDOM)
     }
 
     /// Looks at the threads: to be called several times a second.
     pub fn look(&mut self) {
-        let began = Instant::now();
+        let began = own_cpu_time();
         self.look_at(true);
-        self.last_look = began.elapsed();
+        self.last_look = own_cpu_time().saturating_sub(began);
     }
 
     fn look_at(&mut self, with_waits: bool) -> Vec<i32> {
         let pids = match &self.subject {
+            Subject::Machine if self.without_threads => Vec::new(),
             Subject::Machine => {
                 let all = proc::processes().unwrap_or_default().into_iter();
                 all.map(|pid| pid.0)
@@ -185,6 +199,9 @@ impl Meter {
             Subject::Processes { .. } => self.members.look(),
             Subject::Threads(tids) => tids.clone(),
         };
+        if self.without_threads {
+            return pids;
+        }
         let threads = match &self.subject {
             Subject::Threads(tids) => tids.iter().map(|&tid| (tid, tid)).collect(),
             _ => threads_of(&pids),
@@ -276,6 +293,12 @@ impl Meter {
     }
 }
 
+/// CPU time of this thread so far.
+fn own_cpu_time() -> Duration {
+    use nix::time::{ClockId, clock_gettime};
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
 /// Of a cgroup and its ancestors the limit that was felt most; if none was, the strictest.
 fn quota(before: &[Bandwidth], now: Vec<Bandwidth>) -> Option<Quota> {
     let quotas = now.into_iter().map(|now| {
@@ -362,7 +385,7 @@ mod tests {
         assert_eq!(vitals.processes, Some(1));
         assert!(crate::share_of_ended_children(&[pid]).unwrap() > 0.5);
         assert!(vitals.threads.len() >= 2, "{:?}", vitals.threads);
-        assert!(vitals.memory.unwrap().after.resident > 0);
+        assert!(vitals.memory.unwrap().after.resident() > 0);
         shell.kill().unwrap();
         shell.wait().unwrap();
     }

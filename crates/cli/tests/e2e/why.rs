@@ -162,6 +162,32 @@ fn a_throttled_process_is_told_from_an_idle_one_by_its_quota() {
 }
 
 #[test]
+fn a_recording_of_a_throttled_process_says_so_and_keeps_it() {
+    let place = Place::new();
+    let Some(throttled) = Throttled::start() else {
+        return;
+    };
+    let pid = throttled.busy.pid();
+    let ran = place.prof(&["record", "-p", &pid, "-d", "2s"]).ok();
+    let mut lines = ran.err.lines();
+    let usage = lines
+        .find(|line| line.starts_with("used 0."))
+        .expect("a line");
+    assert!(usage.contains(" of ") && usage.contains(" CPU"), "{usage}");
+    let (_, share) = usage
+        .split_once("; quota 0.10, throttled in ")
+        .expect("a quota");
+    let percent: f64 = share.strip_suffix("% of periods").unwrap().parse().unwrap();
+    assert!((1.0..=100.0).contains(&percent), "{usage}");
+    let report = place.prof(&["report", "--stdio"]).ok();
+    assert!(
+        report.out.contains(&format!("# {usage}\n")),
+        "{}",
+        report.out
+    );
+}
+
+#[test]
 fn an_idle_process_is_called_idle_with_what_it_waits_in() {
     let place = Place::new();
     let sleeping = Running::start("sleep", &["100"]);

@@ -6,6 +6,7 @@ mod plan; // what the arguments ask for
 mod progress; // the line on the terminal
 mod recording; // its steps, from opening events to the end of the command
 mod summary; // the lines at the end
+mod usage; // CPU time and quota, in one line
 mod watch; // how long it goes on
 
 use crate::messages::{Failure, Outcome, failed};

@@ -17,10 +17,12 @@ use prof_session::record::{
 };
 use prof_session::recording_facts;
 use prof_symbolizer::RunningKernel;
+use prof_vitals::Meter;
 
 use super::plan::{OutputPlan, Plan};
 use super::progress::Progress;
 use super::summary::{self, Done, File};
+use super::usage;
 use super::watch::Watch;
 use crate::child_stdio;
 use crate::messages::{CliError, Failure, failed};
@@ -47,6 +49,7 @@ pub struct Sampled {
     span: (u64, u64),
     elapsed: Duration,
     cpu_time: Option<Duration>,
+    usage: Option<String>,
 }
 
 impl LiveRecording {
@@ -92,6 +95,7 @@ impl LiveRecording {
         let sampling = &self.plan.sampling;
         let raised = self.sampler.raise_priority(sampling.realtime);
         raised.map_err(|error| sampling.no_priority(error))?;
+        let meter = Meter::start_without_threads(self.plan.sampling.subject());
         let cpu_before = self.plan.sampling.cpu_time();
         let ended_before = cpu_time_of_ended();
         let layout = self.kernel.layout().ok();
@@ -126,6 +130,7 @@ impl LiveRecording {
             Some((before, after)) => Some(after.saturating_sub(before)),
             None => cpu_time_of_command(plan, command.as_mut(), ended_before),
         };
+        let usage = usage::line(&meter.finish(), cpu_time, elapsed);
         let ended = sampler.clock().now();
         let end = driven.and_then(|_| sampler.finish(recorder));
         Ok(Sampled {
@@ -135,6 +140,7 @@ impl LiveRecording {
             span: (began, ended.max(began)),
             elapsed,
             cpu_time,
+            usage,
         })
     }
 
@@ -162,6 +168,7 @@ impl LiveRecording {
         let LiveNames { names, mut stored } = recorder.find_names(self.kernel.clone());
         stored.ends = recorder.destination.ends.clone();
         stored.counters = recorder.counters();
+        stored.counters.notes.extend(sampled.usage.clone());
         stored.span = Some(sampled.span);
         progress.clear();
         (names, stored)
@@ -190,6 +197,7 @@ impl LiveRecording {
             samples: self.recorder.samples(),
             lost: self.recorder.lost(),
             cpu_time: sampled.cpu_time,
+            usage: sampled.usage.clone(),
             elapsed: sampled.elapsed,
             of_command: self.plan.sampling.samples_command,
             command_status: None,
@@ -266,6 +274,7 @@ impl LiveRecording {
             &self.sampler,
             names,
             file,
+            done.usage.as_deref(),
             self.plan.verbose,
         );
         let is_all = self.plan.delay.is_zero() && done.samples > 0;

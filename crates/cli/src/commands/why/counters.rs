@@ -38,6 +38,9 @@ fn head(answer: &Answer) -> String {
     if let Some(children) = vitals.processes.filter(|&it| it > 1) {
         head += &format!(" + {}", plural(children as u64 - 1, "child", "children"));
     }
+    if vitals.processes == Some(0) {
+        head += ", which has ended";
+    }
     if let Some(container) = &answer.container {
         head += &format!(" in container {container}");
     }
@@ -332,7 +335,7 @@ fn children(answer: &Answer) -> Option<String> {
 
 fn memory(answer: &Answer) -> Option<String> {
     let growth = answer.vitals.memory?;
-    let (before, after) = (growth.before.resident, growth.after.resident);
+    let (before, after) = (growth.before.resident(), growth.after.resident());
     let change = after as f64 - before as f64;
     let mut line = format!("memory {}", bytes(after as f64));
     let is_notable = change.abs() >= (before as f64 / 100.0).max(4e6);

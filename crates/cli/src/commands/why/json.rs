@@ -261,8 +261,8 @@ impl<'a> Object<'a> {
                 })
                 .collect(),
             memory_bytes: vitals.memory.map(|growth| Memory {
-                before: growth.before.resident,
-                after: growth.after.resident,
+                before: growth.before.resident(),
+                after: growth.after.resident(),
                 cgroup: vitals.cgroup_memory.map(|it| it.current),
                 cgroup_limit: vitals.cgroup_memory.and_then(|it| it.limit),
             }),

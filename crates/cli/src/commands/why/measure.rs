@@ -48,7 +48,7 @@ pub fn measure(args: &WhyArgs) -> Result<Answer, Failure> {
         typed: typed(&sampling),
         ..describe(&sampling)
     };
-    let subject = subject(&sampling);
+    let subject = sampling.subject();
     sampling.options.whole_cpus = starts_much(&subject);
     let output = match &args.output {
         Some(path) if path.as_os_str() == "-" => {
@@ -176,22 +176,6 @@ fn typed(sampling: &Sampling) -> String {
             )
         }
         Target::Command(_) => format!("-- {}", sampling.target_name()),
-    }
-}
-
-/// Whom to look at; nobody as long as a command is not there.
-fn subject(sampling: &Sampling) -> Subject {
-    match &sampling.options.target {
-        Target::System => Subject::Machine,
-        Target::Processes(pids) => Subject::Processes {
-            pids: pids.iter().map(|pid| pid.0).collect(),
-            descendants: sampling.options.inherit,
-        },
-        Target::Threads(tids) => Subject::Threads(tids.iter().map(|tid| tid.0).collect()),
-        Target::Command(_) => Subject::Processes {
-            pids: Vec::new(),
-            descendants: true,
-        },
     }
 }
 

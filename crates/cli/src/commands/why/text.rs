@@ -202,12 +202,12 @@ mod tests {
             },
             memory: Some(Growth {
                 before: Memory {
-                    resident: 1_200_000_000,
-                    anonymous: 0,
+                    anonymous: 1_200_000_000,
+                    shared: 0,
                 },
                 after: Memory {
-                    resident: 1_234_000_000,
-                    anonymous: 0,
+                    anonymous: 1_234_000_000,
+                    shared: 0,
                 },
             }),
             ..Vitals::default()
