@@ -453,6 +453,24 @@ fn who_may_not_sample_still_learns_what_the_kernel_counts() {
 }
 
 #[test]
+fn a_command_is_looked_at_until_it_ends_and_typed_as_it_was() {
+    let place = Place::new();
+    let script = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
+    let ran = place.prof(&["why", "--", "sh", "-c", script]).ok();
+    let lines: Vec<String> = ran.out.lines().map(str::to_owned).collect();
+    assert!(lines[0].starts_with("sh -c i=0; while "), "{lines:?}");
+    assert!(lines[0].contains(", which has ended, "), "{lines:?}");
+    assert!(
+        has_line(&lines, &["used ", " of "]) && !has_line(&lines, &["idle"]),
+        "{lines:?}"
+    );
+    if has_line(&lines, &["CPU: "]) {
+        let typed = format!("next: prof record -- sh -c '{script}'");
+        assert!(has_line(&lines, &[&typed]), "{lines:?}");
+    }
+}
+
+#[test]
 fn who_is_not_there_is_an_error_and_no_answer() {
     let place = Place::new();
     let ran = place

@@ -13,7 +13,9 @@ use prof_vitals::{CpuUse, Meter, Subject, Vitals, share_of_ended_children};
 
 use super::answer::Answer;
 use super::args::WhyArgs;
+use super::next::quoted;
 use super::samples::PATHS;
+use super::text::start_of;
 use crate::commands::record::{LiveRecording, OutputPlan, Plan};
 use crate::commands::top::container_of;
 use crate::export::Exports;
@@ -23,6 +25,9 @@ use crate::sampling::Sampling;
 /// Samples per second and CPU, if not told otherwise: it costs next to nothing.
 const USUAL_HZ: u64 = 99;
 const USUAL_SECONDS: Duration = Duration::from_secs(10);
+
+/// So much of a command stands in the first line.
+const LONGEST_NAME: usize = 40;
 
 /// Samples a target and looks at it.
 ///
@@ -147,7 +152,7 @@ fn describe(sampling: &Sampling) -> Answer {
                 .collect();
             format!("threads {}", names.join(", "))
         }
-        Target::Command(_) => sampling.target_name(),
+        Target::Command(_) => start_of(&sampling.target_name(), LONGEST_NAME),
     };
     let load = fs::read_to_string("/proc/loadavg").ok();
     Answer {
@@ -175,7 +180,11 @@ fn typed(sampling: &Sampling) -> String {
                 list(tids.iter().map(ToString::to_string).collect())
             )
         }
-        Target::Command(_) => format!("-- {}", sampling.target_name()),
+        Target::Command(_) => {
+            let words = sampling.command.iter();
+            let words: Vec<_> = words.map(|word| quoted(&word.to_string_lossy())).collect();
+            format!("-- {}", words.join(" "))
+        }
     }
 }
 

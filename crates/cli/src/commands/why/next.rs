@@ -23,6 +23,10 @@ pub fn lines(answer: &Answer, columns: usize) -> Vec<String> {
 
 /// The command alone.
 pub fn command(answer: &Answer) -> Option<String> {
+    if answer.vitals.processes == Some(0) && answer.typed.starts_with("-p") && answer.file.is_none()
+    {
+        return None; // there is nobody to ask
+    }
     let typed = &answer.typed;
     let waits = &answer.vitals.waits;
     if answer.is_idle() {
@@ -78,7 +82,7 @@ fn pattern(name: &str) -> String {
 }
 
 /// As a shell takes it for one word.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.:/-@,+".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         return word.to_owned();

@@ -37,6 +37,9 @@ pub fn commands(answer: &Answer) -> Option<String> {
 pub fn remarks(answer: &Answer) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(hot) = told(answer) {
+        if hot.paths.is_empty() {
+            lines.push(too_few(answer, hot));
+        }
         lines.extend(kinds(hot));
         if let Some(whole) = hot.whole_percent.filter(|&whole| whole < 90.0) {
             lines.push(format!(

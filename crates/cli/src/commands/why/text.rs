@@ -38,6 +38,14 @@ pub fn lines(answer: &Answer) -> Vec<String> {
     lines.map(|line| fit(&line)).chain(next).collect()
 }
 
+/// The first letters of a name.
+pub fn start_of(name: &str, letters: usize) -> String {
+    match name.chars().count() <= letters {
+        true => name.to_owned(),
+        false => name.chars().take(letters - 1).chain(['…']).collect(),
+    }
+}
+
 /// The last letters of a name.
 pub fn end_of(name: &str, letters: usize) -> String {
     let len = name.chars().count();
