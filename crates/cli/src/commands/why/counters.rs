@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::answer::Answer;
+use super::words::{bytes, list, plural, seconds};
 
 /// Less than this of a CPU is not worth a line.
 const WORTH_CPUS: f64 = 0.05;
@@ -366,50 +367,4 @@ fn memory(answer: &Answer) -> Option<String> {
         return None;
     }
     Some(line)
-}
-
-/// At most so many items behind a start, as many as fit; of the others it is said that they are there.
-pub fn list(start: &str, items: impl Iterator<Item = String>, most: usize) -> String {
-    const COLUMNS: usize = 80 - ", ...".len();
-    let (mut line, mut told, mut left_out) = (start.to_owned(), 0, false);
-    for item in items {
-        let is_first = told == 0;
-        let columns = line.chars().count() + item.chars().count() + 2;
-        left_out = !is_first && columns > COLUMNS || told >= most;
-        if left_out {
-            break;
-        }
-        line += if is_first { "" } else { ", " };
-        line += &item;
-        told += 1;
-    }
-    line + if left_out { ", ..." } else { "" }
-}
-
-/// `10 s`, `1.9 s`, `0.02 s`, `12 min`
-pub fn seconds(time: Duration) -> String {
-    let seconds = time.as_secs_f64();
-    match seconds {
-        600.0.. => format!("{:.0} min", seconds / 60.0),
-        9.95.. => format!("{seconds:.0} s"),
-        0.095.. => format!("{seconds:.1} s").replace(".0 s", " s"),
-        _ => format!("{seconds:.2} s"),
-    }
-}
-
-/// `1.4 GB`, `34 MB`
-pub fn bytes(bytes: f64) -> String {
-    match bytes {
-        1e9.. => format!("{:.1} GB", bytes / 1e9),
-        1e7.. => format!("{:.0} MB", bytes / 1e6),
-        1e5.. => format!("{:.1} MB", bytes / 1e6),
-        _ => format!("{:.0} kB", bytes / 1e3),
-    }
-}
-
-fn plural(count: u64, one: &str, many: &str) -> String {
-    match count {
-        1 => format!("1 {one}"),
-        count => format!("{count} {many}"),
-    }
 }

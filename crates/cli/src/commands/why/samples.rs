@@ -3,7 +3,7 @@
 use prof_report::{HotCommand, HotPaths, Share};
 
 use super::answer::Answer;
-use super::counters::list;
+use super::words::list;
 
 /// So many functions at most.
 pub const PATHS: usize = 4;
