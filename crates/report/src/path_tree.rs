@@ -178,6 +178,7 @@ impl PathTree {
     /// Of the functions that say most below each root the heaviest.
     fn best(&self, least: f64) -> Option<u32> {
         let roots = self.nodes[ROOT as usize].children.iter();
+        let roots = roots.filter(|&&root| self.nodes[root as usize].total > 0);
         let candidates = roots.map(|&root| self.descend(root, least));
         candidates.max_by_key(|&node| {
             let candidate = &self.nodes[node as usize];
@@ -413,6 +414,14 @@ mod tests {
             chosen(&paths, 2),
             &[("main;value;text", 70), ("main;value;number", 30)],
         );
+    }
+
+    #[test]
+    fn what_was_told_whole_is_not_told_again_by_its_parts() {
+        let names: Vec<String> = (0..10).map(|n| format!("a;op{n}")).collect();
+        let mut paths: Vec<_> = names.iter().map(|name| (name.as_str(), 6)).collect();
+        paths.push(("b", 40));
+        is(chosen(&paths, 4), &[("a", 60), ("b", 40)]);
     }
 
     #[test]
