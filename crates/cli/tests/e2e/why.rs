@@ -269,6 +269,8 @@ fn short_lived_children_are_counted_by_parent_and_program_and_sampled() {
         has_line(&lines, &["started ", " ended: sh > true "]),
         "{lines:?}"
     );
+    // A clock for each of them would find nothing the next time either.
+    assert!(!has_line(&lines, &["next: prof record -p "]), "{lines:?}");
 }
 
 #[test]

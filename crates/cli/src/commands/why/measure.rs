@@ -54,7 +54,10 @@ pub fn measure(args: &WhyArgs) -> Result<Answer, Failure> {
         ..describe(&sampling)
     };
     let subject = sampling.subject();
-    sampling.options.whole_cpus = starts_much(&subject);
+    if starts_much(&subject) {
+        sampling.options.whole_cpus = true;
+        answer.typed = "-a".to_owned(); // for `record`, which gives each thread a clock of its own otherwise
+    }
     let output = match &args.output {
         Some(path) if path.as_os_str() == "-" => {
             return Err(
