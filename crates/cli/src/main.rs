@@ -36,7 +36,9 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 
 use command_line::{Cli, Command};
-use commands::{annotate, buildid_list, demo, diff, evlist, list, record, report, script, top};
+use commands::{
+    annotate, buildid_list, demo, diff, evlist, list, record, report, script, top, why,
+};
 use messages::{CliError, Failure, Outcome};
 
 fn main() -> ExitCode {
@@ -60,6 +62,7 @@ fn run(cli: Cli) -> Outcome {
     }
     match cli.command {
         Command::Record(args) => record::run(&args),
+        Command::Why(args) => why::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Script(args) => script::run(&args),

@@ -1,4 +1,4 @@
-//! Whom `record` and `top` sample, what and how often.
+//! Whom `record`, `why` and `top` sample, what and how often.
 //!
 //! In: the arguments that both have. Out: the options of `prof-sampler`, a command that waits, open events.
 
@@ -13,6 +13,7 @@ use prof_sampler::{
     proc,
 };
 use prof_target::{Followed, Follower};
+use prof_vitals::Subject;
 
 use crate::command_line::shared::SamplingArgs;
 use crate::messages::{CliError, FAILED, open_errors};
@@ -159,6 +160,30 @@ impl Sampling {
     /// CPU time of what is sampled so far, where that can be read.
     pub fn cpu_time(&self) -> Option<Duration> {
         self.options.target.cpu_time(self.options.inherit)
+    }
+
+    /// Whose vitals tell about the target; nobody's as long as a command is not there.
+    pub fn subject(&self) -> Subject {
+        match &self.options.target {
+            Target::System => Subject::Machine,
+            Target::Processes(pids) => Subject::Processes {
+                pids: pids.iter().map(|pid| pid.0).collect(),
+                descendants: self.options.inherit,
+            },
+            Target::Cgroup(cgroup) => Subject::Processes {
+                pids: cgroup.members().iter().map(|pid| pid.0).collect(),
+                descendants: false,
+            },
+            Target::Threads(tids) => Subject::Threads(tids.iter().map(|tid| tid.0).collect()),
+            Target::Command(Pid(0)) => Subject::Processes {
+                pids: Vec::new(),
+                descendants: true,
+            },
+            Target::Command(pid) => Subject::Processes {
+                pids: vec![pid.0],
+                descendants: true,
+            },
+        }
     }
 
     /// An error from before the command, if there is one, was run: its exit status tells so.

@@ -26,11 +26,15 @@ mod folded; // one line per stack
 mod heaviest_path; // where most of the time goes, from the root
 mod hierarchy; // rows as a tree
 mod hist; // samples to sorted rows
+mod hot_path_text; // a heavy function and its callers on one line
+mod hot_paths; // where the time goes, at first glance
 mod idle; // samples of CPUs that had nothing to do
 mod json; // rows for other programs
+mod known_functions; // whose names tell what they are for
 mod layout; // which columns, which order
 mod options; // what a report can be asked
 mod order; // items by several numbers
+mod path_tree; // call paths, and which of their functions say most
 mod place; // frames with inlined functions, symbols in the order of their names
 mod rows; // which row counts a sample
 mod script; // one sample at a time
@@ -63,7 +67,9 @@ pub use flame_graph::{FlameGraphOptions, write_differential, write_flame_graph};
 pub use folded::{CodeKind, FoldedOptions, FoldedStacks, StackWeight, fold, in_brackets};
 pub use heaviest_path::{PathStep, heaviest_path, path_lines};
 pub use hist::{Counts, Member, Row, Table};
+pub use hot_paths::{HotCommand, HotPath, HotPathOptions, HotPaths, Share, hot_paths};
 pub use json::{SCHEMA_VERSION, write_json_report};
+pub use known_functions::WorkKind;
 pub use options::{
     CallGraph, CallGraphError, ChainKey, ChainMode, ChainOrder, ChainValue, EventGroup, Fields,
     Pattern, PatternError, ReportOptions,

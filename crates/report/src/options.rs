@@ -289,6 +289,8 @@ pub struct ReportOptions {
     /// Lines that describe the recording, each with its `# `, instead of the one that says how to
     /// get them.
     pub header: Option<Vec<String>>,
+    /// What the recorder noted about the target, a line each: for the head.
+    pub remarks: Vec<String>,
 }
 
 impl Default for ReportOptions {
@@ -322,6 +324,7 @@ impl Default for ReportOptions {
             inline: true,
             color: false,
             header: None,
+            remarks: Vec::new(),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::digits::push_decimal;
 use crate::draw::{push_call_tree, push_colored};
 use crate::hierarchy::HierarchyText;
 use crate::hist::{Row, Table};
+use crate::text::printable;
 use crate::text::{cut, left, push_blanks, push_left, push_percent, push_right, right, width};
 use crate::{Column, EventGroup, ReportOptions};
 
@@ -107,6 +108,9 @@ fn write_preamble(
     writeln!(out, "#")?;
     for (_, name, value) in elided(options) {
         writeln!(out, "# {name}: {value}")?;
+    }
+    for remark in &options.remarks {
+        writeln!(out, "# {}", printable(remark))?;
     }
     let lost = profile.losses.lost_samples;
     writeln!(out, "#\n# Total Lost Samples: {lost}\n#")

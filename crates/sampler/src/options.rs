@@ -223,6 +223,9 @@ pub struct Options {
     /// Whether processes that the target has started, and threads and processes that it will start, are
     /// sampled too.
     pub inherit: bool,
+    /// Whether, where that is permitted, whole CPUs are sampled and the samples of the target's processes kept: a clock of
+    /// its own, which each thread has otherwise, never ticks in one that ends before.
+    pub whole_cpus: bool,
     /// Bytes of each CPU's ring; chosen by rate where not given.
     pub ring_bytes: Option<usize>,
     /// The clock of all times.
@@ -242,6 +245,7 @@ impl Options {
             cpus: None,
             sample_cpu: false,
             inherit: true,
+            whole_cpus: false,
             ring_bytes: None,
             clock: Clock::MONOTONIC,
         }

@@ -70,6 +70,13 @@ fn numbers(directory: &str) -> io::Result<Vec<i32>> {
     Ok(numbers)
 }
 
+/// The processes that descend from `roots` now, without these and without this process and what it has started.
+pub fn descendants(roots: &[Pid]) -> Vec<Pid> {
+    crate::descendants::Descendants::of(roots)
+        .map(|child| child.pid)
+        .collect()
+}
+
 /// A thread's name, without a newline at its end.
 ///
 /// # Errors

@@ -23,6 +23,7 @@ use crate::commands::record::RecordArgs;
 use crate::commands::report::ReportArgs;
 use crate::commands::script::ScriptArgs;
 use crate::commands::top::TopArgs;
+use crate::commands::why::WhyArgs;
 pub use parse::parse;
 
 /// A sampling profiler for Linux: finds the function that burns the CPU.
@@ -34,6 +35,7 @@ pub use parse::parse;
     max_term_width = 80,
     infer_long_args = true, // as perf does
     after_help = "Examples:\n  \
+        prof why -p 4121                        why it is slow or busy, in ten seconds\n  \
         prof record -p 4121 -d 10s              sample a process for ten seconds\n  \
         prof record -p 4121 -d 10s --svg f.svg  straight to a flame graph\n  \
         prof record -- ./server --port 80       run a command and sample it\n  \
@@ -51,6 +53,8 @@ pub struct Cli {
 pub enum Command {
     /// Sample a process, a command or the whole system into perf.data
     Record(Box<RecordArgs>),
+    /// Say in fifteen lines why a process, or the machine, is slow or busy
+    Why(Box<WhyArgs>),
     /// Watch what burns the CPU now
     Top(Box<TopArgs>),
     /// Show where the time of a recording went

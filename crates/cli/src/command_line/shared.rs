@@ -12,7 +12,7 @@ use super::events::EventArgs;
 use crate::export::Exports;
 use crate::units;
 
-/// Whom to sample, what and how often; for `record` and `top`.
+/// Whom to sample, what and how often; for `record`, `why` and `top`.
 #[derive(Args, Debug, Clone)]
 pub struct SamplingArgs {
     /// Processes to sample, with their threads and children: 4121, nginx, :8080 (who listens there), :53/udp,
@@ -35,7 +35,7 @@ pub struct SamplingArgs {
     #[arg(short = 'C', long, value_name = "LIST")]
     pub cpu: Option<String>,
 
-    /// Samples per second and CPU, or `max`. Default: 999, in top 99
+    /// Samples per second and CPU, or `max`. Default: 999, in why and top 99
     #[arg(
         short = 'F',
         long = "freq",

@@ -10,3 +10,4 @@ pub mod record;
 pub mod report;
 pub mod script;
 pub mod top;
+pub mod why; // the answer in fifteen lines

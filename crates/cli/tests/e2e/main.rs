@@ -21,5 +21,6 @@ mod strangers; // files that others made
 mod support;
 mod targets; // whom `-p`, `-t` and `-a` mean
 mod waits; // time that threads wait
-mod whom;
-mod writing; // where files are written, and where they cannot be // names, ports, containers, cgroups
+mod whom; // names, ports, containers, cgroups
+mod why; // each statement against the kernel's counters
+mod writing; // where files are written, and where they cannot be

@@ -73,13 +73,16 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
     let limit = host::raise_file_limit().saturating_sub(SPARE_FILES);
     let needed = (scopes.len() * cpus.len() * planned.len()) as u64;
     let mut keep = None;
-    if needed > limit {
+    if needed > limit || options.whole_cpus {
         let processes = unopened.iter().filter_map(|it| it.process).collect();
-        let Some(pids) = processes_to_keep(processes, &mut planned, cpus[0]) else {
-            return Err(too_many(&scopes, &cpus, needed, limit));
-        };
-        notes.push(Note::FilteredCpus { needed, limit });
-        keep = Some(pids);
+        keep = processes_to_keep(processes, &mut planned, cpus[0]);
+        match needed > limit {
+            true if keep.is_none() => return Err(too_many(&scopes, &cpus, needed, limit)),
+            true => notes.push(Note::FilteredCpus { needed, limit }),
+            false => {}
+        }
+    }
+    if keep.is_some() {
         unopened = vec![Unopened {
             process: None,
             scopes: vec![Scope::Everything],

@@ -8,6 +8,7 @@ use prof_perfdata::{ChainEnds, Counters};
 
 use super::output::Output;
 use super::recorder::{Destination, Recorder};
+use super::started::StartedProcesses;
 
 /// Hands records to the writer of a file, and counts samples.
 #[derive(Default)]
@@ -16,6 +17,8 @@ pub struct FileDestination {
     pub output: Option<Output>,
     /// Why each sample's callchain ended.
     pub ends: ChainEnds,
+    /// Processes that started meanwhile.
+    pub started: StartedProcesses,
 }
 
 impl FileDestination {
@@ -24,6 +27,7 @@ impl FileDestination {
         Self {
             output,
             ends: ChainEnds::default(),
+            started: StartedProcesses::default(),
         }
     }
 }
@@ -34,7 +38,8 @@ impl Destination for FileDestination {
         self.output.as_mut().map(Output::buffer)
     }
 
-    fn record(&mut self, raw: RawRecord<'_>, _record: &Record<'_>) {
+    fn record(&mut self, raw: RawRecord<'_>, record: &Record<'_>) {
+        self.started.take(record);
         if let Some(output) = &mut self.output {
             output.buffer().extend_from_slice(raw.bytes);
         }

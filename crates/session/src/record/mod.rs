@@ -21,6 +21,7 @@ mod overwritten; // files that were written over while they were recorded
 mod pieces; // what each second has brought
 mod recent; // the newest records, kept in memory
 mod recorder; // what happens to each record
+mod started; // processes that started meanwhile
 
 pub use coverage::{Shortfall, cpu_time_of_ended};
 pub use drive::{CommandEnd, Control, End, RunFor, drive, end_command};
@@ -33,3 +34,4 @@ pub use output::Output;
 pub use pieces::{Piece, Pieces};
 pub use recent::{RecentRecords, WrittenWindow};
 pub use recorder::{Destination, Recorder, file_events};
+pub use started::{Started, StartedProcesses};

@@ -6,14 +6,15 @@ mod plan; // what the arguments ask for
 mod progress; // the line on the terminal
 mod recording; // its steps, from opening events to the end of the command
 mod summary; // the lines at the end
+mod usage; // CPU time and quota, in one line
 mod watch; // how long it goes on
 
 use crate::messages::{Failure, Outcome, USAGE, failed};
 pub use args::RecordArgs;
 use older::Older;
-use plan::OutputPlan;
-pub use plan::Plan;
-use recording::{LiveRecording, Sampled};
+pub use plan::{OutputPlan, Plan};
+pub use recording::LiveRecording;
+use recording::Sampled;
 pub use summary::Done;
 
 /// Runs `prof record`.

@@ -59,6 +59,8 @@ pub struct Plan {
     pub draws_idle: bool,
     /// Say nothing but errors.
     pub quiet: bool,
+    /// Show on a terminal how far it is.
+    pub progress: bool,
     /// Say more.
     pub verbose: bool,
 }
@@ -84,6 +86,7 @@ impl Plan {
             exports,
             draws_idle: args.drawing.idle,
             quiet: args.quiet,
+            progress: !args.quiet,
             verbose: args.verbose,
         })
     }

@@ -26,13 +26,13 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Starts the clock.
-    pub fn new(total: Option<Duration>, quiet: bool, kernel: RunningKernel) -> Self {
+    /// Starts the clock. Nothing is ever drawn if it is not `wanted`.
+    pub fn new(total: Option<Duration>, wanted: bool, kernel: RunningKernel) -> Self {
         Self {
             started: Instant::now(),
             total,
             drawn: None,
-            on: !quiet && std::io::stderr().is_terminal(),
+            on: wanted && std::io::stderr().is_terminal(),
             namer: Namer::start(kernel),
             hottest: String::new(),
         }

@@ -6,20 +6,23 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use prof_model::{Pid, Tid};
 use prof_perfdata::StoredNames;
-use prof_profile::Names;
+use prof_profile::{Names, Profile};
 use prof_report::{ExportData, Filter};
 use prof_sampler::{HeldCommand, RunningCommand, Sampler};
 use prof_session::record::{
-    FileDestination, LiveNames, Output, Recorder, RunFor, Shortfall, cpu_time_of_ended, drive,
-    end_command, features, file_events, host_features, leftovers, stored_build_ids,
+    FileDestination, LiveNames, Output, Recorder, RunFor, Shortfall, Started, cpu_time_of_ended,
+    drive, end_command, features, file_events, host_features, leftovers, stored_build_ids,
 };
 use prof_session::recording_facts;
 use prof_symbolizer::RunningKernel;
+use prof_vitals::Meter;
 
 use super::plan::{OutputPlan, Plan};
 use super::progress::Progress;
 use super::summary::{self, Done, File};
+use super::usage;
 use super::watch::Watch;
 use crate::child_stdio;
 use crate::messages::{CliError, Failure, failed};
@@ -46,6 +49,7 @@ pub struct Sampled {
     span: (u64, u64),
     elapsed: Duration,
     cpu_time: Option<Duration>,
+    usage: Option<String>,
 }
 
 impl LiveRecording {
@@ -94,6 +98,7 @@ impl LiveRecording {
         let raised = self.sampler.raise_priority(sampling.realtime);
         raised.map_err(|error| sampling.no_priority(error))?;
         let follower = sampling.follow(&self.sampler)?;
+        let meter = Meter::start_without_threads(self.plan.sampling.subject());
         let cpu_before = self.plan.sampling.cpu_time();
         let ended_before = cpu_time_of_ended();
         let layout = self.kernel.layout().ok();
@@ -114,7 +119,7 @@ impl LiveRecording {
         self.say_begin();
         let plan = &self.plan;
         let mut watch = Watch {
-            progress: Progress::new(plan.duration, plan.quiet, self.kernel.clone()),
+            progress: Progress::new(plan.duration, plan.progress, self.kernel.clone()),
             requests: &self.requests,
             has_command: command.is_some(),
             follower,
@@ -132,6 +137,7 @@ impl LiveRecording {
             Some((before, after)) => Some(after.saturating_sub(before)),
             None => cpu_time_of_command(plan, command.as_mut(), ended_before),
         };
+        let usage = usage::line(&meter.finish(), cpu_time, elapsed);
         let ended = sampler.clock().now();
         let end = driven.and_then(|_| sampler.finish(recorder));
         let end = end.and_then(|()| recorder.tell_waits(ended, true));
@@ -142,6 +148,7 @@ impl LiveRecording {
             span: (began, ended.max(began)),
             elapsed,
             cpu_time,
+            usage,
         })
     }
 
@@ -172,9 +179,27 @@ impl LiveRecording {
         let LiveNames { names, mut stored } = recorder.find_names(self.kernel.clone());
         stored.ends = recorder.destination.ends.clone();
         stored.counters = recorder.counters();
+        stored.counters.notes.extend(sampled.usage.clone());
         stored.span = Some(sampled.span);
         progress.clear();
         (names, stored)
+    }
+
+    /// The samples.
+    pub fn profile(&self) -> &Profile {
+        &self.recorder.pipeline.profile
+    }
+
+    /// What a process is called that has not ended yet.
+    pub fn process_name(&self, pid: Pid) -> Option<String> {
+        let processes = &self.recorder.pipeline.tracker.processes;
+        let comm = processes.comm_of(pid, Tid(pid.0))?;
+        Some(processes.comms.display(comm).into_owned())
+    }
+
+    /// The processes that were started meanwhile; once.
+    pub fn take_started(&mut self) -> Vec<Started> {
+        std::mem::take(&mut self.recorder.destination.started).finish()
     }
 
     /// What the recording came to; the command's exit status comes last.
@@ -183,6 +208,7 @@ impl LiveRecording {
             samples: self.recorder.samples(),
             lost: self.recorder.lost(),
             cpu_time: sampled.cpu_time,
+            usage: sampled.usage.clone(),
             elapsed: sampled.elapsed,
             span: sampled.span,
             of_command: self.plan.sampling.samples_command,
@@ -265,6 +291,7 @@ impl LiveRecording {
             names,
             file,
             done.span,
+            done.usage.as_deref(),
             self.plan.verbose,
         );
         let is_all = self.plan.delay.is_zero() && done.samples > 0;

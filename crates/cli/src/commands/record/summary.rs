@@ -24,6 +24,8 @@ pub struct Done {
     pub lost: u64,
     /// CPU time of the target while it was recorded, where it could be read.
     pub cpu_time: Option<Duration>,
+    /// How much of the CPUs it used, and its quota, as a line.
+    pub usage: Option<String>,
     /// How long it took.
     pub elapsed: Duration,
     /// From when to when was sampled, in nanoseconds of the sampler's clock.
@@ -98,6 +100,7 @@ pub fn print(
     names: &Names,
     file: Option<&File>,
     span: (u64, u64),
+    usage: Option<&str>,
     verbose: bool,
 ) {
     let samples = recorder.samples();
@@ -122,6 +125,9 @@ pub fn print(
     }
     if samples == 0 {
         return;
+    }
+    if let Some(usage) = usage {
+        eprintln!("{usage}");
     }
     let profile = &recorder.pipeline.profile;
     let lost = recorder.lost();
@@ -227,6 +233,9 @@ pub fn no_samples(done: &Done, wants_drawing: bool) -> CliError {
     let mut message = CliError::new(format!("no samples in {seconds:.1} s of `{}`", done.event));
     if wants_drawing {
         message = message.cause("so there is nothing to draw");
+    }
+    if let Some(usage) = &done.usage {
+        message = message.cause(usage);
     }
     if done.lost > 0 {
         return message

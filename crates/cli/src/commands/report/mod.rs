@@ -56,6 +56,9 @@ pub fn run(args: &ReportArgs) -> Outcome {
         true => Vec::new(),
         false => input::event_groups(&input.recording, args.group),
     };
+    if let Some(stored) = input.recording.stored_names() {
+        options.remarks = stored.counters.notes.clone();
+    }
     if args.header && !args.quiet {
         options.header = Some(header_lines(args, &input.recording));
     }

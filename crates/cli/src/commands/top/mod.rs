@@ -4,7 +4,6 @@
 //! draws or prints.
 
 mod args; // whom, how often, in which form
-mod cgroup; // CPU quota, time throttled
 mod collect; // the sampling thread
 mod facts; // what the header says
 mod json; // one object a line
@@ -34,6 +33,7 @@ use crate::tui_source;
 pub use args::TopArgs;
 use collect::{Collector, Message};
 use facts::Meters;
+pub use facts::container_of;
 use live::Live;
 use namer::{Namer, Shared};
 

@@ -1,4 +1,4 @@
-//! How much CPU time the cgroup of a process allows it, and for how long it had to wait.
+//! How much CPU time and memory the cgroup of a process allows it, and for how long it had to wait.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,28 +26,62 @@ pub struct Limits {
     pub throttled: Option<Duration>,
 }
 
+/// A cgroup with a limit of CPU time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bandwidth {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// CPUs allowed.
+    pub quota: f64,
+    /// Periods of the limit so far in which it had something to do.
+    pub periods: Option<u64>,
+    /// Those of them in which its threads were kept from running.
+    pub throttled_periods: Option<u64>,
+    /// For how long they were kept.
+    pub throttled: Option<Duration>,
+}
+
+/// How much memory a cgroup has, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Now; pages of files that were read are part of it.
+    pub current: u64,
+    /// At most, the strictest of it and all ancestors; `None` for no limit.
+    pub limit: Option<u64>,
+}
+
 impl Cgroup {
     /// The cgroup of a process, if it is in one that rules CPU time.
     pub fn of(pid: i32) -> Option<Self> {
-        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-        Self::find(&groups, &mounts)
+        Self::of_controller(pid, "cpu")
     }
 
-    /// The `cpu` hierarchy of version 1 where there is one, else version 2.
-    fn find(groups: &str, mounts: &str) -> Option<Self> {
+    /// The cgroup of a process, if it is in one that rules memory.
+    pub fn of_memory(pid: i32) -> Option<Self> {
+        Self::of_controller(pid, "memory")
+    }
+
+    fn of_controller(pid: i32, controller: &str) -> Option<Self> {
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        Self::find(&groups, &mounts, controller)
+    }
+
+    /// The hierarchy of version 1 that has this controller where there is one, else version 2.
+    fn find(groups: &str, mounts: &str, controller: &str) -> Option<Self> {
         let lines = || {
             groups.lines().filter_map(|line| {
                 let mut words = line.splitn(3, ':').skip(1);
                 Some((words.next()?, words.next()?))
             })
         };
-        let one = lines().find(|(controllers, _)| controllers.split(',').any(|it| it == "cpu"));
+        let one =
+            lines().find(|(controllers, _)| controllers.split(',').any(|it| it == controller));
         let two = lines().find(|(controllers, _)| controllers.is_empty());
         let candidates = [(one, Version::One), (two, Version::Two)];
         candidates.into_iter().find_map(|(group, version)| {
             let (_, path) = group?;
-            let (root, mounted) = mount(mounts, version)?;
+            let (root, mounted) = mount(mounts, version, controller)?;
             Some(Self {
                 version,
                 folders: folders(&mounted, path.strip_prefix(&root).unwrap_or(path)),
@@ -57,25 +91,69 @@ impl Cgroup {
 
     /// What it says now.
     pub fn limits(&self) -> Limits {
-        let mut limits = Limits::default();
-        for folder in &self.folders {
+        let bandwidths = self.bandwidths();
+        let quotas = bandwidths.iter().map(|it| it.quota);
+        let waits = bandwidths.iter().map(|it| it.throttled.unwrap_or_default());
+        Limits {
+            quota: quotas.reduce(f64::min),
+            throttled: (!bandwidths.is_empty()).then(|| waits.sum()),
+        }
+    }
+
+    /// Of it and its ancestors those that have a limit of CPU time, the innermost first.
+    pub fn bandwidths(&self) -> Vec<Bandwidth> {
+        let limited = self.folders.iter().filter_map(|folder| {
             let quota = match self.version {
                 Version::One => quota_one(folder),
                 Version::Two => quota_two(folder),
             };
-            let Some(quota) = quota else {
-                continue;
-            };
-            limits.quota = Some(limits.quota.map_or(quota, |other: f64| other.min(quota)));
-            let waited = throttled(folder).unwrap_or_default();
-            limits.throttled = Some(limits.throttled.unwrap_or_default() + waited);
-        }
-        limits
+            let stat = CpuStat::read(folder);
+            Some(Bandwidth {
+                folder: folder.clone(),
+                quota: quota?,
+                periods: stat.number("nr_periods "),
+                throttled_periods: stat.number("nr_throttled "),
+                throttled: stat.throttled(),
+            })
+        });
+        limited.collect()
+    }
+
+    /// Where the pressure of its own tasks is told, if the kernel does that. The root's is the machine's.
+    pub(crate) fn pressure_folder(&self) -> Option<&Path> {
+        let [own, _, ..] = self.folders.as_slice() else {
+            return None;
+        };
+        (self.version == Version::Two).then_some(own)
     }
 }
 
+/// The memory of a cgroup that rules it; `None` for a root, which has none of its own.
+pub(crate) fn memory_use(cgroup: &Cgroup) -> Option<MemoryUse> {
+    let number = |folder: &Path, name: &str| {
+        let text = fs::read_to_string(folder.join(name)).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    let [own, _, ..] = cgroup.folders.as_slice() else {
+        return None;
+    };
+    let (current, limit) = match cgroup.version {
+        Version::One => ("memory.usage_in_bytes", "memory.limit_in_bytes"),
+        Version::Two => ("memory.current", "memory.max"),
+    };
+    // Version 1 has the largest number of pages for no limit.
+    let limits = cgroup
+        .folders
+        .iter()
+        .filter_map(|folder| number(folder, limit));
+    Some(MemoryUse {
+        current: number(own, current)?,
+        limit: limits.filter(|&limit| limit < 1 << 60).min(),
+    })
+}
+
 /// What part of the hierarchy is mounted, and where.
-fn mount(mounts: &str, version: Version) -> Option<(String, PathBuf)> {
+fn mount(mounts: &str, version: Version, controller: &str) -> Option<(String, PathBuf)> {
     mounts.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
         let mut before = before.split(' ').skip(3);
@@ -83,7 +161,7 @@ fn mount(mounts: &str, version: Version) -> Option<(String, PathBuf)> {
         let mut after = after.split(' ');
         let (kind, options) = (after.next()?, after.nth(1)?);
         let is_it = match version {
-            Version::One => kind == "cgroup" && options.split(',').any(|it| it == "cpu"),
+            Version::One => kind == "cgroup" && options.split(',').any(|it| it == controller),
             Version::Two => kind == "cgroup2",
         };
         let root = if root == "/" { "" } else { root };
@@ -119,15 +197,24 @@ fn ratio(quota: f64, period: f64) -> Option<f64> {
     (quota > 0.0 && period > 0.0).then(|| quota / period)
 }
 
-fn throttled(folder: &Path) -> Option<Duration> {
-    let text = fs::read_to_string(folder.join("cpu.stat")).ok()?;
-    let field = |name: &str| {
-        let value = text.lines().find_map(|line| line.strip_prefix(name))?;
-        value.trim().parse::<u64>().ok()
-    };
-    let two = || field("throttled_usec ").map(Duration::from_micros);
-    let one = || field("throttled_time ").map(Duration::from_nanos);
-    two().or_else(one)
+/// `cpu.stat`: a name and a number a line.
+struct CpuStat(String);
+
+impl CpuStat {
+    fn read(folder: &Path) -> Self {
+        Self(fs::read_to_string(folder.join("cpu.stat")).unwrap_or_default())
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        let value = self.0.lines().find_map(|line| line.strip_prefix(name))?;
+        value.trim().parse().ok()
+    }
+
+    fn throttled(&self) -> Option<Duration> {
+        let two = || self.number("throttled_usec ").map(Duration::from_micros);
+        let one = || self.number("throttled_time ").map(Duration::from_nanos);
+        two().or_else(one)
+    }
 }
 
 #[cfg(test)]
@@ -143,7 +230,7 @@ mod tests {
     #[test]
     fn the_cpu_hierarchy_is_found_with_all_ancestors() {
         let groups = "4:memory:/x\n3:cpu,cpuacct:/docker/ab\n0::/\n";
-        let cgroup = Cgroup::find(groups, MOUNTS).unwrap();
+        let cgroup = Cgroup::find(groups, MOUNTS, "cpu").unwrap();
         assert_eq!(cgroup.version, Version::One);
         let folders: Vec<_> = cgroup
             .folders
@@ -164,11 +251,11 @@ mod tests {
     #[test]
     fn a_container_sees_its_own_cgroup_as_the_root() {
         let mounts = "1 2 0:3 /kube/pod /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n";
-        let cgroup = Cgroup::find("0::/kube/pod/inner\n", mounts).unwrap();
+        let cgroup = Cgroup::find("0::/kube/pod/inner\n", mounts, "cpu").unwrap();
         assert_eq!(cgroup.version, Version::Two);
         assert_eq!(cgroup.folders[0], Path::new("/sys/fs/cgroup/inner"));
         assert_eq!(cgroup.folders.len(), 2);
-        assert_eq!(Cgroup::find("", mounts), None);
+        assert_eq!(Cgroup::find("", mounts, "cpu"), None);
     }
 
     #[test]
@@ -187,6 +274,30 @@ mod tests {
         fs::remove_dir_all(&root).unwrap();
         assert_eq!(limits.quota, Some(0.5));
         assert_eq!(limits.throttled, Some(Duration::from_micros(1500)));
+    }
+
+    #[test]
+    fn memory_is_its_own_and_the_limit_the_strictest_of_all_ancestors() {
+        let root = tempfile::tempdir().unwrap();
+        let inner = root.path().join("inner");
+        fs::create_dir_all(&inner).unwrap();
+        fs::write(root.path().join("memory.max"), "5000\n").unwrap();
+        fs::write(inner.join("memory.max"), "max\n").unwrap();
+        fs::write(inner.join("memory.current"), "4000\n").unwrap();
+        let cgroup = Cgroup {
+            version: Version::Two,
+            folders: folders(root.path(), "/inner"),
+        };
+        let expected = MemoryUse {
+            current: 4000,
+            limit: Some(5000),
+        };
+        assert_eq!(memory_use(&cgroup), Some(expected));
+        let of_root = Cgroup {
+            folders: folders(root.path(), "/"),
+            ..cgroup
+        };
+        assert_eq!(memory_use(&of_root), None);
     }
 
     #[test]
