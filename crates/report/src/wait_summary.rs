@@ -49,7 +49,22 @@ pub struct WaitSummary {
     pub places: Vec<WaitPlace>,
 }
 
+impl WaitPlace {
+    /// The functions in one line; what stands there if none is known.
+    pub fn text(&self) -> String {
+        match self.functions.is_empty() {
+            true => "[stack not known]".to_owned(),
+            false => self.functions.join(" < "),
+        }
+    }
+}
+
 impl WaitSummary {
+    /// The share that a place has of what the threads did, in percent.
+    pub fn percent(&self, place: &WaitPlace) -> f64 {
+        place.waited as f64 * 100.0 / self.all() as f64
+    }
+
     /// What the threads did together, in nanoseconds; not 0.
     fn all(&self) -> u64 {
         let waited: u64 = self.states.iter().map(|(_, waited)| waited).sum();
@@ -360,19 +375,11 @@ pub fn write_wait_states(
 /// Those of `out`.
 pub fn write_wait_summary(out: &mut dyn Write, summary: &WaitSummary) -> io::Result<()> {
     write_wait_states(out, summary, "")?;
-    let share = |part: u64| part as f64 * 100.0 / summary.all() as f64;
     for place in &summary.places {
-        let state = place.state.name();
-        let start = format!("{:>6.2}%  {state:<STATE_COLUMNS$}  ", share(place.waited));
-        let functions = match place.functions.is_empty() {
-            true => "[stack not known]".to_owned(),
-            false => place.functions.join(" < "),
-        };
-        writeln!(
-            out,
-            "{start}{}",
-            cut_right(&functions, COLUMNS - width(&start))
-        )?;
+        let (percent, state) = (summary.percent(place), place.state.name());
+        let start = format!("{percent:>6.2}%  {state:<STATE_COLUMNS$}  ");
+        let functions = cut_right(&place.text(), COLUMNS - width(&start));
+        writeln!(out, "{start}{functions}")?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prof_report::HotPaths;
+use prof_report::{HotPaths, WaitSummary};
 use prof_session::record::Started;
 use prof_vitals::{ThreadUse, Vitals};
 
@@ -23,6 +23,8 @@ pub struct Answer {
     pub load: Option<f64>,
     /// What samples say; `None` if it could not be sampled.
     pub hot: Option<HotPaths>,
+    /// What threads waited for, where that was sampled.
+    pub waited: Option<WaitSummary>,
     /// Why it could not.
     pub not_sampled: Option<String>,
     /// The CPU time that samples stand for; `None` where they count something else.

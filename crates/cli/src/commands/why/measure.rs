@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use prof_model::{Pid, Tid};
 use prof_profile::{Profile, Unit};
-use prof_report::{HotPathOptions, hot_paths};
-use prof_sampler::{Clock, Target, proc};
+use prof_report::{HotPathOptions, hot_paths, summarize_waits};
+use prof_sampler::{Clock, Switches, Target, proc};
 use prof_vitals::{CpuUse, Meter, Subject, Vitals, share_of_ended_children};
 
 use super::answer::Answer;
@@ -57,6 +57,9 @@ pub fn measure(args: &WhyArgs) -> Result<Answer, Failure> {
     if starts_much(&subject) {
         sampling.options.whole_cpus = true;
         answer.typed = "-a".to_owned(); // for `record`, which gives each thread a clock of its own otherwise
+    }
+    if !is_machine && !sampling.options.whole_cpus && has_few_threads(&subject) {
+        sampling.options.switches = Switches::Beside;
     }
     let output = match &args.output {
         Some(path) if path.as_os_str() == "-" => {
@@ -123,6 +126,11 @@ pub fn measure(args: &WhyArgs) -> Result<Answer, Failure> {
         .as_ref()
         .map(|hot| Duration::from_nanos(hot.period));
     answer.sampled = seen.filter(|_| counts_time);
+    let mut events = profile.events.iter();
+    if let Some(event) = events.position(|event| event.unit == Unit::WaitTime) {
+        let waited = summarize_waits(profile, &names, event as u16, done.span, PATHS);
+        answer.waited = Some(waited);
+    }
     answer.event = event(recording.profile());
     answer.lost = done.lost;
     answer.started = recording.take_started();
@@ -132,6 +140,21 @@ pub fn measure(args: &WhyArgs) -> Result<Answer, Failure> {
     answer.file = file?.map(|file| file.name);
     sampled.end.map_err(failed("the recording ended early"))?;
     Ok(answer)
+}
+
+/// Waits are sampled of so many threads at most: each takes a file for it on each CPU.
+const FEW_THREADS: usize = 500;
+
+fn has_few_threads(subject: &Subject) -> bool {
+    match subject {
+        Subject::Machine => false,
+        Subject::Threads(tids) => tids.len() <= FEW_THREADS,
+        Subject::Processes { pids, .. } => {
+            let threads = pids.iter().map(|&pid| proc::threads(Pid(pid)));
+            let threads: usize = threads.map(|it| it.map_or(0, |it| it.len())).sum();
+            threads <= FEW_THREADS
+        }
+    }
 }
 
 /// The name of the target.

@@ -37,7 +37,7 @@ pub fn command(answer: &Answer) -> Option<String> {
                 blocked.example.0, blocked.example.1
             ));
         }
-        return (!answer.is_machine).then(|| record(typed, "-e context-switches -c 1 "));
+        return (!answer.is_machine).then(|| record(typed, "--off-cpu "));
     }
     if samples::misses_short_ones(answer) {
         return Some("prof record -a -F 999 -d 10s && prof report -s comm,sym -g none".to_owned());

@@ -1,8 +1,9 @@
 //! The lines that samples carry, each with its error.
 
-use prof_report::{HotCommand, HotPaths, Share};
+use prof_report::{HotCommand, HotPaths, Share, ThreadState, WaitPlace};
 
 use super::answer::Answer;
+use super::text::start_of;
 use super::words::list;
 
 /// So many functions at most.
@@ -26,6 +27,38 @@ pub fn paths(answer: &Answer, columns: usize) -> Vec<String> {
         format!("{start}{}", path.text(left))
     });
     paths.collect()
+}
+
+/// So many places where threads wait at most, each with this share of what they did, in percent, or more.
+const WAITS: usize = 2;
+const LEAST_WAIT: f64 = 10.0;
+
+/// Where threads wait that have something to do. What waits for anything to happen, as event loops do, and for a CPU,
+/// of which counters tell, is not told.
+pub fn waits(answer: &Answer, columns: usize) -> Vec<String> {
+    let Some(waited) = &answer.waited else {
+        return Vec::new();
+    };
+    let is_told = |place: &&WaitPlace| {
+        let is_usual = matches!(
+            place.state,
+            ThreadState::Poll | ThreadState::Signal | ThreadState::Runnable
+        );
+        let is_known = !place.text().starts_with('[');
+        is_known && !is_usual && waited.percent(place) >= LEAST_WAIT
+    };
+    let places = waited.places.iter().filter(is_told).take(WAITS);
+    let lines = places.enumerate().map(|(index, place)| {
+        let start = if index == 0 { "waits: " } else { "       " };
+        let start = format!(
+            "{start}{:.0}% {}  ",
+            waited.percent(place),
+            place.state.name()
+        );
+        let left = columns.saturating_sub(start.chars().count());
+        format!("{start}{}", start_of(&place.text(), left))
+    });
+    lines.collect()
 }
 
 /// Who it was, on a machine.

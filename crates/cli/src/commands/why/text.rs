@@ -23,7 +23,8 @@ pub fn markdown(answer: &Answer) -> String {
 pub fn lines(answer: &Answer) -> Vec<String> {
     let mut before = counters::lines(answer);
     before.extend(samples::commands(answer).map(|line| (false, line)));
-    let mut after = samples::remarks(answer);
+    let mut after = samples::waits(answer, COLUMNS);
+    after.extend(samples::remarks(answer));
     after.extend(counters::last_lines(answer));
     let next = next::lines(answer, COLUMNS);
     let left = |before: usize| MOST_LINES.saturating_sub(before + after.len() + next.len());
@@ -80,7 +81,7 @@ fn fit(line: &str) -> String {
 mod tests {
     use std::time::Duration;
 
-    use prof_report::{HotPath, HotPaths, Share, WorkKind};
+    use prof_report::{HotPath, HotPaths, Share, ThreadState, WaitPlace, WaitSummary, WorkKind};
     use prof_session::record::Started;
     use prof_vitals::{
         CpuUse, Growth, MachineTime, Memory, Quota, Stalls, ThreadUse, Vitals, Wait, Waits,
@@ -267,6 +268,28 @@ next: prof record -p 1529 -d 10s
             text.ends_with("next: cat /proc/1529/task/1530/stack\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn where_threads_wait_is_told_but_not_what_waits_for_anything() {
+        let place = |state, function: &str, waited| WaitPlace {
+            state,
+            functions: vec![function.to_owned(), "main".to_owned()],
+            waited,
+        };
+        let mut answer = answer();
+        answer.waited = Some(WaitSummary {
+            states: vec![(ThreadState::Lock, 75), (ThreadState::Poll, 25)],
+            places: vec![
+                place(ThreadState::Lock, "Cache::get", 68),
+                place(ThreadState::Poll, "loop", 25),
+                place(ThreadState::Lock, "[stack not known]", 13),
+                place(ThreadState::Lock, "seldom", 7),
+            ],
+            ..WaitSummary::default()
+        });
+        let waits: Vec<_> = lines(&answer).into_iter().skip(2).collect();
+        assert_eq!(waits, ["waits: 68% lock  Cache::get < main"]);
     }
 
     #[test]
