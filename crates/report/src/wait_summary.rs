@@ -266,19 +266,12 @@ fn functions(profile: &Profile, places: &Places, stack: StackId) -> Vec<String> 
     {
         return vec![NO_GOROUTINE.to_owned()];
     }
-    let is_own = |symbol: &&&SymbolInfo| {
-        !is_c_library(places.dso_name(symbol)) && !is_of_runtime(&symbol.name)
-    };
-    let library = user.iter().take_while(|symbol| !is_own(symbol)).count();
-    let starts = user
-        .iter()
-        .rev()
-        .take_while(|symbol| !is_own(symbol) || &*symbol.name == "_start")
-        .count();
-    let shown = match library == user.len() {
-        true if user.is_empty() => &all[..], // a thread of the kernel
-        true => &user[..],
-        false => &user[library..user.len() - starts],
+    let is_library =
+        |symbol: &&SymbolInfo| is_c_library(places.dso_name(symbol)) || is_of_runtime(&symbol.name);
+    let is_start = |symbol: &&SymbolInfo| is_library(symbol) || &*symbol.name == "_start";
+    let shown = match user.is_empty() {
+        true => &all[..], // a thread of the kernel
+        false => own_part(&user, is_library, is_start),
     };
     let mut functions: Vec<String> = Vec::new();
     for symbol in shown {
@@ -294,6 +287,19 @@ fn functions(profile: &Profile, places: &Places, stack: StackId) -> Vec<String> 
         }
     }
     functions
+}
+
+/// What is between the libraries by which a program waits, which are innermost, and those that started it. All if
+/// there is nothing.
+fn own_part<T>(
+    frames: &[T],
+    is_library: impl Fn(&T) -> bool,
+    is_start: impl Fn(&T) -> bool,
+) -> &[T] {
+    let library = frames.iter().take_while(|it| is_library(it)).count();
+    let starts = frames.iter().rev().take_while(|it| is_start(it)).count();
+    let own = frames.get(library..frames.len() - starts);
+    own.filter(|own| !own.is_empty()).unwrap_or(frames)
 }
 
 /// Whether this is a library that programs wait by.
@@ -425,6 +431,20 @@ mod tests {
             lines[3]
         );
         assert!(lines.iter().all(|line| width(line) <= COLUMNS), "{lines:?}");
+    }
+
+    #[test]
+    fn a_programs_own_part_lies_between_libraries_and_where_there_is_none_all_is_shown() {
+        let own = |frames: &'static str| {
+            let frames: Vec<char> = frames.chars().collect();
+            let own = own_part(&frames, |it| *it == 'l', |it| matches!(it, 'l' | 's'));
+            own.iter().collect::<String>()
+        };
+        assert_eq!(own("llablls"), "ab");
+        assert_eq!(own("alb"), "alb");
+        assert_eq!(own("lls"), "lls"); // before main
+        assert_eq!(own("ll"), "ll");
+        assert_eq!(own(""), "");
     }
 
     #[test]

@@ -6,7 +6,7 @@ fn an_event_may_say_between_slashes_how_it_is_sampled() {
     let target = workload();
     let pid = target.pid();
     let record = |events: &str| {
-        let record = ["record", "-p", &pid, "-d", "300ms", "-e", events];
+        let record = ["record", "-p", &pid, "-d", "1s", "-e", events];
         place.prof(&record).ok();
         place.prof(&["evlist", "-v"]).ok().out
     };
