@@ -3,7 +3,7 @@
 //! Most samples are finished when they arrive: they weigh what they say. A sample of a group of events
 //! is not: it carries counters, and what they have counted since the sample before makes one finished
 //! sample of each event. What becomes complete only with a later record, as a wait does, is made a record of its
-//! own by then ([`crate::waits`]).
+//! own by then (`waits`).
 //!
 //! In: samples in time order, live or from a file. Out: [`FinishedSamples`]. Elsewhere: callchains
 //! ([`crate::unwinding`]), the places of their addresses ([`crate::placing`]).

@@ -153,7 +153,7 @@ pub(super) fn is_temporary(name: &str) -> bool {
 /// Tries whether [`write_whole`] could write there, before what is to be written is known.
 ///
 /// # Errors
-/// As those of [`find`], and the file system's.
+/// That nothing may be written there, and the file system's.
 pub fn try_place(path: &Path) -> io::Result<()> {
     match find(path)? {
         Found::Place(place) => NewFile::create(&place).map(drop),
@@ -164,7 +164,7 @@ pub fn try_place(path: &Path) -> io::Result<()> {
 /// Writes a small file as a whole: under another name first. What takes bytes as they come gets them so.
 ///
 /// # Errors
-/// As those of [`find`], and the file system's. Nothing is left of the file then.
+/// That nothing may be written there, and the file system's. Nothing is left of the file then.
 pub fn write_whole(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
