@@ -3,6 +3,7 @@ use std::io::{self, Write};
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, Builder};
 
+use prof_model::printable;
 use prof_profile::{Names, Profile, Weight};
 use rustc_hash::FxHashSet;
 
@@ -71,7 +72,8 @@ pub(crate) fn write_events(
     let samples = with_unit(counted.samples);
     writeln!(
         out,
-        "# Samples: {samples} of event{plural} '{names}'{slices}"
+        "# Samples: {samples} of event{plural} '{}'{slices}",
+        printable(&names)
     )?;
     writeln!(out, "# Event count (approx.): {}\n#", counted.period)
 }
@@ -106,7 +108,7 @@ fn write_preamble(
     }
     writeln!(out, "#")?;
     for (_, name, value) in elided(options) {
-        writeln!(out, "# {name}: {value}")?;
+        writeln!(out, "# {name}: {}", printable(value))?;
     }
     let lost = profile.losses.lost_samples;
     writeln!(out, "#\n# Total Lost Samples: {lost}\n#")

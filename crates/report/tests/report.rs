@@ -424,7 +424,7 @@ fn names_cannot_write_to_the_terminal() {
     };
     assert_eq!(
         body(&recording, options),
-        "   100.00%  ?[2Jx    cg             [.] evil?name"
+        r"   100.00%  \x1b[2Jx  cg             [.] evil\x07name"
     );
 }
 
