@@ -1,6 +1,6 @@
 //! `--json`: one object a line.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::sync::Arc;
 
 use prof_profile::EventInfo;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::namer::{Shared, State};
 use super::windows::{WindowOptions, for_each_window, path_of};
 use crate::messages::Failure;
+use crate::printed;
 use crate::signals::EndRequests;
 
 /// Grows when a field changes its meaning or goes away.
@@ -79,7 +80,7 @@ pub fn print(
     for_each_window(shared, requests, options, |state, picture, _| {
         let mut line = serde_json::to_vec(&object(state, picture))?;
         line.push(b'\n');
-        let mut out = io::stdout().lock();
+        let mut out = printed::json_stdout();
         out.write_all(&line)?;
         out.flush()
     })

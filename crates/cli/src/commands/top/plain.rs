@@ -3,12 +3,14 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use prof_model::printable;
 use prof_report::path_lines;
 use prof_tui::{Facts, Key, Picture};
 
 use super::namer::Shared;
 use super::windows::{WindowOptions, for_each_window, path_of};
 use crate::messages::Failure;
+use crate::printed;
 use crate::signals::EndRequests;
 use crate::units::thousands;
 
@@ -29,7 +31,7 @@ pub fn print(
             writeln!(text)?;
         }
         write_table(&mut text, &state.facts, picture, options)?;
-        let mut out = io::stdout().lock();
+        let mut out = printed::stdout();
         out.write_all(&text)?;
         out.flush()
     })
@@ -41,14 +43,14 @@ fn write_table(
     picture: &Picture,
     options: &WindowOptions,
 ) -> io::Result<()> {
-    write!(out, "{}", facts.target)?;
+    let mut title = facts.target.clone();
     if let Some(container) = &facts.container {
-        write!(out, ", container {container}")?;
+        title += &format!(", container {container}");
     }
     if let Some(ended) = &facts.ended {
-        write!(out, ", {ended}")?;
+        title += &format!(", {ended}");
     }
-    writeln!(out)?;
+    writeln!(out, "{}", printable(&title))?;
     let mut words = Vec::new();
     if let Some(cpu) = facts.cpu {
         words.push(format!("CPU {:.2} of {}", cpu.used, cpu.available));
@@ -81,11 +83,11 @@ fn write_table(
             cost.cpu_percent
         ));
     }
-    writeln!(out, "{}", words.join(", "))?;
+    writeln!(out, "{}", printable(&words.join(", ")))?;
     facts
         .notes
         .iter()
-        .try_for_each(|note| writeln!(out, "{note}"))?;
+        .try_for_each(|note| writeln!(out, "{}", printable(note)))?;
     let path = path_of(picture);
     if path.len() > 1 {
         let lines = path_lines(&path, PATH_COLUMNS, 2);
