@@ -12,6 +12,7 @@ use prof_report::{Export, ExportData, ExportError};
 use prof_session::record::{try_place, write_whole};
 
 use crate::messages::{CliError, Failure};
+use crate::printed;
 
 /// Which files are wanted.
 pub struct Exports {
@@ -77,7 +78,7 @@ impl Exports {
         }
         for (path, export) in &self.wanted {
             if is_stdout(path) {
-                write_stdout(&**export, data)?;
+                write_stdout(&**export, data, printed::stdout())?;
                 continue;
             }
             let remark = write_file(path, &**export, data)?;
@@ -96,12 +97,16 @@ pub fn is_stdout(path: &Path) -> bool {
     names.iter().any(|name| path.as_os_str() == *name)
 }
 
-/// Writes to stdout.
+/// Writes to stdout, which is opened for what the export makes.
 ///
 /// # Errors
 /// There is nothing to write, or nobody reads it.
-pub fn write_stdout(export: &dyn Export, data: &ExportData<'_>) -> Result<(), Failure> {
-    let mut out = BufWriter::new(io::stdout().lock());
+pub fn write_stdout(
+    export: &dyn Export,
+    data: &ExportData<'_>,
+    stdout: impl Write,
+) -> Result<(), Failure> {
+    let mut out = BufWriter::new(stdout);
     match export.write(data, &mut out) {
         Ok(_) => Ok(out.flush()?),
         Err(error @ ExportError::Nothing) => {
@@ -143,7 +148,7 @@ pub fn write_to(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<bool, Failure> {
     if is_stdout(path) {
-        let mut out = BufWriter::new(io::stdout().lock());
+        let mut out = BufWriter::new(printed::stdout());
         write(&mut out)?;
         out.flush()?;
         return Ok(false);

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Unit};
+use prof_model::printable;
 use prof_perfdata::{ClockData, Features, Recording};
 use prof_tui::LocalClock;
 
@@ -90,7 +91,8 @@ pub fn lines(recording: &Recording, path: &Path, details: bool) -> Vec<String> {
     }
     lines.push("# ========".to_owned());
     lines.push("#".to_owned());
-    lines
+    let lines = lines.iter().map(|line| printable(line).into_owned());
+    lines.collect()
 }
 
 /// When a recording was made, in local time: when its file was last changed or, where there is no file,

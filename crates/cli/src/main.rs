@@ -5,13 +5,12 @@
 #![deny(unsafe_code)]
 #![allow(unreachable_pub)] // a program exports nothing: pub means "for other modules"
 
-/// Prints a line of a message. That nobody can read it, as behind `2>&1 | head -1` or on a full disk, is no reason
-/// to end: the standard library's would, and with it a recording.
+/// Prints a line of a message, whatever names are in it. The standard library's ends the program, and with it a
+/// recording, where nobody can read it.
 macro_rules! eprintln {
-    ($($words:tt)*) => {{
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), $($words)*);
-    }};
+    ($($words:tt)*) => {
+        $crate::printed::say(format_args!($($words)*))
+    };
 }
 
 mod child_stdio; // a command's standard streams, where it must not have ours
@@ -23,6 +22,7 @@ mod header; // what is known about a recording
 mod heap; // large pages for commands that read a recording
 mod input; // a recording, read and named
 mod messages; // errors and hints
+mod printed; // stdout and stderr, for text with names of others
 mod sampling; // whom to sample, what and how often
 mod signals; // Ctrl-C
 mod terminal; // what stdout can show
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
         Err(Failure::Error(error)) => {
-            eprintln!("{error}");
+            error.say();
             ExitCode::from(error.status)
         }
     }

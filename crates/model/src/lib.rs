@@ -14,6 +14,7 @@ mod id; // pid, tid, cpu
 mod jit_load; // generated code that came to lie somewhere
 mod kernel; // where its code lies
 mod mapping; // which DSO lies where in one address space
+mod printable; // text of others, for people
 mod process; // threads, names and address spaces, as records change them
 mod symbol; // names, inline frames, lines, or why there are none
 
@@ -27,5 +28,6 @@ pub use id::{Cpu, Pid, Tid};
 pub use jit_load::JitLoad;
 pub use kernel::{KernelLayout, KernelProgram, KernelText};
 pub use mapping::{AddressSpace, Mapping};
+pub use printable::{is_printable, printable, printable_bytes, push_printable};
 pub use process::{CommId, CommTable, ProcessTable, Thread};
 pub use symbol::{InlineFrame, Reason, Resolution, SourceLine, Symbol, SymbolSource};

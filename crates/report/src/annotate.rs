@@ -4,11 +4,11 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use prof_model::{CodeLine, FunctionCode};
+use prof_model::{CodeLine, FunctionCode, printable};
 use prof_profile::{Names, Profile, SelfSamples, Weight};
 
 use crate::draw::push_colored;
-use crate::text::{base_name, left, printable};
+use crate::text::{base_name, left};
 use crate::{Filter, Places};
 
 /// What stands before an instruction.
@@ -197,9 +197,10 @@ impl Text<'_> {
         let (title, width) = self.column();
         let width = width * samples.totals.len();
         let title = format!(
-            " {}|\tSource code & Disassembly of {} for {event} ({} samples, percent: {})",
+            " {}|\tSource code & Disassembly of {} for {} ({} samples, percent: {})",
             left(title, width),
             printable(self.path(module)),
+            printable(event),
             samples.totals.first().map_or(0, |total| total.samples),
             self.options.percent_type.describe()
         );
@@ -214,7 +215,8 @@ impl Text<'_> {
         if let Some(section) = &code.section {
             writeln!(
                 out,
-                "{empty}\n{empty} Disassembly of section {section}:\n{empty}"
+                "{empty}\n{empty} Disassembly of section {}:\n{empty}",
+                printable(section)
             )?;
         }
         let symbol = &self.annotation.samples.symbol;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use prof_model::printable;
+
 use crate::ReportOptions;
 use crate::column::Column;
 use crate::diff::{DiffCompute, DiffRow, EventDiff};
@@ -175,11 +177,13 @@ impl Text<'_> {
     }
 
     fn write_header(&self, out: &mut dyn Write, columns: &[(Cell, usize)]) -> io::Result<()> {
-        writeln!(out, "# Event '{}'\n#", self.diffs[0].name)?;
+        let event = printable(&self.diffs[0].name);
+        writeln!(out, "# Event '{event}'\n#")?;
         if self.is_many() {
-            writeln!(out, "# Data files:\n#  [0] {} (Baseline)", self.baseline)?;
+            let baseline = printable(self.baseline);
+            writeln!(out, "# Data files:\n#  [0] {baseline} (Baseline)")?;
             for (index, other) in self.others.iter().enumerate() {
-                writeln!(out, "#  [{}] {} ", index + 1, other.name)?;
+                writeln!(out, "#  [{}] {} ", index + 1, printable(&other.name))?;
             }
             writeln!(out, "#")?;
         }

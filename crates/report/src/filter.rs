@@ -131,7 +131,7 @@ impl CompiledFilter<'_> {
 /// The thread's name, or perf's `:TID` where no record gave one.
 pub(crate) fn comm_label(profile: &Profile, key: &SampleKey) -> String {
     match key.comm {
-        Some(comm) => crate::text::printable(&profile.comms.display(comm)).into_owned(),
+        Some(comm) => prof_model::printable(&profile.comms.display(comm)).into_owned(),
         None => format!(":{}", key.tid),
     }
 }

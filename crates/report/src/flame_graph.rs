@@ -3,6 +3,7 @@ use std::io::{self, Write};
 use std::ops::AddAssign;
 
 use inferno::flamegraph::{Direction, Options, TextTruncateDirection, from_lines};
+use prof_model::printable;
 
 use crate::boxes::Boxes;
 use crate::statistics::{Proportion, fisher};
@@ -104,9 +105,9 @@ fn page(mut drawing: Options<'_>, graph: &Boxes<'_>) -> io::Result<(String, Stri
 /// How inferno is to draw.
 fn drawing(options: &FlameGraphOptions, subtitle: String) -> Options<'static> {
     let mut drawing = Options::default();
-    drawing.title = options.title.clone();
-    drawing.subtitle = Some(subtitle);
-    drawing.count_name = options.count_name.clone();
+    drawing.title = printable(&options.title).into_owned();
+    drawing.subtitle = Some(printable(&subtitle).into_owned());
+    drawing.count_name = printable(&options.count_name).into_owned();
     drawing.min_width = options.min_width;
     drawing.direction = match options.inverted {
         true => Direction::Inverted,

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use prof_model::{CpuMode, DsoKind, Pid, Tid};
+use prof_model::{CpuMode, DsoKind, Pid, Tid, printable};
 use prof_profile::{EventInfo, FrameId, Names, Profile, StackId, StackTable, Weight};
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
@@ -590,7 +590,7 @@ fn frame_name(name: String) -> String {
     }
     match name.trim() {
         "" => "[unnamed]".to_owned(),
-        name => name.replace(|c: char| c == ';' || c.is_control(), ":"),
+        name => printable(name).replace(';', ":"),
     }
 }
 
@@ -601,7 +601,7 @@ mod tests {
     #[test]
     fn a_name_cannot_end_its_frame_or_its_line() {
         assert_eq!(frame_name("[u8; 8]::len\n".to_owned()), "[u8: 8]::len");
-        assert_eq!(frame_name("a\nb".to_owned()), "a:b");
+        assert_eq!(frame_name("a\nb\x1b".to_owned()), r"a\nb\x1b");
         assert_eq!(frame_name(" ".to_owned()), "[unnamed]");
     }
 

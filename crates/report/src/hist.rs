@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::panic;
 use std::thread::{self, Builder, ScopedJoinHandle};
 
-use prof_model::{CommId, Cpu, Pid, Tid};
+use prof_model::{CommId, Cpu, Pid, Tid, printable};
 use prof_profile::{ContextId, DetailId, EventInfo, Profile, SampleKey, StackId, Weight};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -360,7 +360,7 @@ impl<'a> Table<'a> {
             Column::SourceLine => self.places.line_by_rank(index),
             Column::SourceFile => file_of(self.places.line_by_rank(index)),
             Column::Socket if rank == 0 => "-01",
-            Column::Trace => &*self.texts[index],
+            Column::Trace => return printable(&self.texts[index]),
             Column::State => ThreadState::ALL[index].name(),
             Column::Parent => match self.chains.parents.get(index) {
                 Some(name) => &**name,

@@ -15,7 +15,8 @@ use crate::folded::in_brackets;
 use crate::idle::is_idle;
 use crate::known_functions::{WorkKind, is_library, is_passing, package};
 use crate::path_tree::{Chosen, PathFrame, PathTree};
-use crate::text::{base_name, printable};
+use crate::text::base_name;
+use prof_model::printable;
 
 /// A share of the samples.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]

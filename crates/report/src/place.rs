@@ -1,14 +1,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use prof_model::{CpuMode, Dso, DsoId, InlineFrame, Reason, Resolution, SourceLine};
+use prof_model::{CpuMode, Dso, DsoId, InlineFrame, Reason, Resolution, SourceLine, printable};
 use prof_profile::{FrameId, FrameKey, Names, Profile};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::digits::{push_decimal, push_hex};
 use crate::order::arrange;
-use crate::text::{base_name, first_letters, printable};
+use crate::text::{base_name, first_letters};
 
 /// Index of a function in [`Places`]. Ids ascend as rows of equal weight do: functions by name, then
 /// addresses without one.

@@ -1,14 +1,14 @@
 use std::io::Write as _;
 use std::sync::atomic::AtomicUsize;
 
-use prof_model::{CommId, VirtAddr};
+use prof_model::{CommId, VirtAddr, printable};
 use prof_profile::{Names, Profile, ScriptHead, ScriptSample};
 
 use crate::data_source;
 use crate::digits::{push_decimal, push_hex};
 use crate::script_extras;
 use crate::script_frames::{ChainLines, FrameText};
-use crate::text::{printable, push_blanks, width};
+use crate::text::{push_blanks, push_right, width};
 use crate::{ScriptField, ScriptFields};
 
 /// What `script` prints.
@@ -84,14 +84,14 @@ impl CommText {
 impl<'a> ScriptWriter<'a> {
     /// A writer for samples of `profile`, whose frames and names it looks up.
     pub fn new(profile: &'a Profile, names: &'a Names, options: ScriptOptions) -> Self {
-        let widths = profile.events.iter().map(|event| event.name.len());
+        let shown = profile.events.iter().map(|event| printable(&event.name));
+        let widths = shown.map(|name| width(&name));
         let event_width = widths.max().unwrap_or(0);
         let events = profile.events.iter().map(|event| {
             let fields = options.fields;
             let fields = fields.unwrap_or_else(|| ScriptFields::usual(event));
             let mut name = String::new();
-            push_blanks(&mut name, event_width - event.name.len());
-            name.push_str(&event.name);
+            push_right(&mut name, &printable(&event.name), event_width);
             name.push_str(": ");
             EventText {
                 fields,

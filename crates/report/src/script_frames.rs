@@ -2,11 +2,11 @@
 
 use std::io::Write as _;
 
-use prof_model::{InlineFrame, Resolution, SourceLine, Symbol};
+use prof_model::{InlineFrame, Resolution, SourceLine, Symbol, printable};
 use prof_profile::{FrameId, FrameKey, Names, Profile};
 
 use crate::digits::push_hex;
-use crate::text::{base_name, printable};
+use crate::text::base_name;
 use crate::{ScriptField, ScriptFields};
 
 /// What is printed of a frame.

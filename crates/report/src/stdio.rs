@@ -3,6 +3,7 @@ use std::io::{self, Write};
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, Builder};
 
+use prof_model::printable;
 use prof_profile::{Names, Profile, Weight};
 use rustc_hash::FxHashSet;
 
@@ -10,7 +11,6 @@ use crate::digits::push_decimal;
 use crate::draw::{push_call_tree, push_colored};
 use crate::hierarchy::HierarchyText;
 use crate::hist::{Row, Table};
-use crate::text::printable;
 use crate::text::{cut, left, push_blanks, push_left, push_percent, push_right, right, width};
 use crate::{Column, EventGroup, ReportOptions};
 
@@ -72,7 +72,8 @@ pub(crate) fn write_events(
     let samples = with_unit(counted.samples);
     writeln!(
         out,
-        "# Samples: {samples} of event{plural} '{names}'{slices}"
+        "# Samples: {samples} of event{plural} '{}'{slices}",
+        printable(&names)
     )?;
     writeln!(out, "# Event count (approx.): {}\n#", counted.period)
 }
@@ -107,7 +108,7 @@ fn write_preamble(
     }
     writeln!(out, "#")?;
     for (_, name, value) in elided(options) {
-        writeln!(out, "# {name}: {value}")?;
+        writeln!(out, "# {name}: {}", printable(value))?;
     }
     for remark in &options.remarks {
         writeln!(out, "# {}", printable(remark))?;

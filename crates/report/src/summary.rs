@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use crate::folded::fold_places;
 use crate::heaviest_path::{PathStep, heaviest_path, path_lines};
 use crate::idle::is_idle;
-use crate::text::{cut_left, cut_right, width};
+use crate::text::{cut_left, cut_right, push_left, width};
 use crate::{FoldedOptions, Places, StackWeight, SymbolId};
 
 const COLUMNS: usize = 80;
@@ -233,7 +233,9 @@ pub fn write_summary(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
         let fits = |it: &String| width(&symbol.name) + width(it) <= left;
         let inlined = inlined.filter(fits).unwrap_or_default();
         let name = cut_left(&symbol.name, left - width(&inlined));
-        writeln!(out, "{share}  {module:<module_width$}  {name}{inlined}")?;
+        let mut line = format!("{share}  ");
+        push_left(&mut line, &module, module_width);
+        writeln!(out, "{line}  {name}{inlined}")?;
     }
     if summary.path.len() > 1 {
         let lines = path_lines(&summary.path, COLUMNS - PATH.len(), PATH_LINES);

@@ -1,21 +1,6 @@
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::digits::push_decimal;
-
-/// A name from outside without control characters, which could move a terminal's cursor or break
-/// a line format. Each becomes `?`.
-pub(crate) fn printable(name: &str) -> Cow<'_, str> {
-    let is_plain = match name.is_ascii() {
-        true => !name.bytes().any(|byte| byte.is_ascii_control()),
-        false => !name.chars().any(char::is_control),
-    };
-    if !is_plain {
-        Cow::Owned(name.replace(char::is_control, "?"))
-    } else {
-        Cow::Borrowed(name)
-    }
-}
 
 /// The last component of a path; the whole path if that is empty.
 pub(crate) fn base_name(path: &str) -> &str {
@@ -161,12 +146,6 @@ pub(crate) fn push_fine_percent(text: &mut String, percent: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_cannot_carry_an_escape_sequence() {
-        assert_eq!(printable("a\x1b[2J\nb"), "a?[2J?b");
-        assert!(matches!(printable("plain::name"), Cow::Borrowed(_)));
-    }
 
     #[test]
     fn a_text_is_as_wide_as_it_is_asked_to_be() {

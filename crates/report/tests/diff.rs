@@ -467,3 +467,19 @@ fn several_recordings_have_columns_of_their_own_beside_the_first() {
         assert!(shown.contains(line), "{line}{shown}");
     }
 }
+
+#[test]
+fn names_of_templates_make_columns_as_wide_as_they_are() {
+    let long = |letter: &str| letter.repeat(70_000);
+    let (module, function) = (long("m"), long("f"));
+    let name = format!("{module}!{function}");
+    let recording = |samples| {
+        let maker = Maker::new().add(MAIN, &name, samples);
+        maker.add(MAIN, "short", 3).done()
+    };
+    let diff = compare(&recording(5), &recording(9), DiffCompute::Delta);
+    let text = text(&diff, &DiffOptions::default(), &options());
+    assert!(text.contains(&function), "{}", text.len());
+    let short = format!("cg{}  [.] short", " ".repeat(70_000 - "cg".len()));
+    assert!(text.contains(&short), "{}", text.len());
+}

@@ -6,7 +6,8 @@ use common::{MAIN, Maker, Recording, Who};
 use prof_model::{BranchFlags, ChainEnd, CpuMode, Pid, Resolution, SourceLine, Tid};
 use prof_profile::{Detail, FrameKey, Names, Sample};
 use prof_report::{
-    CallGraph, Places, ReportOptions, Table, parse_fields, parse_sort, write_report,
+    CallGraph, Places, ReportOptions, Table, parse_fields, parse_sort, summarize, write_report,
+    write_summary,
 };
 
 fn text(recording: &Recording, options: &ReportOptions) -> String {
@@ -200,6 +201,15 @@ fn names_of_templates_make_columns_as_wide_as_they_are() {
             assert!(text.contains(&function) && text.contains(&module), "{keys}");
         }
     }
+    let mut text = Vec::new();
+    let summary = summarize(&recording.profile, &recording.names, 0, 5);
+    write_summary(&mut text, &summary).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
+    assert!(text.contains("mmm…") && text.contains("…fff"), "{text}");
 }
 
 #[test]
@@ -424,7 +434,7 @@ fn names_cannot_write_to_the_terminal() {
     };
     assert_eq!(
         body(&recording, options),
-        "   100.00%  ?[2Jx    cg             [.] evil?name"
+        r"   100.00%  \x1b[2Jx  cg             [.] evil\x07name"
     );
 }
 

@@ -38,16 +38,13 @@ fn value(field: &TracepointField, data: Data<'_>) -> String {
     }
 }
 
-/// A string up to its NUL, with question marks for what cannot be printed.
+/// A string up to its NUL, whatever is in it.
 pub(crate) fn text(bytes: &[u8]) -> String {
     let len = bytes
         .iter()
         .position(|&byte| byte == 0)
         .unwrap_or(bytes.len());
-    let text = String::from_utf8_lossy(&bytes[..len]);
-    text.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
+    String::from_utf8_lossy(&bytes[..len]).into_owned()
 }
 
 #[cfg(test)]

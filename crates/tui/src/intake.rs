@@ -287,11 +287,7 @@ impl<'a> Intake<'a> {
     }
 }
 
-/// Without control characters, which could move a terminal's cursor.
+/// A name as it can be shown.
 fn printable(name: &str) -> Arc<str> {
-    if name.chars().any(char::is_control) {
-        Arc::from(name.replace(char::is_control, "?"))
-    } else {
-        Arc::from(name)
-    }
+    Arc::from(prof_model::printable(name))
 }

@@ -63,7 +63,7 @@ fn refuse(error: &clap::Error) -> ! {
 }
 
 fn exit_with(message: &CliError) -> ! {
-    eprintln!("{message}");
+    message.say();
     std::process::exit(i32::from(message.status));
 }
 

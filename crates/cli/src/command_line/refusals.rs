@@ -196,11 +196,11 @@ mod tests {
         assert_eq!(md.what, "`prof report` has no option `--md`");
         assert!(
             md.hints.iter().all(|hint| !hint.contains("-- --md")),
-            "{md}"
+            "{md:?}"
         );
         let word = refused("prof script flamegraph");
         assert_eq!(word.what, "perf's `script flamegraph` is not in prof");
-        assert!(word.hints[0].contains("--svg"), "{word}");
+        assert!(word.hints[0].contains("--svg"), "{word:?}");
         assert_eq!(refused("prof --frob").what, "`prof` has no option `--frob`");
     }
 

@@ -1,6 +1,6 @@
 //! `prof annotate`: the instructions of a function, and how many samples each has.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 
 use prof_profile::{SelfSamples, Weight};
 use prof_report::{
@@ -13,6 +13,7 @@ use prof_symbolizer::{AsmSyntax, NoCode};
 use crate::command_line::shared::InputArgs;
 use crate::input;
 use crate::messages::{CliError, Outcome};
+use crate::printed;
 use crate::sampling;
 use crate::terminal;
 
@@ -144,7 +145,8 @@ pub fn run(args: &AnnotateArgs) -> Outcome {
         .unwrap_or(if wanted.is_some() { 0.0 } else { 1.0 });
     let (mut shown, mut left_out) = (0, 0);
     let mut refused = Vec::new();
-    let mut out = BufWriter::new(io::stdout().lock());
+    let options = options(args);
+    let mut out = BufWriter::new(printed::colored_stdout(options.color));
     for group in event_groups(&input, args.group) {
         let profile = &input.profile;
         let totals = group.events.iter().map(|&event| profile.total(event));
@@ -189,7 +191,7 @@ pub fn run(args: &AnnotateArgs) -> Outcome {
                 samples: &samples,
                 code: &code,
             };
-            write_annotation(&mut out, &annotation, &options(args))?;
+            write_annotation(&mut out, &annotation, &options)?;
             if !args.quiet {
                 doubts(&annotation, args);
             }
@@ -202,7 +204,7 @@ pub fn run(args: &AnnotateArgs) -> Outcome {
     }
     if !args.quiet {
         for message in refused.iter().filter(|_| !args.skip_missing) {
-            eprintln!("{message}");
+            message.say();
         }
         if left_out > 0 {
             eprintln!("prof: {left_out} functions below {limit}% are left out (--percent-limit)");

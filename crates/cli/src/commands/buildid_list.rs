@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use prof_event::{Record, Sample, Tracker};
 use prof_foreign_files::{ForeignFile, ForeignPath, Purpose};
-use prof_model::{BuildId, CpuMode, DsoId};
+use prof_model::{BuildId, CpuMode, DsoId, printable_bytes};
 use prof_perfdata::Recording;
 use prof_symbolizer::MappedFile;
 use rustc_hash::FxHashSet;
 
 use crate::input;
 use crate::messages::{CliError, Outcome};
+use crate::printed;
 
 /// `prof buildid-list`.
 #[derive(clap::Args, Debug, Clone)]
@@ -43,7 +44,7 @@ pub struct BuildidListArgs {
 /// # Errors
 /// A message, or a closed pipe.
 pub fn run(args: &BuildidListArgs) -> Outcome {
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(printed::stdout());
     if args.kernel {
         let id = prof_symbolizer::running_kernel_build_id()
             .ok_or_else(|| CliError::new("the running kernel tells no build-id"))?;
@@ -58,9 +59,7 @@ pub fn run(args: &BuildidListArgs) -> Outcome {
             false => stored(&recording),
         } {
             let id = id.map(|id| id.to_string()).unwrap_or_default();
-            out.write_all(format!("{id:<40} ").as_bytes())?;
-            out.write_all(&path)?;
-            writeln!(out)?;
+            writeln!(out, "{id:<40} {}", printable_bytes(&path))?;
         }
     }
     out.flush()?;

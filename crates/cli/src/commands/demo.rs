@@ -38,9 +38,10 @@ pub fn run(args: &DemoArgs) -> Outcome {
         std::env::current_exe().map_err(failed("could not find this program's own file"))?;
     let seconds = args.duration.as_secs_f64();
     eprintln!(
-        "Recording {seconds} s of a workload with two threads, which spend 60% of their time in\n\
-         `checksum`, 30% in `sort_keys` and 10% in `write_log`, a system call.\n"
+        "Recording {seconds} s of a workload with two threads, which spend 60% of their time in"
     );
+    eprintln!("`checksum`, 30% in `sort_keys` and 10% in `write_log`, a system call.");
+    eprintln!("");
     let frequency = args.frequency.to_string();
     let seconds = seconds.to_string();
     let words = ["-F".as_ref(), frequency.as_ref(), "--".as_ref()];

@@ -1,6 +1,6 @@
 //! `prof diff`: two recordings, what grew and what shrank.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use prof_model::{Pid, Tid};
@@ -16,6 +16,7 @@ use crate::command_line::shared::time_slices;
 use crate::export;
 use crate::input;
 use crate::messages::{CliError, Failure, Outcome};
+use crate::printed;
 use crate::sampling;
 use crate::units::thousands;
 
@@ -254,7 +255,10 @@ pub fn run(args: &DiffArgs) -> Outcome {
         by_baseline: args.order == 0,
     };
     let baseline = before.display().to_string();
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(match args.json {
+        true => printed::json_stdout(),
+        false => printed::stdout(),
+    });
     if args.json {
         write_json_diff(&mut out, &baseline, &comparisons, &options)?;
     } else {

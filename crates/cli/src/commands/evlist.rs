@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use prof_event::Event;
 use prof_event::abi::event_type;
+use prof_model::printable;
 use prof_perfdata::EventGroup;
 use prof_session::tracepoints;
 use prof_tracepoint::Tracepoints;
@@ -13,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::input;
 use crate::messages::{CliError, Outcome};
+use crate::printed;
 
 /// Counts up when a field of `--json` changes its meaning or goes away.
 const SCHEMA_VERSION: u32 = 1;
@@ -61,7 +63,10 @@ pub fn run(args: &EvlistArgs) -> Outcome {
     }
     let tracepoints = tracepoints::read(&recording).map_err(|it| CliError::from_error(&it))?;
     let events = recording.events().events();
-    let mut out = io::stdout().lock();
+    let mut out = match args.json {
+        true => printed::json_stdout(),
+        false => printed::stdout(),
+    };
     if args.json {
         let list = EventList {
             schema_version: SCHEMA_VERSION,
@@ -76,11 +81,12 @@ pub fn run(args: &EvlistArgs) -> Outcome {
         writeln!(out)?;
     } else if args.group {
         for line in grouped(events, &recording.features().groups) {
-            writeln!(out, "{line}")?;
+            writeln!(out, "{}", printable(&line))?;
         }
     } else {
         for event in events {
-            writeln!(out, "{}", line(event, args, &tracepoints))?;
+            let line = line(event, args, &tracepoints);
+            writeln!(out, "{}", printable(&line))?;
         }
     }
     out.flush()?;

@@ -1,12 +1,14 @@
 //! `prof list`: the events that can be sampled here.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 
 use prof_event::abi::event_type;
 use prof_event::{EventKind, EventSpec, known_names};
+use prof_model::printable;
 use prof_sampler::{event_is_here, matches_pattern, perf_is_filtered, tracepoints};
 
 use crate::messages::{CliError, Outcome};
+use crate::printed;
 
 /// `prof list`.
 #[derive(clap::Args, Debug, Clone)]
@@ -70,7 +72,7 @@ pub fn run(args: &ListArgs) -> Outcome {
     let which = &args.which;
     let words = which.iter().map(String::as_str);
     let patterns: Vec<_> = words.filter(|word| !is_section(word)).collect();
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(printed::stdout());
     let mut listed = 0;
     if perf_is_filtered() {
         eprintln!("prof: a seccomp filter forbids perf_event_open here: no event could be tried");
@@ -95,7 +97,8 @@ pub fn run(args: &ListArgs) -> Outcome {
             if index == 0 && listed > 0 {
                 writeln!(out)?;
             }
-            writeln!(out, "  {:<52} [{}]", names.join(" OR "), section.label)?;
+            let names = names.join(" OR ");
+            writeln!(out, "  {:<52} [{}]", printable(&names), section.label)?;
             listed += 1;
         }
     }

@@ -82,6 +82,20 @@ impl CliError {
         parts.map(String::as_str).collect::<Vec<_>>().join(": ")
     }
 
+    /// Prints it on stderr, each part in a line.
+    pub fn say(&self) {
+        eprintln!("prof: {}", self.what);
+        for cause in &self.causes {
+            eprintln!("  cause: {cause}");
+        }
+        for hint in &self.hints {
+            eprintln!("  hint: {hint}");
+        }
+        for line in &self.lines {
+            eprintln!("     {line}");
+        }
+    }
+
     /// Sets the exit status.
     #[must_use]
     pub fn status(mut self, status: u8) -> Self {
@@ -93,22 +107,6 @@ impl CliError {
 /// Makes messages of the kernel's errors: what was tried, and the error as the cause.
 pub fn failed(what: &'static str) -> impl Fn(io::Error) -> CliError {
     move |error| CliError::new(what).cause(error)
-}
-
-impl fmt::Display for CliError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "prof: {}", self.what)?;
-        for cause in &self.causes {
-            write!(f, "\n  cause: {cause}")?;
-        }
-        for hint in &self.hints {
-            write!(f, "\n  hint: {hint}")?;
-        }
-        for line in &self.lines {
-            write!(f, "\n     {line}")?;
-        }
-        Ok(())
-    }
 }
 
 /// How a subcommand ends.

@@ -128,8 +128,8 @@ fn debug_package(dso: &Dso) -> String {
         .as_ref()
         .and_then(|file| finder.refused_debug(file, dso));
     if let Some((debug, why)) = refused {
-        let debug = debug.to_string_lossy();
-        return format!("its debug file {} is not read: {why}", debug.escape_debug());
+        let debug = debug.display();
+        return format!("its debug file {debug} is not read: {why}");
     }
     if let Some(package) = debian_package(Path::new("/var/lib/dpkg/info"), &path) {
         let debug = match package.as_str() {

@@ -3,19 +3,21 @@
 use std::fs::OpenOptions;
 use std::process::Command;
 
+use prof_model::is_printable;
+
 use crate::support::{PROF, Place, Ran, Running, build, has, is_root, tolerance};
 
 /// A program whose hot function and thread have names of odd characters: they cannot be written in
 /// C, so the symbol table is changed.
 fn odd_program(place: &Place) -> &'static str {
-    const PLACEHOLDER: &[u8] = b"name_with_placeholder";
-    const ODD: &[u8] = b"hot;f <x>&\"q'\xff\x1b\n [A]";
+    const PLACEHOLDER: &[u8] = b"name_with_a_long_placeholder";
+    const ODD: &[u8] = b"hot;f <x>&\"q'\xff\x1b\n\xe2\x80\xae [A]";
     let source = "#include \"burn.h\"\n\
         #include <sys/prctl.h>\n\
-        NOINLINE void name_with_placeholder(ns u) { while (cpu_now() < u) burn(BURN_ROUNDS); }\n\
+        NOINLINE void name_with_a_long_placeholder(ns u) { while (cpu_now() < u) burn(BURN_ROUNDS); }\n\
         int main(int argc, char **argv) {\n\
             prctl(PR_SET_NAME, \"a;b <c>&\\xff 7\");\n\
-            name_with_placeholder(cpu_now() + 600000000);\n\
+            name_with_a_long_placeholder(cpu_now() + 600000000);\n\
             return 0;\n\
         }\n";
     std::fs::write(place.file("odd.c"), source).unwrap();
@@ -32,7 +34,7 @@ fn odd_program(place: &Place) -> &'static str {
     }
     assert!(found > 0);
     std::fs::write(place.file("target"), bytes).unwrap();
-    "hot;f <x>&\"q'\u{fffd}?? [A]"
+    "hot;f <x>&\"q'\u{fffd}\\x1b\\n\\u{202e} [A]"
 }
 
 #[test]
@@ -117,6 +119,69 @@ fn odd_names_of_functions_and_threads_break_no_output() {
             .into();
         ran.ok();
     }
+}
+
+/// Whether a terminal does nothing but show a text.
+fn is_harmless(text: &str) -> bool {
+    let mut letters = text.chars();
+    letters.all(|letter| is_printable(letter) || matches!(letter, '\n' | '\t'))
+}
+
+#[test]
+fn a_process_whose_name_is_an_order_gives_the_terminal_none() {
+    if !has("gcc") {
+        return;
+    }
+    let place = Place::new();
+    let source = "#include \"burn.h\"\n\
+        #include <sys/prctl.h>\n\
+        NOINLINE void spin(void) { for (;;) burn(BURN_ROUNDS); }\n\
+        int main(int argc, char **argv) {\n\
+            prctl(PR_SET_NAME, \"\\033[2J\\n\\342\\200\\256hot\");\n\
+            spin();\n\
+        }\n";
+    std::fs::write(place.file("named.c"), source).unwrap();
+    let named = place.file("named.c").display().to_string();
+    build(&place, "tiny.c", &[&named, "-o", "named"]);
+    let target = Running::start(place.file("named"), &[]);
+    let own = format!("/proc/{}/comm", target.pid());
+    while !std::fs::read_to_string(&own).is_ok_and(|name| name.contains("hot")) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let shown = r"\x1b[2J\n\u{202e}hot";
+    let of_target = ["-F", "199", "-p", &target.pid()];
+    let run = |args: &[&str]| {
+        let ran = place.prof(&[args, &of_target].concat()).ok();
+        assert!(is_harmless(&ran.out), "{args:?}: {:?}", ran.out);
+        assert!(is_harmless(&ran.err), "{args:?}: {:?}", ran.err);
+        ran
+    };
+    let table = run(&["top", "--batch", "-n", "1", "-d", "1"]);
+    let title = table.out.lines().next().unwrap_or_default();
+    assert!(title.contains(shown), "{title}");
+    let objects = run(&["top", "--json", "-n", "1", "-d", "1"]);
+    let object: serde_json::Value = serde_json::from_str(&objects.out).unwrap();
+    let name = object["target"].as_str().unwrap_or_default();
+    assert!(name.contains("\x1b[2J\n\u{202e}hot"), "{object}");
+    run(&["record", "-v", "-d", "1s", "--svg", "f.svg"]);
+    let svg = std::fs::read_to_string(place.file("f.svg")).unwrap();
+    assert!(is_harmless(&svg) && svg.contains(shown));
+}
+
+#[test]
+fn the_line_while_recording_shows_a_name_that_is_an_order() {
+    if !(has("gcc") && has("script")) {
+        return;
+    }
+    let place = Place::new();
+    odd_program(&place);
+    let record = format!("script -qc '{PROF} record -F 499 -o p.data -- ./target' /dev/null");
+    let mut shell = place.command("sh", &["-c", &record]);
+    let ran = Ran::from(shell.output().unwrap()).ok();
+    let said = ran.out.replace("\x1b[K", "").replace('\r', ""); // how the line is drawn
+    assert!(is_harmless(&said), "{said:?}");
+    assert!(said.contains(r"hot;f <x>"), "{said:?}");
+    assert!(said.contains(r"\x1b\n\u{202e}"), "{said:?}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod lab; // a program to record, and what prints about a recording
 mod many_samples; // more than are kept
 mod matrix; // every kind of file that perf writes
 mod memory; // accesses to it
+mod names_of_others; // that are orders to a terminal
 mod orders; // rows and their order, by keys, columns and filters
 mod others; // what perf and inferno make of our files
 mod pipes; // through pipes and perf inject

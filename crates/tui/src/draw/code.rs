@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use prof_model::CodeLine;
+use prof_model::{CodeLine, printable};
 use prof_profile::Weight;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -96,13 +96,14 @@ fn function_line(app: &App, name: &str, path: &str, width: u16) -> Line<'static>
     let text = format!("{name}  {path}");
     let room = usize::from(width).saturating_sub(9);
     Line::styled(
-        format!("{:9}{}", "", shorten(&text, room)),
+        format!("{:9}{}", "", shorten(&printable(&text), room)),
         app.theme.faint(),
     )
 }
 
 fn source_line(app: &App, number: u32, text: &str, weight: Option<Weight>) -> Line<'static> {
     let text = text.replace('\t', "    ");
+    let text = printable(&text);
     Line::from(vec![
         share(app, weight),
         Span::styled(format!("  {number:>5} {text}"), app.theme.title()),

@@ -1,5 +1,6 @@
 use std::ops::Range;
 
+use prof_model::printable;
 use prof_profile::Unit;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -54,7 +55,7 @@ fn title(app: &App, width: u16) -> Line<'static> {
         target.push_str(container);
     }
     let room = usize::from(width).saturating_sub(state_width + name.len());
-    let target = shorten(&target, room);
+    let target = shorten(&printable(&target), room);
     let gap = room.saturating_sub(target.chars().count());
     let mut spans = vec![
         Span::raw(name),
@@ -101,7 +102,10 @@ fn facts(app: &App) -> Vec<Fact> {
             1 => String::new(),
             count => format!(" ({} of {count})", app.event + 1),
         };
-        facts.push((format!("{} {}{of}", event.name, event.rate()), plain));
+        facts.push((
+            format!("{} {}{of}", printable(&event.name), event.rate()),
+            plain,
+        ));
     }
     let picture = &app.picture;
     if app.live {
@@ -136,7 +140,7 @@ fn facts(app: &App) -> Vec<Fact> {
     }
     facts.push((app.window_words(), theme.title()));
     for note in &app.facts.notes {
-        facts.push((note.clone(), theme.notice()));
+        facts.push((printable(note).into_owned(), theme.notice()));
     }
     facts
 }

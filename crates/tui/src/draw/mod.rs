@@ -8,6 +8,7 @@ mod overlay; // help, choices, the line that is being typed
 mod table; // functions, threads, processes, modules
 mod tree; // branches, open or closed
 
+use prof_model::is_printable;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -44,6 +45,22 @@ pub(crate) fn draw(app: &mut App, area: Rect, buf: &mut Buffer) {
         detail::draw(app, body, buf);
     }
     overlay::draw(app, body, bottom, buf);
+    keep_printable(buf, area);
+}
+
+/// Takes out of the cells what does something else than being seen: the one way to the terminal. Control
+/// characters never get into a cell, but what turns the direction of text is added to the one before it.
+fn keep_printable(buf: &mut Buffer, area: Rect) {
+    for position in area.positions() {
+        let Some(cell) = buf.cell_mut(position) else {
+            continue;
+        };
+        if !cell.symbol().chars().all(is_printable) {
+            let letters = cell.symbol().chars().filter(|&letter| is_printable(letter));
+            let letters: String = letters.collect();
+            cell.set_symbol(if letters.is_empty() { " " } else { &letters });
+        }
+    }
 }
 
 /// Puts a line on row `y` of an area; what is too long is cut.

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use crossterm::event::KeyCode;
+use prof_model::is_printable;
 use ratatui::style::{Color, Modifier};
 
 use super::world::{SECOND, Screens, add};
@@ -193,4 +194,23 @@ fn the_documentation_lists_every_key() {
             assert!(page.contains(&line), "{line} is not in docs/top.md");
         }
     }
+}
+
+#[test]
+fn a_name_cannot_turn_the_screen_around_it() {
+    let mut screens = Screens::new(true, 200, 60);
+    let turned = "\x1b[2J\u{202e}\u{2066}";
+    screens.app.facts.target = format!("server{turned}");
+    screens.app.facts.notes = vec![format!("note{turned}")];
+    screens.app.facts.events[0].name = format!("event{turned}");
+    screens.app.facts.ended = Some(format!("gone{turned} away")); // as what nobody thought of
+    screens.draw();
+    let text = screens.text();
+    let mut letters = text.chars();
+    assert!(letters.all(|it| it == '\n' || is_printable(it)), "{text:?}");
+    for name in ["server", "note", "event"] {
+        let shown = format!(r"{name}\x1b[2J\u{{202e}}\u{{2066}}");
+        assert!(text.contains(&shown), "{text}");
+    }
+    assert!(text.contains("gone[2J away"), "{text}");
 }

@@ -38,7 +38,7 @@ pub fn run(args: &RecordArgs) -> Outcome {
         if !done.of_command {
             return Err(failed(Failure::Error(message)));
         }
-        eprintln!("{message}");
+        message.say();
     }
     Ok(done.command_status.unwrap_or(0))
 }

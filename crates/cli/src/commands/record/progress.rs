@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use prof_model::{Dso, DsoAddr, DsoId, Resolution};
+use prof_model::{Dso, DsoAddr, DsoId, Resolution, printable};
 use prof_session::record::{FileDestination, Recorder};
 use prof_symbolizer::{FoundFile, Options, RunningKernel, Symbolizer};
 
@@ -61,7 +61,7 @@ impl Progress {
             line.push_str("  hottest: ");
             line.push_str(&self.hottest);
         }
-        let line: String = line.chars().filter(|c| !c.is_control()).take(79).collect();
+        let line: String = printable(&line).chars().take(79).collect();
         let _ = write!(std::io::stderr(), "\r{line}\x1b[K");
     }
 

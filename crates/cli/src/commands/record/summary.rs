@@ -12,6 +12,7 @@ use prof_session::record::{FileDestination, Recorder};
 use crate::messages::CliError;
 use crate::messages::missing_names::{remedies, unread_memory};
 use crate::messages::settings;
+use crate::printed;
 use crate::units::thousands;
 
 const HOTTEST: usize = 5;
@@ -159,10 +160,10 @@ pub fn print(
         }
         if profile.events[event].unit == Unit::WaitTime {
             let waits = summarize_waits(profile, names, event as u16, span, HOTTEST);
-            let _ = write_wait_summary(&mut std::io::stderr(), &waits);
-            let _ = write_trust(&mut std::io::stderr(), &summary);
+            let _ = write_wait_summary(&mut printed::stderr(), &waits);
+            let _ = write_trust(&mut printed::stderr(), &summary);
         } else {
-            let _ = prof_report::write_summary(&mut std::io::stderr(), &summary);
+            let _ = prof_report::write_summary(&mut printed::stderr(), &summary);
         }
         for hint in remedies(&summary, &recorder.pipeline.tracker.processes) {
             eprintln!("hint: {hint}");

@@ -9,6 +9,7 @@ mod interactive; // on a terminal
 use std::io::{self, BufWriter, Write};
 
 use prof_event::abi::sample;
+use prof_model::printable;
 use prof_perfdata::Recording;
 use prof_profile::RecordingFacts;
 use prof_report::{
@@ -24,6 +25,7 @@ use crate::header;
 use crate::input;
 use crate::messages::missing_names::remedies;
 use crate::messages::{CliError, Failure, Outcome};
+use crate::printed;
 use crate::sampling;
 use crate::terminal;
 pub use args::ReportArgs;
@@ -143,7 +145,7 @@ fn no_samples(args: &ReportArgs, input: &LoadedRecording) -> CliError {
 }
 
 fn print_lines(lines: &[String]) -> Outcome {
-    let mut out = io::stdout().lock();
+    let mut out = printed::stdout();
     for line in lines {
         writeln!(out, "{line}")?;
     }
@@ -159,10 +161,12 @@ fn print(
         let json = JsonExport {
             options: options.clone(),
         };
-        export::write_stdout(&json, &export_data(input, &input.facts(), options, false))?;
+        let facts = input.facts();
+        let data = export_data(input, &facts, options, false);
+        export::write_stdout(&json, &data, printed::json_stdout())?;
         return Ok(());
     }
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(printed::colored_stdout(options.color));
     if !args.quiet {
         states_of_threads(&mut out, input)?;
     }
@@ -194,19 +198,20 @@ fn states_of_threads(out: &mut impl Write, input: &LoadedRecording) -> io::Resul
 
 /// What each thread counted in all.
 fn counters(out: &mut impl Write, input: &LoadedRecording) -> io::Result<()> {
-    let events = &input.profile.events;
+    let events = input.profile.events.iter();
+    let events: Vec<_> = events.map(|event| printable(&event.name)).collect();
     let widths: Vec<usize> = events
         .iter()
         .enumerate()
         .map(|(index, event)| {
             let counters = input.counters.values();
             let digits = counters.map(|counters| counters[index].to_string().len());
-            digits.max().unwrap_or(0).max(event.name.len())
+            digits.max().unwrap_or(0).max(event.len())
         })
         .collect();
     let titles = events.iter().zip(&widths);
     let right = |text: &str, width| [&" ".repeat(width - text.len()), text].concat();
-    let titles = titles.map(|(event, &width)| right(&event.name, 2 + width));
+    let titles = titles.map(|(event, &width)| right(event, 2 + width));
     writeln!(
         out,
         "# {:>5}  {:>5}{}",
@@ -259,7 +264,7 @@ fn verbose(input: &LoadedRecording) {
     let profile = &input.profile;
     for event in 0..profile.events.len() as u16 {
         let summary = prof_report::summarize(profile, &input.names, event, 0);
-        let _ = prof_report::write_summary(&mut io::stderr(), &summary);
+        let _ = prof_report::write_summary(&mut printed::stderr(), &summary);
         for hint in remedies(&summary, &input.tracker.processes) {
             eprintln!("hint: {hint}");
         }

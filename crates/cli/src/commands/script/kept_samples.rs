@@ -10,6 +10,7 @@ use prof_profile::{LogReader, LoggedSample, ScriptExtras, ScriptSample};
 use prof_report::ScriptWriter;
 
 use super::filter::SampleFilter;
+use crate::printed;
 
 /// So many texts of the second thread may wait until they are written.
 const WAITING: usize = 2;
@@ -70,7 +71,7 @@ impl Printer<'_> {
 
     /// Makes text of the other blocks and writes all of them. `texts` come in their order, too.
     fn print(&self, texts: &Receiver<Vec<u8>>, emptied: &Sender<Vec<u8>>) -> io::Result<()> {
-        let mut out = io::stdout().lock();
+        let mut out = printed::stdout();
         let mut sample = blank();
         let mut own = Vec::new();
         let mut written = 0;

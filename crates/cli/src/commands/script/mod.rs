@@ -23,6 +23,7 @@ use prof_session::{BranchUse, LoadedRecording, Wanted};
 use crate::header;
 use crate::input;
 use crate::messages::{CliError, Failure, Outcome};
+use crate::printed;
 pub use args::ScriptArgs;
 use extras::check_recorded;
 use filter::SampleFilter;
@@ -97,7 +98,7 @@ fn print(
 }
 
 fn write_header(recording: &Recording, args: &ScriptArgs) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(printed::stdout());
     for line in header::lines(recording, &args.input.input, args.show_info) {
         writeln!(out, "{line}")?;
     }

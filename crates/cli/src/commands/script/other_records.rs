@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use prof_event::abi::{misc, record};
 use prof_event::{Decoded, Mmap, RawRecord, Reader, Record, Tracker};
-use prof_model::{Pid, Tid};
+use prof_model::{Pid, Tid, printable, printable_bytes};
 use prof_profile::ScriptHead;
 
 use super::extras::letters;
@@ -97,7 +97,7 @@ fn write_text_poke(
     new: &[u8],
 ) -> std::fmt::Result {
     let function = match function {
-        Some((name, offset)) => format!("{name}+{offset:#x}"),
+        Some((name, offset)) => format!("{}+{offset:#x}", printable(&name)),
         None => String::new(), // as perf has it
     };
     let (old_len, new_len) = (old.len(), new.len());
@@ -125,7 +125,7 @@ fn write_text(out: &mut String, raw: &RawRecord<'_>, record: &Record<'_>) -> std
             name,
         } => {
             let exec = if exec { " exec" } else { "" };
-            let name = shown(name);
+            let name = printable_bytes(name);
             write!(out, "PERF_RECORD_COMM{exec}: {name}:{pid}/{tid}")
         }
         Record::Fork(task) | Record::Exit(task) => {
@@ -187,7 +187,7 @@ fn write_text(out: &mut String, raw: &RawRecord<'_>, record: &Record<'_>) -> std
             symbol.len,
             symbol.kind,
             u16::from(symbol.unregister),
-            shown(symbol.name)
+            printable_bytes(symbol.name)
         ),
         Record::BpfEvent(event) => write!(
             out,
@@ -195,7 +195,11 @@ fn write_text(out: &mut String, raw: &RawRecord<'_>, record: &Record<'_>) -> std
             event.kind, event.flags, event.id
         ),
         Record::Cgroup { id, path } => {
-            write!(out, "PERF_RECORD_CGROUP cgroup: {id} {}", shown(path))
+            write!(
+                out,
+                "PERF_RECORD_CGROUP cgroup: {id} {}",
+                printable_bytes(path)
+            )
         }
         _ => write!(out, "PERF_RECORD_FINISHED_ROUND"),
     }
@@ -212,7 +216,7 @@ fn write_mmap(out: &mut String, raw: &RawRecord<'_>, mmap: &Mmap<'_>) -> std::fm
     if raw.kind == record::MMAP {
         let is_data = raw.misc & misc::MMAP_DATA != 0;
         let letter = if is_data { 'r' } else { 'x' };
-        return write!(out, "]: {letter} {}", shown(mmap.name));
+        return write!(out, "]: {letter} {}", printable_bytes(mmap.name));
     }
     match mmap.build_id {
         Some(id) => write!(out, " <{id}>]: ")?,
@@ -230,7 +234,7 @@ fn write_mmap(out: &mut String, raw: &RawRecord<'_>, mmap: &Mmap<'_>) -> std::fm
     }
     let is_shared = mmap.flags & MAP_SHARED != 0;
     out.push(if is_shared { 's' } else { 'p' });
-    write!(out, " {}", shown(mmap.name))
+    write!(out, " {}", printable_bytes(mmap.name))
 }
 
 /// Hexadecimal as C's `%#x` prints it: 0 is just that.
@@ -239,12 +243,4 @@ fn hex(value: u64) -> String {
         0 => "0".to_owned(),
         _ => format!("{value:#x}"),
     }
-}
-
-/// A name from a record, with nothing in it that a terminal would take for an order.
-fn shown(name: &[u8]) -> String {
-    let name = String::from_utf8_lossy(name);
-    name.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
 }

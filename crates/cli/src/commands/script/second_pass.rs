@@ -23,6 +23,7 @@ use super::other_records::{self, OtherRecords};
 use super::times::{PrintedTimes, TimeOrigin};
 use crate::input;
 use crate::messages::{CliError, open_errors};
+use crate::printed;
 
 /// Samples are handed to the thread that prints them so many at a time.
 const BATCH: usize = 256;
@@ -214,7 +215,7 @@ impl Printing<'_> {
 }
 
 fn write(writer: &ScriptWriter<'_>, batches: &Receiver<Vec<Printed>>) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = printed::stdout();
     let mut text = Vec::with_capacity(OUTPUT);
     for printed in batches.iter().flatten() {
         match printed {

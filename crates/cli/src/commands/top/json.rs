@@ -1,6 +1,6 @@
 //! `--json`: one object a line.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::sync::Arc;
 
 use prof_profile::EventInfo;
@@ -12,6 +12,7 @@ use super::namer::{Shared, State};
 use super::processes::SeenProcesses;
 use super::windows::{Stretch, WindowOptions, for_each_window, path_of};
 use crate::messages::Failure;
+use crate::printed;
 use crate::signals::EndRequests;
 
 /// Grows when a field changes its meaning or goes away.
@@ -94,7 +95,7 @@ pub fn print(
     for_each_window(shared, requests, options, |state, stretch, _| {
         let mut line = serde_json::to_vec(&object(state, stretch, &mut seen))?;
         line.push(b'\n');
-        let mut out = io::stdout().lock();
+        let mut out = printed::json_stdout();
         out.write_all(&line)?;
         out.flush()
     })

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use prof_model::printable;
 use prof_report::path_lines;
 use prof_tui::{Facts, Key, Picture};
 
@@ -10,6 +11,7 @@ use super::namer::Shared;
 use super::processes::{ProcessRow, SeenProcesses};
 use super::windows::{WindowOptions, for_each_window, path_of};
 use crate::messages::Failure;
+use crate::printed;
 use crate::signals::EndRequests;
 use crate::units::thousands;
 
@@ -33,7 +35,7 @@ pub fn print(
         }
         write_table(&mut text, &state.facts, &stretch.functions, options)?;
         write_processes(&mut text, &stretch.processes, &mut seen)?;
-        let mut out = io::stdout().lock();
+        let mut out = printed::stdout();
         out.write_all(&text)?;
         out.flush()
     })
@@ -45,14 +47,14 @@ fn write_table(
     picture: &Picture,
     options: &WindowOptions,
 ) -> io::Result<()> {
-    write!(out, "{}", facts.target)?;
+    let mut title = facts.target.clone();
     if let Some(container) = &facts.container {
-        write!(out, ", container {container}")?;
+        title += &format!(", container {container}");
     }
     if let Some(ended) = &facts.ended {
-        write!(out, ", {ended}")?;
+        title += &format!(", {ended}");
     }
-    writeln!(out)?;
+    writeln!(out, "{}", printable(&title))?;
     let mut words = Vec::new();
     if let Some(cpu) = facts.cpu {
         words.push(format!("CPU {:.2} of {}", cpu.used, cpu.available));
@@ -85,11 +87,11 @@ fn write_table(
             cost.cpu_percent
         ));
     }
-    writeln!(out, "{}", words.join(", "))?;
+    writeln!(out, "{}", printable(&words.join(", ")))?;
     facts
         .notes
         .iter()
-        .try_for_each(|note| writeln!(out, "{note}"))?;
+        .try_for_each(|note| writeln!(out, "{}", printable(note)))?;
     let path = path_of(picture);
     if path.len() > 1 {
         let lines = path_lines(&path, PATH_COLUMNS, 2);

@@ -16,6 +16,7 @@ mod words; // times, sizes and lists
 use std::io::Write;
 
 use crate::messages::Outcome;
+use crate::printed;
 pub use args::WhyArgs;
 
 /// Runs `prof why`.
@@ -29,6 +30,10 @@ pub fn run(args: &WhyArgs) -> Outcome {
         (_, true) => text::markdown(&answer),
         _ => text::plain(&answer),
     };
-    std::io::stdout().lock().write_all(text.as_bytes())?;
+    let mut out = match args.json {
+        true => printed::json_stdout(),
+        false => printed::stdout(),
+    };
+    out.write_all(text.as_bytes())?;
     Ok(0)
 }
