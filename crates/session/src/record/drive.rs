@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use prof_model::Pid;
 use prof_sampler::{ExitStatus, Joined, RunningCommand, Sampler};
 
-use super::recorder::{Destination, Recorder};
+use super::recorder::{Destination, LOOKING, Recorder};
 use crate::deep_stacks::DeepThread;
 use crate::pace::SHORT_PAUSE;
 
@@ -139,8 +139,8 @@ pub fn drive<D: Destination>(
             return Ok(End::TargetExited);
         }
         let now = sampler.clock().now();
-        recorder.look_at_waits(now);
-        recorder.tell_waits(began[0], false)?;
+        recorder.look_at_waits(sampler.clock(), LOOKING);
+        recorder.tell_waits(began[0])?;
         sampler.sample_switches(recorder.wants_switches(now))?;
         for pid in control.further() {
             sampler.follow(pid);

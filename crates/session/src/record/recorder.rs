@@ -4,11 +4,12 @@
 //! as a file has them. Elsewhere: the steps of a sample ([`crate::pipeline`]).
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use prof_event::abi::{flag, sample};
 use prof_event::{Decoded, Event, EventSet, RawRecord, Record, encode_sample};
 use prof_model::{ChainEnd, CpuMode, Pid, Tid};
-use prof_sampler::{Sampler, Sink, StackPart};
+use prof_sampler::{Clock, Sampler, Sink, StackPart};
 use prof_symbolizer::RunningKernel;
 use rustc_hash::FxHashMap;
 
@@ -19,6 +20,11 @@ use crate::stack_copy_size::StackCopySize;
 use crate::unwinding::SampledThread;
 use crate::waits::asleep::Asleep;
 use crate::waits::{Told, Waits, is_told_otherwise, with_waits};
+
+/// For so long threads are looked at that wait, in each round of the rings.
+pub(crate) const LOOKING: Duration = Duration::from_millis(5);
+/// The same at the end, when no ring waits.
+const LAST_LOOKING: Duration = Duration::from_millis(500);
 
 /// Where the records of a recording go. `()` is for a profile alone.
 pub trait Destination {
@@ -166,25 +172,15 @@ impl<D: Destination> Recorder<D> {
         self.take(raw, Some(told.end))
     }
 
-    /// Waits are counted from `time` on, in nanoseconds of the sampler's clock, where switches are recorded. Looks
-    /// for threads that sleep already, at `now`. `kernel` names the functions that they sleep in.
-    pub fn begin_waits(&mut self, time: u64, now: u64, kernel: &RunningKernel) {
+    /// Waits are counted from `time` on, in nanoseconds of `clock`, which is the sampler's, where switches are recorded.
+    /// Begins to look for threads that sleep already. `kernel` names the functions that they sleep in.
+    pub fn begin_waits(&mut self, time: u64, clock: Clock, kernel: &RunningKernel) {
         let Some(waits) = &mut self.waits else {
             return;
         };
         waits.begin(time, |name| kernel.function(name));
-        let present = waits.take_present();
         self.kernel = kernel.clone();
-        self.look_at(&present, now);
-    }
-
-    /// Looks at threads whose waits last long and whose stacks are not known.
-    pub fn look_at_waits(&mut self, now: u64) {
-        let Some(waits) = &self.waits else {
-            return;
-        };
-        let long = waits.to_look_at(now);
-        self.look_at(&long, now);
+        self.look_at_waits(clock, LOOKING);
     }
 
     /// Whether samples are wanted of threads that stop running.
@@ -193,13 +189,20 @@ impl<D: Destination> Recorder<D> {
         waits.is_none_or(|waits| waits.wants_samples(now))
     }
 
-    fn look_at(&mut self, tasks: &[(Pid, Tid)], now: u64) {
+    /// Looks at threads whose waits last long without a stack that is known, and at those that were there when the
+    /// recording began, for as long as this. What is left is for the next time.
+    pub(crate) fn look_at_waits(&mut self, clock: Clock, longest: Duration) {
         let Some(waits) = &mut self.waits else {
             return;
         };
-        for &(pid, tid) in tasks {
-            let Some(asleep) = Asleep::look(pid, tid) else {
-                waits.found_awake(tid, now);
+        let started = Instant::now();
+        let mut long = waits.to_look_at(clock.now());
+        while started.elapsed() < longest
+            && let Some((pid, tid)) = long.pop().or_else(|| waits.next_present())
+        {
+            let asleep = Asleep::look(pid, tid);
+            let Some(asleep) = asleep else {
+                waits.found_awake(tid, clock.now());
                 continue;
             };
             let kernel = asleep.kernel.iter().filter_map(|(name, offset)| {
@@ -217,20 +220,34 @@ impl<D: Destination> Recorder<D> {
             let thread = SampledThread {
                 pid,
                 tid,
-                time: now,
+                time: clock.now(),
                 mode: CpuMode::Kernel,
             };
             let chain = self.pipeline.unwind_asleep(thread, &kernel, asleep.user);
-            waits.found_asleep((pid, tid), now, chain.entries, chain.end);
+            // Behind the last look: what ends before that was another wait.
+            waits.found_asleep((pid, tid), clock.now(), chain.entries, chain.end);
         }
     }
 
     /// Tells how long threads have waited until `now`, in nanoseconds of the sampler's clock, that wait on, if that
-    /// is due or `is_end`.
+    /// is due.
     ///
     /// # Errors
     /// The destination's.
-    pub fn tell_waits(&mut self, now: u64, is_end: bool) -> io::Result<()> {
+    pub(crate) fn tell_waits(&mut self, now: u64) -> io::Result<()> {
+        self.tell_parts(now, false)
+    }
+
+    /// Tells how long threads have waited until `now` that wait on when the recording ends.
+    ///
+    /// # Errors
+    /// The destination's.
+    pub fn end_waits(&mut self, now: u64, clock: Clock) -> io::Result<()> {
+        self.look_at_waits(clock, LAST_LOOKING);
+        self.tell_parts(now, true)
+    }
+
+    fn tell_parts(&mut self, now: u64, is_end: bool) -> io::Result<()> {
         let Some(waits) = &mut self.waits else {
             return Ok(());
         };

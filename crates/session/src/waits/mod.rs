@@ -18,7 +18,7 @@ use std::ops::Range;
 use prof_event::abi::{callchain, misc};
 use prof_event::{EventSet, Record, Sample};
 use prof_model::{ChainEnd, Cpu, Pid, Tid};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use bursts::Bursts;
 use owed::{Owed, SeenStack};
@@ -100,6 +100,8 @@ pub(crate) struct Waits {
     switches: usize, // the event whose samples show where threads stop
     /// Threads that were there when the recording began, until it is known which of them sleep.
     present: Vec<(Pid, Tid)>,
+    /// Those of them that have switched since.
+    switched: FxHashSet<Tid>,
     told: told::Event,
     began: u64, // what was waited before is not counted
     told_until: u64,
@@ -116,6 +118,7 @@ impl Waits {
         Some(Self {
             switches: index + 1,
             present: Vec::new(),
+            switched: FxHashSet::default(),
             told,
             began: u64::MAX,
             told_until: 0,
@@ -153,9 +156,11 @@ impl Waits {
         }
     }
 
-    /// The threads that were told of before the recording began, once.
-    pub(crate) fn take_present(&mut self) -> Vec<(Pid, Tid)> {
-        std::mem::take(&mut self.present)
+    /// A thread that was told of before the recording began and is not known to have waited since. Each comes once.
+    pub(crate) fn next_present(&mut self) -> Option<(Pid, Tid)> {
+        let switched = &self.switched;
+        let is_new = |(_, tid): &(Pid, Tid)| !switched.contains(tid);
+        std::iter::from_fn(|| self.present.pop()).find(is_new)
     }
 
     /// A thread stops running, with this callchain.
@@ -222,6 +227,9 @@ impl Waits {
         (pid, tid): (Pid, Tid),
         time: u64,
     ) -> Option<Told> {
+        if matches!(record, Record::Switch { .. }) && !self.present.is_empty() {
+            self.switched.insert(tid);
+        }
         match *record {
             Record::Switch {
                 out: true,

@@ -178,6 +178,20 @@ fn a_thread_that_is_found_asleep_has_waited_since_the_beginning() {
 }
 
 #[test]
+fn a_thread_that_was_there_before_is_looked_at_once_unless_it_has_switched_meanwhile() {
+    let mut waits = Waits::of(&events(), 1).unwrap();
+    let other = (Pid(7), Tid(9));
+    waits.is_present(TASK);
+    waits.is_present(other);
+    waits.begin(1000, |_| None);
+    waits.is_present((Pid(7), Tid(10))); // started meanwhile
+    stop(&mut waits, 2000, false, None);
+    assert!(go_on(&mut waits, 2100).is_some());
+    assert_eq!(waits.next_present(), Some(other));
+    assert_eq!(waits.next_present(), None);
+}
+
+#[test]
 fn what_is_found_after_a_wait_has_ended_is_not_taken_for_its_stack() {
     let mut waits = waits();
     stop(&mut waits, 2000, false, None);

@@ -107,8 +107,8 @@ impl LiveRecording {
         let begun = self
             .sampler
             .start(layout.as_ref(), self.plan.delay, &mut self.recorder);
-        let now = self.sampler.clock().now();
-        self.recorder.begin_waits(began, now, &self.kernel);
+        let clock = self.sampler.clock();
+        self.recorder.begin_waits(began, clock, &self.kernel);
         let mut command = held
             .map(HeldCommand::release)
             .transpose()
@@ -140,7 +140,7 @@ impl LiveRecording {
         let usage = usage::line(&meter.finish(), cpu_time, elapsed);
         let ended = sampler.clock().now();
         let end = driven.and_then(|_| sampler.finish(recorder));
-        let end = end.and_then(|()| recorder.tell_waits(ended, true));
+        let end = end.and_then(|()| recorder.end_waits(ended, sampler.clock()));
         Ok(Sampled {
             command,
             progress,

@@ -71,7 +71,7 @@ impl<'a> Collector<'a> {
         let sampled = drive(&mut sampler, &mut recorder, command.as_mut(), &mut this);
         let finished = sampler.finish(&mut recorder);
         let now = sampler.clock().now();
-        let finished = finished.and_then(|()| recorder.tell_waits(now, true));
+        let finished = finished.and_then(|()| recorder.end_waits(now, sampler.clock()));
         let end = match (sampled, finished) {
             (Ok(end), Ok(())) => End::Ended(end),
             (Err(error), _) | (_, Err(error)) => End::Failed(error),

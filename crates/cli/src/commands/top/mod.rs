@@ -155,7 +155,7 @@ impl Watch {
             .map_err(failed("could not start sampling"))
             .map_err(not_begun)?;
         let now = sampler.clock().now();
-        recorder.begin_waits(now, now, &kernel);
+        recorder.begin_waits(now, sampler.clock(), &kernel);
         shared.lock().facts.notes = facts::at_start(sampling, &sampler).notes;
 
         let namer = Namer::new(Arc::clone(&shared), meters, recent, kernel, sampler.clock());
