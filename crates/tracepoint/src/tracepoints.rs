@@ -45,7 +45,8 @@ impl Tracepoints {
         self.by_id.get(&id).map(|tracepoint| &tracepoint.format)
     }
 
-    /// Prints a sample as the kernel would, in one line: `prev_comm=bash prev_pid=4121 ...`. Where
+    /// Prints a sample as the kernel would: `prev_comm=bash prev_pid=4121 ...`. Texts in it are as they were
+    /// recorded: whoever shows it makes it printable. Where
     /// the kernel's format string cannot be followed, because it calls what only the kernel has or
     /// nests too deep, or does not fit the data, every field is printed by its name. The text is
     /// empty for a tracepoint whose format is not known.
