@@ -11,6 +11,8 @@ use prof_vitals::{ThreadUse, Vitals};
 pub struct Answer {
     /// The target, as `storefront 1529`, `threads worker 1534`, `this machine`.
     pub target: String,
+    /// How many processes are the target by themselves: what is there besides has been started by them.
+    pub named: usize,
     /// Its container, if it is in another one than we.
     pub container: Option<String>,
     /// Whether it is the whole machine.

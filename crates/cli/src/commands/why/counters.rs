@@ -36,8 +36,10 @@ pub fn last_lines(answer: &Answer) -> Vec<String> {
 fn head(answer: &Answer) -> String {
     let vitals = &answer.vitals;
     let mut head = answer.target.clone();
-    if let Some(children) = vitals.processes.filter(|&it| it > 1) {
-        head += &format!(" + {}", plural(children as u64 - 1, "child", "children"));
+    let named = answer.named.max(1);
+    if let Some(processes) = vitals.processes.filter(|&it| it > named) {
+        let children = (processes - named) as u64;
+        head += &format!(" + {}", plural(children, "child", "children"));
     }
     if vitals.processes == Some(0) {
         head += ", which has ended";

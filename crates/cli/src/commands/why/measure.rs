@@ -165,6 +165,11 @@ fn describe(sampling: &Sampling) -> Answer {
     };
     let target = match &sampling.options.target {
         Target::System => "this machine".to_owned(),
+        Target::Processes(pids) if pids.len() > 1 && has_one_name(pids) => {
+            let comm = proc::comm(pids[0], Tid(pids[0].0)).unwrap_or_default();
+            let comm = String::from_utf8_lossy(&comm);
+            format!("{comm}, {} processes", pids.len())
+        }
         Target::Processes(pids) => {
             let names: Vec<_> = pids
                 .iter()
@@ -185,12 +190,25 @@ fn describe(sampling: &Sampling) -> Answer {
         Target::Command(_) | Target::Cgroup(_) => start_of(&sampling.target_name(), LONGEST_NAME),
     };
     let load = fs::read_to_string("/proc/loadavg").ok();
+    let named = match &sampling.options.target {
+        Target::Processes(pids) => pids.len(),
+        Target::Cgroup(cgroup) => cgroup.members().len(),
+        _ => 1,
+    };
     Answer {
         target,
+        named,
         container: container_of(&sampling.options.target),
         load: load.and_then(|text| text.split(' ').next()?.parse().ok()),
         ..Answer::default()
     }
+}
+
+/// Whether these processes are called the same.
+fn has_one_name(pids: &[Pid]) -> bool {
+    let mut names = pids.iter().map(|&pid| proc::comm(pid, Tid(pid.0)).ok());
+    let first = names.next().flatten();
+    first.is_some() && names.all(|name| name == first)
 }
 
 /// How the target is typed for another command.

@@ -271,6 +271,20 @@ next: prof record -p 1529 -d 10s
     }
 
     #[test]
+    fn processes_that_are_named_are_nobodys_children_here() {
+        let mut answer = answer();
+        answer.target = "nginx, 4 processes".to_owned();
+        answer.named = 4;
+        for (processes, head) in [
+            (4, "nginx, 4 processes, 10 s"),
+            (5, "nginx, 4 processes + 1 child, 10 s"),
+        ] {
+            answer.vitals.processes = Some(processes);
+            assert_eq!(lines(&answer)[0], head);
+        }
+    }
+
+    #[test]
     fn where_threads_wait_is_told_but_not_what_waits_for_anything() {
         let place = |state, function: &str, waited| WaitPlace {
             state,
