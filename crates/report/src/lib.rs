@@ -79,7 +79,7 @@ pub use script::{ScriptOptions, ScriptWriter};
 pub use script_fields::{ScriptField, ScriptFields, UnknownField};
 pub use stdio::write_report;
 pub use summary::{HotSymbol, Summary, UnnamedModule, summarize, write_summary, write_trust};
-pub use thread_state::{FUNCTIONS, ThreadState};
+pub use thread_state::ThreadState;
 pub use wait_summary::{
-    WaitPlace, WaitSummary, idle_threads, summarize_waits, write_wait_states, write_wait_summary,
+    WaitPlace, WaitSummary, summarize_waits, write_wait_states, write_wait_summary,
 };

@@ -39,7 +39,7 @@ pub enum ThreadState {
 
 /// What names of functions begin with, and what is waited for in them. The innermost function that stands here
 /// decides.
-pub const FUNCTIONS: [(ThreadState, &[&str]); 11] = [
+const FUNCTIONS: [(ThreadState, &[&str]); 11] = [
     (
         ThreadState::Disk,
         &[

@@ -108,7 +108,7 @@ impl Thread {
 /// `span`: those that wait in one way nearly always and hardly run when they are woken. What waits for a disk, for
 /// memory, for a CPU or to enter where another thread is has something to do. None if all are so: then there is
 /// nothing else to look at.
-pub fn idle_threads(
+pub(crate) fn idle_threads(
     profile: &Profile,
     names: &Names,
     event: u16,

@@ -39,9 +39,7 @@ pub use launch::{ExitStatus, HeldCommand, RunningCommand};
 pub use lineage::forked_from;
 pub use memory::read_memory;
 pub use open::{OpenError, is_here as event_is_here};
-pub use options::{
-    Clock, Note, Options, Rate, SWITCHES, StackCapture, StackCopies, Switches, Target,
-};
+pub use options::{Clock, Note, Options, Rate, StackCapture, StackCopies, Switches, Target};
 pub use priority::Priority;
 pub use sampler::{Sampler, Sink};
 pub use scope::Scope;

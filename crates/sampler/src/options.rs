@@ -127,7 +127,7 @@ impl StackCapture {
 }
 
 /// The event whose samples show where threads stop running, under this name among those that were opened.
-pub const SWITCHES: &str = "context-switches";
+pub(crate) const SWITCHES: &str = "context-switches";
 
 /// Whether the times are recorded at which threads stop running and go on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -209,7 +209,7 @@ pub struct Options {
     pub target: Target,
     /// What to count; empty: `cycles`, and where there is no PMU `cpu-clock`.
     pub events: EventList,
-    /// Whether threads' switches are recorded: a sample of [`SWITCHES`], where the kernel may be sampled, whenever
+    /// Whether threads' switches are recorded: a sample of `context-switches`, where the kernel may be sampled, whenever
     /// a thread stops running, and a SWITCH record then and when it goes on.
     pub switches: Switches,
     /// How often.

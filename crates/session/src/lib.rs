@@ -66,4 +66,3 @@ pub use read_options::{InlinedFunctions, ReadOptions};
 pub use selection::{Selection, Wanted};
 pub use stack_copy_size::StackCopySize;
 pub use time_slices::{RecordedTimes, TimeRanges, TimeSlices};
-pub use waits::OFFCPU_TIME;

@@ -21,7 +21,8 @@ use prof_model::{Pid, ProcessTable, Tid};
 use prof_profile::{EventInfo, Names, Profile, RecordingFacts, Unit};
 use rustc_hash::FxHashSet;
 
-use crate::{Filter, FoldedOptions, FoldedStacks, fold, idle_threads};
+use crate::wait_summary::idle_threads;
+use crate::{Filter, FoldedOptions, FoldedStacks, fold};
 
 /// What there is to make something of.
 #[derive(Clone, Copy)]

@@ -22,7 +22,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use bursts::Bursts;
 use owed::{Owed, SeenStack};
-pub use told::OFFCPU_TIME;
+pub(crate) use told::OFFCPU_TIME;
 pub(crate) use told::{is_told_otherwise, with_waits};
 
 /// A wait that goes on is told in parts of this length, in nanoseconds.

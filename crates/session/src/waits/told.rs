@@ -6,7 +6,7 @@ use prof_event::{Event as SampledEvent, EventAttr, EventSet, RecordBuilder};
 use prof_model::{Cpu, Pid, Tid};
 
 /// The event's name, perf's for the same.
-pub const OFFCPU_TIME: &str = "offcpu-time";
+pub(crate) const OFFCPU_TIME: &str = "offcpu-time";
 /// Its id. The kernel counts ids from 1 on.
 const ID: u64 = 1 << 62;
 
