@@ -69,6 +69,13 @@ impl Sampling {
                 .hint(format!("a command: `prof {subcommand} -- ./program`"))
                 .hint(format!("everything: `prof {subcommand} -a`")));
         }
+        if args.waker && !args.wall && !args.off_cpu {
+            return Err(
+                CliError::usage("--waker is of waits, and none are recorded").hint(format!(
+                    "add --off-cpu: `prof {subcommand} --off-cpu --waker ...`"
+                )),
+            );
+        }
         let rate = rate(args, usual_hz)?;
         let (target, title, found, followed) = match whom {
             Some(Whom {
@@ -87,6 +94,7 @@ impl Sampling {
                 (true, _) => Switches::Beside,
                 _ => Switches::Unrecorded,
             },
+            wakers: args.waker,
             stacks: stacks(&args.call_graph, rate)?,
             cpus: args.cpu.as_deref().map(cpus).transpose()?,
             sample_cpu: true,

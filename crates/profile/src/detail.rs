@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use prof_model::BranchFlags;
 
+use crate::FrameKey;
+
 /// What tells a sample from others of the same thread and stack, where somebody asks for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Detail {
@@ -11,6 +13,8 @@ pub struct Detail {
     pub text: Arc<str>,
     /// How a branch went, where branches are counted.
     pub branch: BranchFlags,
+    /// The stack of the thread that ended a wait, innermost first; empty where that is not known.
+    pub waker: Arc<[FrameKey]>,
 }
 
 /// Index of a [`Detail`] in its profile.

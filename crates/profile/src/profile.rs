@@ -231,6 +231,9 @@ impl Profile {
     /// Adds one sample with a detail by which reports can tell it from others of its entry.
     pub fn add_detailed(&mut self, sample: &Sample<'_>, detail: Detail) {
         let entry = self.add_to_entry(sample);
+        for &frame in &*detail.waker {
+            self.frames.intern(frame);
+        }
         let detail = DetailId(self.details.intern(detail));
         let at = self.detailed.intern((entry, detail));
         add_to(&mut self.detailed_weights, at, sample.period);

@@ -41,6 +41,8 @@ pub enum Column {
     Parent,
     /// What the thread does or waits for.
     State,
+    /// Who ended the wait.
+    Waker,
     /// Function of a branch instruction.
     SymbolFrom,
     /// Function where a branch led.
@@ -107,6 +109,7 @@ const KEYS: &[(&str, Column)] = &[
     ("srcline_from", Column::SourceLineFrom),
     ("srcline_to", Column::SourceLineTo),
     ("state", Column::State),
+    ("waker", Column::Waker),
 ];
 
 /// What rows are grouped by where all events are tracepoints, unless asked otherwise.
@@ -193,6 +196,7 @@ impl Column {
             Self::Trace => "Trace output",
             Self::Parent => "Parent symbol",
             Self::State => "State",
+            Self::Waker => "Woken by",
             Self::SymbolFrom => "Source Symbol",
             Self::SymbolTo => "Target Symbol",
             Self::DsoFrom => "Source Shared Object",

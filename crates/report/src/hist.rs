@@ -16,6 +16,7 @@ use crate::layout::Layout;
 use crate::order::{Value, arrange, sort_by_values};
 use crate::place::file_of;
 use crate::rows::{Keys, Occurrences, RowBuilder};
+use crate::wait_functions::waker_functions;
 use crate::{CallTree, ChainOrder, Column, Places, ReportOptions, SymbolId, ThreadState};
 
 /// Samples of one thread and stack; apart by their detail where rows can differ by it.
@@ -95,6 +96,39 @@ pub struct Member<'a> {
     pub counted: Weight,
 }
 
+/// Who ended waits, by their names.
+#[derive(Debug, Default)]
+struct Wakers {
+    names: Vec<String>, // ascending; the first is of those that are not known
+    ranks: FxHashMap<DetailId, u64>,
+}
+
+impl Wakers {
+    fn of(profile: &Profile, places: &Places, details: impl Iterator<Item = DetailId>) -> Self {
+        let mut of_details: FxHashMap<DetailId, String> = FxHashMap::default();
+        for detail in details {
+            let stack = &profile.detail(detail).waker;
+            if !stack.is_empty() && !of_details.contains_key(&detail) {
+                let frames = stack.iter().filter_map(|frame| profile.frame_id(frame));
+                let name = waker_functions(profile, places, frames).join(" < ");
+                of_details.insert(detail, name);
+            }
+        }
+        let mut names: Vec<String> = of_details.values().cloned().collect();
+        names.push(String::new());
+        names.sort_unstable();
+        names.dedup();
+        let rank = |name: &String| names.partition_point(|other| other < name) as u64;
+        let ranks = of_details
+            .iter()
+            .map(|(&detail, name)| (detail, rank(name)));
+        Self {
+            ranks: ranks.collect(),
+            names,
+        }
+    }
+}
+
 /// The rows of one event, or of several that stand side by side.
 #[derive(Debug)]
 pub struct Table<'a> {
@@ -115,6 +149,7 @@ pub struct Table<'a> {
     pub(crate) branch_order: BranchOrder,
     /// Tracepoint texts, ascending.
     texts: Vec<std::sync::Arc<str>>,
+    wakers: Wakers,
 }
 
 impl<'a> Table<'a> {
@@ -158,6 +193,7 @@ impl<'a> Table<'a> {
                 false => BranchOrder::default(),
             },
             texts: Vec::new(),
+            wakers: Wakers::default(),
         };
         let mut entries = Vec::new();
         for &event in events {
@@ -173,6 +209,10 @@ impl<'a> Table<'a> {
         }
         table.name_threads(entries.iter().flatten());
         table.rank_texts(entries.iter().flatten());
+        if table.layout.keys.contains(&Column::Waker) {
+            let details = entries.iter().flatten().filter_map(|entry| entry.detail);
+            table.wakers = Wakers::of(profile, places, details);
+        }
         let stacks = entries.iter().flatten().map(|entry| entry.stack);
         table.chains = Chains::lay_out(profile, places, options, &table.layout, stacks);
         for (member, entries) in (0..).zip(entries) {
@@ -220,8 +260,9 @@ impl<'a> Table<'a> {
     }
 
     fn entries(&self, event: u16) -> Vec<Entry> {
-        let is_detail =
-            |key: &Column| matches!(key, Column::Time | Column::Trace) || key.is_outcome();
+        let is_detail = |key: &Column| {
+            matches!(key, Column::Time | Column::Trace | Column::Waker) || key.is_outcome()
+        };
         if self.layout.keys.iter().any(is_detail) {
             let entries = self.profile.detailed_entries(event).into_iter();
             let entries = entries.map(|(context, stack, detail, weight)| Entry {
@@ -362,6 +403,7 @@ impl<'a> Table<'a> {
             Column::Socket if rank == 0 => "-01",
             Column::Trace => return printable(&self.texts[index]),
             Column::State => ThreadState::ALL[index].name(),
+            Column::Waker => return Cow::Borrowed(&self.wakers.names[index]),
             Column::Parent => match self.chains.parents.get(index) {
                 Some(name) => &**name,
                 None => "[other]",
@@ -490,6 +532,11 @@ impl<'a> Table<'a> {
     pub(crate) fn text_rank(&self, detail: DetailId) -> u64 {
         let text = &self.profile.detail(detail).text;
         self.texts.partition_point(|other| other < text) as u64
+    }
+
+    /// The place of who ended a wait among all who did; 0 where that is not known.
+    pub(crate) fn waker_rank(&self, detail: DetailId) -> u64 {
+        self.wakers.ranks.get(&detail).copied().unwrap_or(0)
     }
 
     /// The place of a parent among all parents; behind them for a stack without one.

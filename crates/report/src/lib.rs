@@ -46,6 +46,7 @@ mod stdio; // the whole report as text
 mod summary; // the hottest functions and how far to trust them
 mod text; // names from outside, made printable
 mod thread_state; // what a thread does or waits for
+mod wait_functions; // where a thread waited, as a person would say it
 mod wait_summary; // what threads waited for, and where
 
 pub use annotate::{
@@ -81,5 +82,6 @@ pub use stdio::write_report;
 pub use summary::{HotSymbol, Summary, UnnamedModule, summarize, write_summary, write_trust};
 pub use thread_state::ThreadState;
 pub use wait_summary::{
-    WaitPlace, WaitSummary, summarize_waits, write_wait_states, write_wait_summary,
+    WaitEnd, WaitPlace, WaitSummary, summarize_waits, tells_wakers, write_wait_places,
+    write_wait_states, write_wait_summary,
 };

@@ -250,6 +250,7 @@ impl<'t, 'a> RowBuilder<'t, 'a> {
                 let detail = detail.map(|detail| table.profile.detail(detail));
                 detail.map_or(0, |detail| detail.interval)
             }
+            Column::Waker => detail.map_or(0, |detail| table.waker_rank(detail)),
             Column::Trace => detail.map_or(0, |detail| table.text_rank(detail)),
             _ if column.is_outcome() => {
                 let detail = detail.map(|detail| table.profile.detail(detail));

@@ -7,17 +7,16 @@ use std::cmp::Reverse;
 use std::io::{self, Write};
 
 use prof_model::{Pid, Tid};
-use prof_profile::{FrameId, Names, Profile, StackId};
+use prof_profile::{DetailId, EventInfo, Names, Profile, SampleKey, StackId, Unit};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::Places;
 use crate::text::{cut_right, width};
 use crate::thread_state::{StatesOfFrames, ThreadState};
-use crate::{Places, SymbolInfo};
+use crate::wait_functions::{wait_functions, waker_functions};
 
 const COLUMNS: usize = 80;
 const STATE_COLUMNS: usize = 8;
-/// How many functions of a place are named.
-const NAMED: usize = 4;
 /// A thread has nothing to do if it waits in one way for this share of the time or more ...
 const IDLE_SHARE: f64 = 0.95;
 /// ... and runs less than this each time that it is woken, in nanoseconds.
@@ -32,6 +31,28 @@ pub struct WaitPlace {
     pub functions: Vec<String>,
     /// In nanoseconds.
     pub waited: u64,
+    /// Who ended most of these waits, where that was recorded.
+    pub waker: Option<WaitEnd>,
+}
+
+/// Whether an event of these, an index into the profile's events, tells who ended waits of another one and nothing that
+/// is asked for by itself.
+pub fn tells_wakers(profile: &Profile, event: u16) -> bool {
+    let is_of_waits = |event: &EventInfo| event.unit == Unit::WaitTime;
+    let event = profile.events.get(usize::from(event));
+    event.is_some_and(|event| event.is_tracepoint && event.name == "sched:sched_waking")
+        && profile.events.iter().any(is_of_waits)
+}
+
+/// Who ended waits, and how long they lasted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WaitEnd {
+    /// The function that woke the thread and its callers, innermost first; a word in brackets for what is no thread.
+    pub functions: Vec<String>,
+    /// What of the waits it ended, in nanoseconds.
+    pub waited: u64,
+    /// Waits of this place of which is known who ended them, in nanoseconds.
+    pub known: u64,
 }
 
 /// What threads waited for.
@@ -90,6 +111,9 @@ const ENTERING: [&str; 8] = [
     "lockSlow",
 ];
 
+/// For what was waited, and the functions where.
+type Place = (ThreadState, Vec<String>);
+
 #[derive(Default)]
 struct Thread {
     waited: u64,
@@ -126,7 +150,7 @@ fn idle_among(
     let of_frames = StatesOfFrames::of(profile, places);
     let mut threads: FxHashMap<(Pid, Tid), Thread> = FxHashMap::default();
     let mut by_way: FxHashMap<((Pid, Tid), usize), u64> = FxHashMap::default();
-    let mut ways: FxHashMap<(ThreadState, Vec<String>), usize> = FxHashMap::default();
+    let mut ways: FxHashMap<Place, usize> = FxHashMap::default();
     let mut way_of: FxHashMap<StackId, Option<usize>> = FxHashMap::default(); // none: held up
     for (key, weight) in profile.sorted_samples(event) {
         let id = (key.pid, key.tid);
@@ -139,7 +163,7 @@ fn idle_among(
                 return None;
             }
             let next = ways.len();
-            let functions = functions(profile, places, key.stack);
+            let functions = wait_functions(profile, places, profile.stacks().frames(key.stack));
             Some(*ways.entry((state, functions)).or_insert(next))
         });
         if let Some(way) = *way {
@@ -203,16 +227,19 @@ pub fn summarize_waits(
         ..WaitSummary::default()
     };
     let mut states: FxHashMap<ThreadState, u64> = FxHashMap::default();
-    let mut by_place: FxHashMap<(ThreadState, Vec<String>), u64> = FxHashMap::default();
+    let mut by_place: FxHashMap<Place, u64> = FxHashMap::default();
     let of_frames = StatesOfFrames::of(profile, &places);
-    let mut known: FxHashMap<StackId, (ThreadState, Vec<String>)> = FxHashMap::default();
+    let mut known: FxHashMap<StackId, Place> = FxHashMap::default();
     for (key, weight) in &samples {
         if !is_shown(&(key.pid, key.tid)) {
             continue;
         }
         let place = known.entry(key.stack).or_insert_with(|| {
             let state = of_frames.of_sample(profile, key);
-            (state, functions(profile, &places, key.stack))
+            (
+                state,
+                wait_functions(profile, &places, profile.stacks().frames(key.stack)),
+            )
         });
         *states.entry(place.0).or_default() += weight.period;
         match by_place.get_mut(place) {
@@ -224,11 +251,16 @@ pub fn summarize_waits(
         .into_iter()
         .filter_map(|state| Some((state, *states.get(&state)?)))
         .collect();
+    let mut ends = ends_by_place(profile, &places, event, |key| {
+        let place = known.get(&key.stack).cloned();
+        place.filter(|_| is_shown(&(key.pid, key.tid)))
+    });
     let mut found: Vec<_> = by_place
         .into_iter()
-        .map(|((state, functions), waited)| WaitPlace {
-            state,
-            functions,
+        .map(|(place, waited)| WaitPlace {
+            waker: ends.remove(&place),
+            state: place.0,
+            functions: place.1,
             waited,
         })
         .collect();
@@ -241,86 +273,42 @@ pub fn summarize_waits(
     summary
 }
 
-/// What stands for a thread of Go's that looks for work: goroutines wait in user space, and it for one of them.
-const NO_GOROUTINE: &str = "[a thread of Go without a goroutine to run]";
-const GO_SCHEDULER: [&str; 2] = ["runtime.findRunnable", "runtime.findrunnable"];
-
-/// The innermost functions of a stack that are the program's own, not of the libraries by which it waits, or where
-/// there are none those of the libraries.
-fn functions(profile: &Profile, places: &Places, stack: StackId) -> Vec<String> {
-    let frames = profile.stacks().frames(stack);
-    let is_known = |frame: &FrameId| {
-        let key = profile.frame(*frame);
-        key.dso.is_some() || key.lookup != 0
-    };
-    let all = frames
-        .filter(is_known)
-        .flat_map(|frame| places.of_frame(frame));
-    let symbols = all.map(|place| places.symbol_at(place));
-    let all: Vec<&SymbolInfo> = symbols.collect();
-    let user = all.iter().copied();
-    let user: Vec<&SymbolInfo> = user.filter(|symbol| symbol.level() != 'k').collect();
-    if user
-        .iter()
-        .any(|symbol| GO_SCHEDULER.contains(&&*symbol.name))
-    {
-        return vec![NO_GOROUTINE.to_owned()];
-    }
-    let is_library =
-        |symbol: &&SymbolInfo| is_c_library(places.dso_name(symbol)) || is_of_runtime(&symbol.name);
-    let is_start = |symbol: &&SymbolInfo| is_library(symbol) || &*symbol.name == "_start";
-    let shown = match user.is_empty() {
-        true => &all[..], // a thread of the kernel
-        false => own_part(&user, is_library, is_start),
-    };
-    let mut functions: Vec<String> = Vec::new();
-    for symbol in shown {
-        if functions.len() == NAMED {
-            break;
-        }
-        let name = match symbol.is_named() {
-            true => symbol.name.to_string(),
-            false => symbol.in_chain(),
+/// Of each place that `place_of` finds for samples: who ended most of its waits.
+fn ends_by_place(
+    profile: &Profile,
+    places: &Places,
+    event: u16,
+    place_of: impl Fn(&SampleKey) -> Option<Place>,
+) -> FxHashMap<Place, WaitEnd> {
+    let mut named: FxHashMap<DetailId, Vec<String>> = FxHashMap::default();
+    let mut by_place: FxHashMap<Place, FxHashMap<Vec<String>, u64>> = FxHashMap::default();
+    for (key, detail, weight) in profile.detailed_samples(event) {
+        let stack = &profile.detail(detail).waker;
+        let Some(place) = place_of(&key).filter(|_| !stack.is_empty()) else {
+            continue;
         };
-        if functions.last() != Some(&name) {
-            functions.push(name);
-        }
+        let waker = named.entry(detail).or_insert_with(|| {
+            let frames = stack.iter().filter_map(|frame| profile.frame_id(frame));
+            waker_functions(profile, places, frames)
+        });
+        let wakers = by_place.entry(place).or_default();
+        *wakers.entry(waker.clone()).or_default() += weight.period;
     }
-    functions
-}
-
-/// What is between the libraries by which a program waits, which are innermost, and those that started it. All if
-/// there is nothing.
-fn own_part<T>(
-    frames: &[T],
-    is_library: impl Fn(&T) -> bool,
-    is_start: impl Fn(&T) -> bool,
-) -> &[T] {
-    let library = frames.iter().take_while(|it| is_library(it)).count();
-    let starts = frames.iter().rev().take_while(|it| is_start(it)).count();
-    let own = frames.get(library..frames.len() - starts);
-    own.filter(|own| !own.is_empty()).unwrap_or(frames)
-}
-
-/// Whether this is a library that programs wait by.
-fn is_c_library(module: &str) -> bool {
-    let starts = [
-        "libc.so",
-        "libc-",
-        "libc.musl",
-        "ld-musl",
-        "ld-linux",
-        "libpthread",
-        "libjvm.so",
-        "[vdso]",
-    ];
-    starts.iter().any(|start| module.starts_with(start))
-}
-
-/// Whether a function is of what a language's programs wait by: Go's runtime, Rust's standard library.
-fn is_of_runtime(function: &str) -> bool {
-    let starts = ["runtime.", "runtime/internal/", "std::sys::", "<std::sys::"];
-    starts.iter().any(|start| function.starts_with(start))
+    let most = |wakers: FxHashMap<Vec<String>, u64>| {
+        let known = wakers.values().sum();
+        let most = wakers.into_iter().max_by_key(|(functions, waited)| {
+            (*waited, Reverse(functions.clone())) // the same each time
+        });
+        most.map(|(functions, waited)| WaitEnd {
+            functions,
+            waited,
+            known,
+        })
+    };
+    let places = by_place.into_iter();
+    places
+        .filter_map(|(place, wakers)| Some((place, most(wakers)?)))
+        .collect()
 }
 
 fn seconds(ns: u64) -> String {
@@ -381,11 +369,35 @@ pub fn write_wait_states(
 /// Those of `out`.
 pub fn write_wait_summary(out: &mut dyn Write, summary: &WaitSummary) -> io::Result<()> {
     write_wait_states(out, summary, "")?;
+    write_wait_places(out, summary, "")
+}
+
+/// Writes where most was waited, and who ended that where it is known, in lines of at most 80 columns that begin so.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_wait_places(
+    out: &mut dyn Write,
+    summary: &WaitSummary,
+    before: &str,
+) -> io::Result<()> {
     for place in &summary.places {
         let (percent, state) = (summary.percent(place), place.state.name());
-        let start = format!("{percent:>6.2}%  {state:<STATE_COLUMNS$}  ");
+        let start = format!("{before}{percent:>6.2}%  {state:<STATE_COLUMNS$}  ");
         let functions = cut_right(&place.text(), COLUMNS - width(&start));
         writeln!(out, "{start}{functions}")?;
+        if let Some(waker) = &place.waker {
+            let share = |part: u64, all: u64| part as f64 * 100.0 / all.max(1) as f64;
+            let mut end = format!(" {:.0}%", share(waker.waited, waker.known));
+            let seen = share(waker.known, place.waited);
+            if seen < 90.0 {
+                end += &format!(" of {seen:.0}% seen");
+            }
+            let start = format!("{before}{:1$}woken by ", "", width(&start) - width(before));
+            let left = COLUMNS - width(&start) - width(&end);
+            let functions = cut_right(&waker.functions.join(" < "), left);
+            writeln!(out, "{start}{functions}{end}")?;
+        }
     }
     Ok(())
 }
@@ -417,6 +429,11 @@ mod tests {
                 state: ThreadState::Lock,
                 functions: vec![long("Cache::get"), long("handle")],
                 waited: 5_000_000_000,
+                waker: Some(WaitEnd {
+                    functions: vec![long("Cache::refresh")],
+                    waited: 1_820_000_000,
+                    known: 2_000_000_000,
+                }),
             }],
         };
         let lines = lines(&summary);
@@ -430,21 +447,10 @@ mod tests {
             "{}",
             lines[3]
         );
+        let waker = lines[4].trim_start();
+        assert!(waker.starts_with("woken by Cache::refresh"), "{waker}");
+        assert!(waker.ends_with(" 91% of 40% seen"), "{waker}");
         assert!(lines.iter().all(|line| width(line) <= COLUMNS), "{lines:?}");
-    }
-
-    #[test]
-    fn a_programs_own_part_lies_between_libraries_and_where_there_is_none_all_is_shown() {
-        let own = |frames: &'static str| {
-            let frames: Vec<char> = frames.chars().collect();
-            let own = own_part(&frames, |it| *it == 'l', |it| matches!(it, 'l' | 's'));
-            own.iter().collect::<String>()
-        };
-        assert_eq!(own("llablls"), "ab");
-        assert_eq!(own("alb"), "alb");
-        assert_eq!(own("lls"), "lls"); // before main
-        assert_eq!(own("ll"), "ll");
-        assert_eq!(own(""), "");
     }
 
     #[test]

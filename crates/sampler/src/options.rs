@@ -129,6 +129,9 @@ impl StackCapture {
 /// The event whose samples show where threads stop running, under this name among those that were opened.
 pub(crate) const SWITCHES: &str = "context-switches";
 
+/// The system and the name of the tracepoint that a thread hits when it wakes another one.
+pub(crate) const WAKINGS: (&str, &str) = ("sched", "sched_waking");
+
 /// Whether the times are recorded at which threads stop running and go on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Switches {
@@ -212,6 +215,8 @@ pub struct Options {
     /// Whether threads' switches are recorded: a sample of `context-switches`, where the kernel may be sampled, whenever
     /// a thread stops running, and a SWITCH record then and when it goes on.
     pub switches: Switches,
+    /// Whether, where switches are recorded, a sample is taken whenever one of the target's threads wakes another one.
+    pub wakers: bool,
     /// How often.
     pub rate: Rate,
     /// What of the user's stack.
@@ -240,6 +245,7 @@ impl Options {
             target,
             events: EventList::default(),
             switches: Switches::default(),
+            wakers: false,
             rate,
             stacks: StackCapture::for_rate(rate),
             cpus: None,

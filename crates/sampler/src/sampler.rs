@@ -397,8 +397,8 @@ impl Sampler {
         Ok(())
     }
 
-    /// Whether there are samples from now on of threads that stop running, where their switches are recorded. Records
-    /// of switches are not stopped by this.
+    /// Whether there are samples from now on of threads that stop running, and of who wakes them, where switches are
+    /// recorded. Records of switches are not stopped by this.
     ///
     /// # Errors
     /// The kernel's on enabling and disabling.
@@ -407,12 +407,12 @@ impl Sampler {
             return Ok(());
         }
         self.samples_switches = are_wanted;
-        let of_switches = self
+        let of_waits = self
             .opened
             .instances
             .iter()
-            .filter(|it| self.is_of_switches(it.event));
-        for instance in of_switches {
+            .filter(|it| self.is_of_waits(it.event));
+        for instance in of_waits {
             match are_wanted {
                 true => instance.fd.enable()?,
                 false => instance.fd.disable()?,
@@ -421,8 +421,10 @@ impl Sampler {
         Ok(())
     }
 
-    fn is_of_switches(&self, event: usize) -> bool {
-        event + 1 == self.opened.events.events().len()
+    /// Whether an event is one of the last ones, of switches and of who wakes.
+    fn is_of_waits(&self, event: usize) -> bool {
+        let of_waits = 1 + usize::from(self.options.wakers);
+        event + of_waits >= self.opened.events.events().len()
     }
 
     fn switch(&self) -> io::Result<()> {

@@ -4,6 +4,7 @@
 //! In: samples with their frames, and what is to become of them ([`Keep`]). Out: a profile. Elsewhere:
 //! aggregation itself (`prof_profile::Profile`).
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
@@ -27,6 +28,19 @@ pub enum Keep {
 }
 
 impl Keep {
+    /// The same of a wait that a thread with this stack has ended.
+    pub(crate) fn woken_by(self, waker: &Arc<[FrameKey]>) -> Self {
+        let detail = match self {
+            Self::Sample => Detail::default(),
+            Self::Detailed(detail) => detail,
+            other => return other,
+        };
+        Self::Detailed(Detail {
+            waker: waker.clone(),
+            ..detail
+        })
+    }
+
     /// Adds the sample to a profile, or what is kept of it.
     pub(crate) fn add(self, sample: &Sample<'_>, profile: &mut Profile) {
         match self {

@@ -41,6 +41,7 @@ mod runtimes; // what tells about the code that it generates
 mod stack_copy_size; // whether small copies of the stack are enough
 mod target_access; // what the unwinder asks of a process
 mod time_slices; // parts of a recording
+mod wakers; // who ended which wait
 
 #[cfg(test)]
 #[path = "../tests/common/mod.rs"]

@@ -29,6 +29,7 @@ use crate::placing::{PlacedChain, Placing};
 use crate::stack_copy_size::StackCopySize;
 use crate::unwinding::{Around, SampledThread, Unwinding, UnwoundChain};
 use crate::waits::OFFCPU_TIME;
+use crate::wakers::Wakers;
 
 /// The most frames that are kept of a stack, if not told otherwise.
 pub const DEFAULT_MAX_STACK: usize = 4096;
@@ -48,6 +49,7 @@ pub struct Pipeline {
     finishing: Finishing,
     placing: Placing,
     branches: Branches,
+    wakers: Wakers,
     pace: Pace,
     waiting_pace: Pace, // of threads that wait, whose stacks do not run away
     build_ids: BuildIds,
@@ -145,6 +147,7 @@ impl Pipeline {
             finishing: Finishing::default(),
             placing: Placing::default(),
             branches: Branches::default(),
+            wakers: Wakers::of(events),
             pace,
             waiting_pace: Pace::new(StackCopySize::default(), 0),
             build_ids: BuildIds::default(),
@@ -257,6 +260,7 @@ impl Pipeline {
             &mut self.tracker,
             &mut self.generated,
         );
+        let waker = self.wakers.take(event_index, sample, &placed);
         let tracker = &mut self.tracker;
         self.branches.place(sample, tracker, &mut self.generated);
         let mut finished = prof_profile::Sample {
@@ -293,7 +297,12 @@ impl Pipeline {
             for &(event, weight) in weights {
                 finished.event = event as u16;
                 finished.period = weight;
-                add(&finished, keep(event, &placed, &self.tracker));
+                let keep = keep(event, &placed, &self.tracker);
+                let keep = match &waker {
+                    Some(waker) => keep.woken_by(waker),
+                    None => keep,
+                };
+                add(&finished, keep);
             }
         }
         if self.files.origin() == Origin::Live {
@@ -401,6 +410,7 @@ impl Pipeline {
     /// Events that a pipe told only while its records were read.
     pub fn set_events(&mut self, events: &EventSet) {
         self.profile.events = event_infos(events);
+        self.wakers = Wakers::of(events);
     }
 
     /// Takes note of a sample that is not one of the profile, because it is from before the recording or

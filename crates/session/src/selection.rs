@@ -33,6 +33,8 @@ pub struct Wanted {
     pub slices: Option<u64>,
     /// A tracepoint's fields as text.
     pub text: bool,
+    /// Whether waits are told apart by who ended them.
+    pub wakers: bool,
     /// The same, if the recording has tracepoints at all.
     pub usual_text: bool,
     /// What each thread counted in all.
@@ -180,7 +182,7 @@ impl Selection {
             chain_end: end,
             ..
         } = *item;
-        let taken = if self.wanted.interval.is_some() || self.wanted.text {
+        let taken = if self.wanted.interval.is_some() || self.wanted.text || self.wanted.wakers {
             pipeline.take_as(events, decoded, end, |event, _, _| {
                 Keep::Detailed(self.detail(item, event, sample))
             })

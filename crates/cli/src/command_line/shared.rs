@@ -59,6 +59,10 @@ pub struct SamplingArgs {
     #[arg(long, conflicts_with_all = ["event", "filter", "frequency", "count"])]
     pub off_cpu: bool,
 
+    /// Of waits that the target's own threads end, also who ends them: which function holds a lock
+    #[arg(long)]
+    pub waker: bool,
+
     /// Record callchains: this is the default, and accepted because perf has it
     #[arg(short = 'g')]
     pub call_graph_flag: bool,

@@ -318,3 +318,69 @@ fn stock_perf_reads_waiting_time() {
     assert!(ours > 1000 * NS_PER_MS, "{ours}");
     assert_eq!(told, ours);
 }
+
+#[test]
+fn who_ends_a_wait_is_told_with_it() {
+    let place = Place::new();
+    if !is_root() || !waits(&place) {
+        return;
+    }
+    let record = [
+        "record",
+        "--off-cpu",
+        "--waker",
+        "-o",
+        "w",
+        "--",
+        "./waits",
+        "callers",
+    ];
+    let ran = place.prof(&record);
+    let ran = ran
+        .ok()
+        .says(&["woken by holder ", "woken by put < writer "]);
+    let lines: Vec<&str> = ran.err.lines().collect();
+    let below = |place: &str| {
+        let at = lines.iter().position(|line| line.contains(place));
+        lines[at.expect(&ran.err) + 1].trim_start()
+    };
+    assert!(
+        below("  lock ").starts_with("woken by holder "),
+        "{lines:?}"
+    );
+    assert!(!below("  sleep ").contains("woken"), "{lines:?}"); // a timer, while nobody runs
+    let table = [
+        "report",
+        "-i",
+        "w",
+        "-F",
+        "overhead,period,state,waker",
+        "-g",
+        "none",
+        "-q",
+        "-t",
+        "\t",
+    ];
+    let rows = place.prof(&table).ok().out;
+    let period = |state: &str, waker: &str| -> u64 {
+        let row = |line: &str| {
+            let cells: Vec<&str> = line.split('\t').map(str::trim).collect();
+            let is_it = cells.len() == 4 && cells[2] == state && cells[3].starts_with(waker);
+            is_it.then(|| cells[1].parse::<u64>().unwrap())
+        };
+        rows.lines().filter_map(row).sum()
+    };
+    let (lock, by_holder) = (period("lock", ""), period("lock", "holder"));
+    assert_near(lock, measured(&ran)["locks"], 5, "the lock");
+    assert!(by_holder >= lock * 9 / 10, "{rows}");
+    assert!(period("pipe", "put < writer") > 0, "{rows}");
+    if has("perf") {
+        let script = place.perf(&["script", "-i", "w"]).ok();
+        let wakings = script.out.matches("sched:sched_waking: ").count();
+        assert!(wakings >= 25, "{wakings}"); // of the lock alone
+    }
+    place
+        .prof(&["record", "--waker", "--", "true"])
+        .failed(2)
+        .says(&["--waker is of waits", "--off-cpu"]);
+}

@@ -10,7 +10,9 @@ use super::error::OpenError;
 use super::pmu;
 use crate::deep_stacks::{DeepStacks, NoDeepStacks};
 use crate::host;
-use crate::options::{Clock, Note, Options, Rate, SWITCHES, StackCapture, Switches, Target};
+use crate::options::{
+    Clock, Note, Options, Rate, SWITCHES, StackCapture, Switches, Target, WAKINGS,
+};
 use crate::tracefs::tracepoint_id;
 
 /// What every sample has. One event alone needs no id by which it could be told from others.
@@ -38,11 +40,12 @@ pub(super) struct PlannedEvent {
 }
 
 impl PlannedEvent {
-    /// Whether it shows where threads stop running.
-    fn is_of_switches(&self) -> bool {
+    /// Whether it shows where threads stop running, or who wakes them.
+    fn is_of_waits(&self) -> bool {
         let is_of = (self.attr.kind, self.attr.config);
-        is_of == (event_type::SOFTWARE, software::CONTEXT_SWITCHES)
-            && self.attr.frequency().is_none()
+        let is_of_switches = is_of == (event_type::SOFTWARE, software::CONTEXT_SWITCHES)
+            && self.attr.frequency().is_none();
+        is_of_switches || self.name == wakings_name()
     }
 
     /// Whether its samples carry the counters of its group.
@@ -130,6 +133,9 @@ pub(super) fn plan_events(
         planned.push(plan_tracking(options, common));
     }
     if options.switches != Switches::Unrecorded {
+        if options.wakers {
+            planned.push(plan_wakings(options, common)?);
+        }
         planned.push(plan_switches(options, common));
         planned[0].attr.set(flag::CONTEXT_SWITCH, true);
     }
@@ -161,6 +167,26 @@ fn plan_switches(options: &Options, common: u64) -> PlannedEvent {
     attr.sample_type |= common;
     attr.sample_period_or_freq = 1;
     planned_alone(SWITCHES, attr)
+}
+
+fn wakings_name() -> String {
+    format!("{}:{}", WAKINGS.0, WAKINGS.1)
+}
+
+/// A sample whenever a thread wakes another one. It may come so often as those of switches do.
+fn plan_wakings(options: &Options, common: u64) -> Result<PlannedEvent, OpenError> {
+    let (system, name) = WAKINGS;
+    let mut planned = plan_switches(options, common);
+    planned.attr.kind = event_type::TRACEPOINT;
+    planned.attr.config =
+        tracepoint_id(system, name).map_err(|source| OpenError::NoTracepoint {
+            system: system.to_owned(),
+            name: name.to_owned(),
+            source,
+        })?;
+    planned.attr.sample_type |= sample::RAW;
+    planned.name = wakings_name();
+    Ok(planned)
 }
 
 fn planned_alone(name: &str, attr: EventAttr) -> PlannedEvent {
@@ -242,12 +268,12 @@ pub(super) fn add_small_copies(
     let StackCapture::CopyAsNeeded { small, .. } = options.stacks else {
         return;
     };
-    let are_sampled = |event: &&PlannedEvent| !event.is_of_switches();
+    let are_sampled = |event: &&PlannedEvent| !event.is_of_waits();
     let take_turns = planned.iter().filter(are_sampled).all(may_take_turns);
     if are_too_many(planned, places, limit, 2) || !take_turns {
         return;
     }
-    for event in planned.iter_mut().filter(|event| !event.is_of_switches()) {
+    for event in planned.iter_mut().filter(|event| !event.is_of_waits()) {
         if event.attr.sample_stack_user > small {
             let mut attr = event.attr.clone();
             attr.sample_stack_user = small;

@@ -19,7 +19,8 @@ use crate::pipeline::Pipeline;
 use crate::stack_copy_size::StackCopySize;
 use crate::unwinding::SampledThread;
 use crate::waits::asleep::Asleep;
-use crate::waits::{Told, Waits, is_told_otherwise, with_waits};
+use crate::waits::{OFFCPU_TIME, Told, Waits, is_told_otherwise, with_waits};
+use crate::wakers::{is_of_wakings, woken};
 
 /// For so long threads are looked at that wait, in each round of the rings.
 pub(crate) const LOOKING: Duration = Duration::from_millis(5);
@@ -148,9 +149,12 @@ impl<D: Destination> Recorder<D> {
         let Some(waits) = &mut self.waits else {
             return Ok(false);
         };
+        let event = &self.sampled.events()[decoded.event];
         match &decoded.record {
+            Record::Sample(sample) if is_of_wakings(event) => {
+                return Ok(!woken(sample).is_some_and(|tid| waits.woken(tid)));
+            }
             Record::Sample(sample) if waits.is_of_switches(decoded.event) => {
-                let event = &self.sampled.events()[decoded.event];
                 let chain = self.pipeline.unwind_waiting(event, sample);
                 waits.stopped(sample, chain.entries, chain.end);
                 return Ok(true);
@@ -298,6 +302,9 @@ pub fn file_events(sampled: &EventSet) -> EventSet {
     let sampled = with_waits(sampled);
     let mut written = EventSet::default();
     written.set_groups(sampled.groups().to_vec());
+    let all = sampled.events().iter().enumerate();
+    let left_out = all.filter(|&(index, _)| is_told_otherwise(&sampled, index));
+    let left_out: Vec<u64> = left_out.flat_map(|(_, event)| event.ids.clone()).collect();
     for (index, event) in sampled.events().iter().enumerate() {
         if is_told_otherwise(&sampled, index) {
             continue;
@@ -313,8 +320,13 @@ pub fn file_events(sampled: &EventSet) -> EventSet {
         if attr.sample_type & sample::READ != 0 {
             attr.set(flag::INHERIT, false); // the counters of threads are summed
         }
+        let mut ids = event.ids.clone();
+        if event.name == OFFCPU_TIME {
+            ids.extend(&left_out); // records that are no samples have them
+        }
         written.push(Event {
             attr,
+            ids,
             ..event.clone()
         });
     }

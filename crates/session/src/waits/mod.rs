@@ -20,6 +20,8 @@ use prof_event::{EventSet, Record, Sample};
 use prof_model::{ChainEnd, Cpu, Pid, Tid};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::wakers::is_of_wakings;
+
 use bursts::Bursts;
 use owed::{Owed, SeenStack};
 pub(crate) use told::OFFCPU_TIME;
@@ -116,7 +118,10 @@ impl Waits {
     pub(crate) fn of(events: &EventSet, cpus: usize) -> Option<Self> {
         let (index, told) = told::Event::of(events)?;
         Some(Self {
-            switches: index + 1,
+            switches: events.events()[index + 1..]
+                .iter()
+                .position(|it| !is_of_wakings(it))
+                .map_or(index, |at| index + 1 + at),
             present: Vec::new(),
             switched: FxHashSet::default(),
             told,
@@ -176,6 +181,13 @@ impl Waits {
             ..Wait::unknown(sample.pid, sample.time.unwrap_or(0))
         };
         self.waiting.insert(sample.tid, wait);
+    }
+
+    /// A thread is woken. Returns whether its wait is one that is told with its stack, so that it matters who wakes it.
+    pub(crate) fn woken(&mut self, tid: Tid) -> bool {
+        self.bursts.taken();
+        let wait = self.waiting.get(&tid);
+        wait.is_some_and(|wait| !wait.chain.is_empty() || !self.bursts.are_used())
     }
 
     /// Whether samples are wanted of threads that stop running.

@@ -272,3 +272,19 @@ fn an_idle_cpu_and_a_thread_that_has_ended_wait_for_nothing() {
     assert!(waits.take(&exit, TASK, 2100).is_none());
     assert!(waits.tell_parts(9000, true).is_empty());
 }
+
+#[test]
+fn who_wakes_a_thread_matters_if_its_wait_is_told_with_its_stack() {
+    let mut waits = waits();
+    let (tid, other) = (TASK.1, Tid(9));
+    assert!(!waits.woken(tid)); // it does not wait
+    stop(&mut waits, 2000, false, Some(&[USER, 0x10]));
+    assert!(waits.woken(tid) && !waits.woken(other));
+    go_on(&mut waits, 2500);
+    stop(&mut waits, 3000, false, None);
+    assert!(waits.woken(tid)); // a stack that is not known
+    while waits.wants_samples(1) {
+        waits.bursts.taken();
+    }
+    assert!(!waits.woken(tid)); // it was not wanted: the wait is told by its share
+}

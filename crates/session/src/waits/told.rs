@@ -5,6 +5,8 @@ use prof_event::abi::{callchain, event_type, flag, misc, record, sample, softwar
 use prof_event::{Event as SampledEvent, EventAttr, EventSet, RecordBuilder};
 use prof_model::{Cpu, Pid, Tid};
 
+use crate::wakers::is_of_wakings;
+
 /// The event's name, perf's for the same.
 pub(crate) const OFFCPU_TIME: &str = "offcpu-time";
 /// Its id. The kernel counts ids from 1 on.
@@ -26,6 +28,10 @@ pub(crate) fn with_waits(sampled: &EventSet) -> EventSet {
     let is_tracking = |event: &&SampledEvent| {
         (event.attr.kind, event.attr.config) == (event_type::SOFTWARE, software::DUMMY)
     };
+    let (wakings, others) = match others.split_last() {
+        Some((last, others)) if is_of_wakings(last) => (Some(last), others),
+        _ => (None, others),
+    };
     let waits = SampledEvent {
         attr: attr(&switches.attr),
         name: OFFCPU_TIME.to_owned(),
@@ -39,6 +45,7 @@ pub(crate) fn with_waits(sampled: &EventSet) -> EventSet {
         .filter(|it| !is_tracking(it))
         .for_each(|it| events.push(it.clone()));
     events.push(waits);
+    wakings.into_iter().for_each(|it| events.push(it.clone()));
     events.push(switches.clone());
     others
         .filter(is_tracking)
@@ -48,7 +55,8 @@ pub(crate) fn with_waits(sampled: &EventSet) -> EventSet {
 
 /// Whether a file has no samples of this event of these, because they are told as waits.
 pub(crate) fn is_told_otherwise(events: &EventSet, index: usize) -> bool {
-    events.by_id(ID).is_some_and(|waits| index > waits)
+    let is_behind = events.by_id(ID).is_some_and(|waits| index > waits);
+    is_behind && !events.events().get(index).is_some_and(is_of_wakings)
 }
 
 /// perf has its own waits as output of a BPF program.

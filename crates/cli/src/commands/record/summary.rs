@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prof_perfdata::Summary as Sizes;
 use prof_profile::{Names, Unit};
-use prof_report::{summarize_waits, write_trust, write_wait_summary};
+use prof_report::{summarize_waits, tells_wakers, write_trust, write_wait_summary};
 use prof_sampler::{Priority, Sampler};
 use prof_session::Crowding;
 use prof_session::record::{FileDestination, Recorder};
@@ -150,16 +150,21 @@ pub fn print(
             thousands(profile.losses.throttled)
         );
     }
-    for event in 0..profile.events.len() {
-        let summary = prof_report::summarize(profile, names, event as u16, HOTTEST);
+    let events = 0..profile.events.len() as u16;
+    let events: Vec<_> = events
+        .filter(|&event| !tells_wakers(profile, event))
+        .collect();
+    for &event in &events {
+        let summary = prof_report::summarize(profile, names, event, HOTTEST);
         if summary.total.samples + summary.idle.samples == 0 {
             continue;
         }
-        if profile.events.len() > 1 {
-            eprintln!("{}:", profile.events[event].name);
+        let info = &profile.events[usize::from(event)];
+        if events.len() > 1 {
+            eprintln!("{}:", info.name);
         }
-        if profile.events[event].unit == Unit::WaitTime {
-            let waits = summarize_waits(profile, names, event as u16, span, HOTTEST);
+        if info.unit == Unit::WaitTime {
+            let waits = summarize_waits(profile, names, event, span, HOTTEST);
             let _ = write_wait_summary(&mut printed::stderr(), &waits);
             let _ = write_trust(&mut printed::stderr(), &summary);
         } else {

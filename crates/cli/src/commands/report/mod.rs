@@ -14,7 +14,7 @@ use prof_perfdata::Recording;
 use prof_profile::RecordingFacts;
 use prof_report::{
     CallGraph, ChainOrder, Column, ExportData, Fields, Filter, JsonExport, Pattern, ReportOptions,
-    ThreadState, parse_fields, parse_sort, summarize_waits, write_wait_states,
+    ThreadState, parse_fields, parse_sort, summarize_waits, write_wait_places, write_wait_states,
 };
 
 use prof_profile::Unit;
@@ -93,6 +93,7 @@ fn wanted(args: &ReportArgs, options: &ReportOptions) -> Wanted {
         interval: has(Column::Time).then_some(args.time_quantum.as_nanos() as u64),
         slices: None,
         text: has(Column::Trace),
+        wakers: has(Column::Waker),
         usual_text: is_usual,
         counters: args.threads,
         lines: options.needs_lines(),
@@ -181,6 +182,9 @@ fn print(
     Ok(())
 }
 
+/// Of so many places where threads waited it is told who ended that.
+const PLACES: usize = 5;
+
 /// What threads did, where their waits were recorded.
 fn states_of_threads(out: &mut impl Write, input: &LoadedRecording) -> io::Result<()> {
     let Some((first, last)) = input.span() else {
@@ -189,8 +193,11 @@ fn states_of_threads(out: &mut impl Write, input: &LoadedRecording) -> io::Resul
     for (index, event) in input.profile.events.iter().enumerate() {
         if event.unit == Unit::WaitTime {
             let (profile, names) = (&input.profile, &input.names);
-            let waits = summarize_waits(profile, names, index as u16, (first, last), 0);
+            let waits = summarize_waits(profile, names, index as u16, (first, last), PLACES);
             write_wait_states(out, &waits, "# ")?;
+            if waits.places.iter().any(|place| place.waker.is_some()) {
+                write_wait_places(out, &waits, "# ")?;
+            }
         }
     }
     Ok(())

@@ -290,6 +290,7 @@ next: prof record -p 1529 -d 10s
             state,
             functions: vec![function.to_owned(), "main".to_owned()],
             waited,
+            waker: None,
         };
         let mut answer = answer();
         answer.waited = Some(WaitSummary {
