@@ -39,7 +39,7 @@ pub(crate) fn wait_functions(
     }
     let is_library =
         |symbol: &&SymbolInfo| is_c_library(places.dso_name(symbol)) || is_of_runtime(&symbol.name);
-    let is_start = |symbol: &&SymbolInfo| is_library(symbol) || &*symbol.name == "_start";
+    let is_start = |symbol: &&SymbolInfo| is_library(symbol) || starts_threads(&symbol.name);
     let shown = match user.is_empty() {
         true => &all[..], // a thread of the kernel
         false => own_part(&user, is_library, is_start),
@@ -88,10 +88,39 @@ fn is_c_library(module: &str) -> bool {
     starts.iter().any(|start| module.starts_with(start))
 }
 
-/// Whether a function is of what a language's programs wait by: Go's runtime, Rust's standard library.
+/// How functions begin that programs wait by: of the runtimes and standard libraries of Go, Rust, C++ and Java.
+const WAITED_BY: [&str; 20] = [
+    "runtime.",
+    "runtime/internal/",
+    "internal/runtime/",
+    "internal/poll.",
+    "sync.",
+    "std::sys::",
+    "<std::sys::",
+    "std::sync::",
+    "<std::sync::",
+    "std::thread::",
+    "<std::thread::",
+    "core::ptr::drop_in_place",
+    "parking_lot",
+    "lock_api::",
+    "std::mutex::",
+    "std::condition_variable::",
+    "__gthread_",
+    "monitorenter_",
+    "monitorexit_",
+    "jdk.internal.misc.Unsafe.park",
+];
+
+/// Whether a program or a thread begins in a function, which is none of the program's own.
+fn starts_threads(function: &str) -> bool {
+    let starts = ["core::ops::function::", "Interpreter", "StubRoutines"];
+    function == "_start" || starts.iter().any(|start| function.starts_with(start))
+}
+
+/// Whether a function is of what a language's programs wait by.
 fn is_of_runtime(function: &str) -> bool {
-    let starts = ["runtime.", "runtime/internal/", "std::sys::", "<std::sys::"];
-    starts.iter().any(|start| function.starts_with(start))
+    WAITED_BY.iter().any(|start| function.starts_with(start))
 }
 
 /// Functions of the kernel by which an interrupt begins, which has nothing to do with the thread that it stops.
@@ -139,6 +168,21 @@ pub(crate) fn waker_functions(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_language_waits_by_is_not_the_programs_own() {
+        for function in [
+            "std::sync::poison::mutex::Mutex<T>::lock",
+            "<std::sync::mpmc::context::Context>::wait_until",
+            "monitorenter_nofpu Runtime1 stub",
+            "sync.(*Mutex).Lock",
+        ] {
+            assert!(is_of_runtime(function), "{function}");
+        }
+        for function in ["cv::Cache::get", "synchronize", "Srv.get", "std::vector"] {
+            assert!(!is_of_runtime(function), "{function}");
+        }
+    }
 
     #[test]
     fn a_programs_own_part_lies_between_libraries_and_where_there_is_none_all_is_shown() {
