@@ -90,7 +90,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// The kernel's: whole CPUs may not be watched, or events do not know its hierarchy.
-    pub(crate) fn try_as_a_whole(&self) -> io::Result<()> {
+    pub fn try_as_a_whole(&self) -> io::Result<()> {
         let attr = EventAttr {
             kind: event_type::SOFTWARE,
             config: software::DUMMY,

@@ -32,6 +32,7 @@ mod kcore; // the kernel's memory
 mod kernel_code; // the instructions of its functions
 #[allow(unsafe_code)] // mapped memory, and a signal handler for it
 mod mapped_file; // files as bytes: mmap, SIGBUS, the vDSO
+mod name_sources; // what a file offers to naming
 mod names; // interned names
 mod nesting; // how deep functions are inlined
 mod ocaml_names; // names as OCaml makes them
@@ -57,6 +58,7 @@ pub use function_code::NoCode;
 pub use jit_dump::JitDump;
 pub use kallsyms::{RunningKernel, running_kernel_build_id};
 pub use mapped_file::MappedFile;
+pub use name_sources::NameSources;
 pub use perf_map::{PerfMap, writer_of};
 pub use symbolizer::{Options, Request, Symbolizer};
 pub use told_code::ToldName;

@@ -116,6 +116,11 @@ impl Functions {
         name[..len.count()].windows(5).any(|part| part == b".cold")
     }
 
+    /// Where functions start, in ascending order.
+    pub(crate) fn starts(&self) -> impl Iterator<Item = u64> {
+        self.list.iter().map(|extent| extent.start)
+    }
+
     /// What is known about the function around a virtual address of the file.
     pub(crate) fn around(&self, image: &Image, vaddr: u64) -> Option<Around> {
         let after = self.list.partition_point(|extent| extent.start <= vaddr);

@@ -191,6 +191,15 @@ impl Image {
         }
     }
 
+    /// The bytes of its code, a piece for each segment.
+    pub(crate) fn all_code(&self) -> impl Iterator<Item = &[u8]> {
+        let segments = self.segments.iter().filter(|it| it.executable);
+        segments.filter_map(|it| {
+            self.bytes()
+                .get(file_range(self.bytes(), it.offset, it.size)?)
+        })
+    }
+
     /// `.eh_frame` and `.debug_frame`, for use beside the file whose debug file this is.
     pub(crate) fn into_tables(self) -> [Option<Section>; 2] {
         let Self {

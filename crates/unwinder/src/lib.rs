@@ -18,6 +18,7 @@ mod functions; // where functions start, for code without tables
 mod image; // a module's file: which bytes are code, tables, read-only data
 mod inference; // what was found out about code without tables
 mod live_memory; // what is asked of the target's memory
+mod means; // what a file offers to unwinding
 mod module; // everything known about one mapped file
 mod regs; // user registers of a sample
 mod runtime_code; // what a runtime tells about the code that it generates
@@ -30,6 +31,7 @@ mod walk; // one sample's walk
 pub use arch::Arch;
 pub use image::{Bytes, Images};
 pub use live_memory::{LiveMemory, WATCHED_BYTES, Watched};
+pub use means::{Means, means_of};
 pub use regs::Regs;
 pub use runtime_code::{RuntimeCode, RuntimeFrame};
 pub use stack::{StackCopy, StackMemory};

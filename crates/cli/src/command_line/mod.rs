@@ -17,6 +17,7 @@ use crate::commands::annotate::AnnotateArgs;
 use crate::commands::buildid_list::BuildidListArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::diff::DiffArgs;
+use crate::commands::doctor::DoctorArgs;
 use crate::commands::evlist::EvlistArgs;
 use crate::commands::list::ListArgs;
 use crate::commands::record::RecordArgs;
@@ -40,6 +41,7 @@ pub use parse::parse;
         prof record -p 4121 -d 10s --svg f.svg  straight to a flame graph\n  \
         prof record -- ./server --port 80       run a command and sample it\n  \
         prof report                             the table and call trees of perf.data\n  \
+        prof doctor                             what works here, and what to do else\n  \
         prof demo                               see it all on a small workload"
 )]
 pub struct Cli {
@@ -55,6 +57,8 @@ pub enum Command {
     Record(Box<RecordArgs>),
     /// Say in fifteen lines why a process, or the machine, is slow or busy
     Why(Box<WhyArgs>),
+    /// Say what can be sampled here, what is missing, and what to do about it
+    Doctor(Box<DoctorArgs>),
     /// Watch what burns the CPU now
     Top(Box<TopArgs>),
     /// Show where the time of a recording went

@@ -4,6 +4,7 @@ pub mod annotate; // a function's instructions
 pub mod buildid_list;
 pub mod demo; // a workload with a known answer
 pub mod diff; // two recordings
+pub mod doctor; // what works here
 pub mod evlist;
 pub mod list; // the events of this machine
 pub mod record;

@@ -69,6 +69,13 @@ impl CliError {
         self
     }
 
+    /// Adds hints, as far as there are any.
+    #[must_use]
+    pub fn hints(mut self, hints: impl IntoIterator<Item = String>) -> Self {
+        self.hints.extend(hints);
+        self
+    }
+
     /// Adds a line to the list that the last hint speaks of.
     #[must_use]
     pub fn line(mut self, line: impl Into<String>) -> Self {

@@ -7,6 +7,7 @@ use prof_sampler::{OpenError, tracepoint_format, tracepoints};
 use prof_tracepoint::TracepointFormat;
 
 use super::CliError;
+use super::present::Present;
 
 const FILTERED: &str = "for example `-e sched:sched_switch --filter 'prev_pid > 1'`";
 
@@ -45,14 +46,17 @@ fn unknown_event(error: &UnknownEvent) -> CliError {
 }
 
 /// The message for an event that this machine does not have as it was asked for.
-pub fn not_there(message: CliError, error: &OpenError) -> CliError {
+pub fn not_there(message: CliError, error: &OpenError, present: &Present) -> CliError {
     match error {
         OpenError::NoTracepoint { source, .. }
             if source.kind() == io::ErrorKind::PermissionDenied =>
         {
-            message.hint("only root may read tracefs (/sys/kernel/tracing); use sudo")
+            let (why, ways) = no_tracefs(true, present);
+            message.cause(why).hints(ways)
         }
-        OpenError::NoTracepoint { system, name, .. } => no_tracepoint(message, system, name),
+        OpenError::NoTracepoint { system, name, .. } => {
+            no_tracepoint(message, system, name, present)
+        }
         OpenError::TooManyTracepoints { .. } => message.hint(
             "those of one system: `-e 'sched:*'`, or fewer of it: `-e 'syscalls:sys_enter_*'`",
         ),
@@ -62,6 +66,9 @@ pub fn not_there(message: CliError, error: &OpenError) -> CliError {
                 .hint("text stands in quotes: `--filter 'prev_comm == \"sh\"'`"),
             None => message,
         },
+        OpenError::NoPmu { known, .. } if known.is_empty() => message
+            .cause("/sys is not mounted here")
+            .hint("mount it: `mount -t sysfs sysfs /sys`"),
         OpenError::NoPmu { pmu, known, .. } if pmu.starts_with("cpu") => message
             .cause(format!(
                 "there are only {} (a virtual machine?)",
@@ -94,15 +101,38 @@ fn fields(event: &str) -> Option<String> {
     (!names.is_empty()).then(|| names.join(", "))
 }
 
+/// Why no tracepoint is to be seen, closed or not there, and what to do.
+pub fn no_tracefs(is_closed: bool, present: &Present) -> (&'static str, Vec<String>) {
+    let host = "run prof on the host".to_owned();
+    if is_closed {
+        let ways = match present.as_root() {
+            Some(root) => root.to_owned(),
+            None => host,
+        };
+        return (
+            "only root may read tracefs (/sys/kernel/tracing)",
+            vec![ways],
+        );
+    }
+    let mount = "mount it: `mount -t tracefs tracefs /sys/kernel/tracing`";
+    let ways = match (present.own_users, present.user) {
+        (true, _) => vec![host],
+        (false, 0) => vec![mount.to_owned()],
+        (false, _) => vec![format!("{mount}, as root")],
+    };
+    ("tracefs is not mounted", ways)
+}
+
 /// Names the tracepoints that may have been meant.
-fn no_tracepoint(message: CliError, system: &str, name: &str) -> CliError {
+fn no_tracepoint(message: CliError, system: &str, name: &str, present: &Present) -> CliError {
     let all = tracepoints("*", "*").unwrap_or_default();
     let distance = |one: &str, other: &str| strsim::damerau_levenshtein(one, other);
     let nearest = all.iter().min_by_key(|(other_system, other_name)| {
         (distance(system, other_system), distance(name, other_name))
     });
     let Some((near_system, near_name)) = nearest else {
-        return message.hint("mount tracefs: `mount -t tracefs tracefs /sys/kernel/tracing`");
+        let (why, ways) = no_tracefs(false, present);
+        return message.cause(why).hints(ways);
     };
     let message = match name.contains(['*', '?']) {
         true => message,

@@ -10,12 +10,16 @@ use prof_model::{AddressSpace, Dso, DsoKind, Pid, ProcessTable, Reason};
 use prof_report::Summary;
 use prof_symbolizer::{FileFinder, PerfMap, debug_file_path, writer_of};
 
-use crate::messages::settings;
+use crate::messages::debian;
+use crate::messages::present::{Capability, Present};
 use crate::units::thousands;
 
 /// A module with fewer of the frames, in percent, gets no hint.
 const WORTH_A_HINT: f64 = 1.0;
 const MOST_HINTS: usize = 3;
+
+/// What Debian's packages have installed.
+const DPKG: &str = "/var/lib/dpkg/info";
 
 /// The remedy for whatever else lies in the place of a mapped file.
 const THE_FILE_AS_IT_WAS: &str = "`--symfs DIR`, with the file as it was at the same path below it";
@@ -23,11 +27,14 @@ const THE_FILE_AS_IT_WAS: &str = "`--symfs DIR`, with the file as it was at the 
 /// Whose perf maps and jitdumps name code.
 const BELIEVED: &str = "a perf map or jitdump that belongs to the process's user or root, and that others may not write to";
 
+/// Part of the name of the file of a Java virtual machine, whose methods are named from its memory.
+pub const JVM: &str = "libjvm.so";
+
 /// Runtimes that generate code: a part of the name of a file that their processes map, and how they
 /// tell the names of that code.
 const RUNTIMES: [(&str, &str); 9] = [
     (
-        "libjvm.so",
+        JVM,
         "`jcmd PID Compiler.perfmap`, and start it with `-XX:+PreserveFramePointer`",
     ),
     ("libnode.so", "start it with `node --perf-basic-prof`"),
@@ -60,6 +67,10 @@ pub fn remedies(summary: &Summary, processes: &ProcessTable) -> Vec<String> {
 
 fn remedy(reason: Reason, dso: &Dso, processes: &ProcessTable) -> Option<String> {
     Some(match reason {
+        Reason::NoSymbolTable if dso.kind.is_kernel() => match Present::look().blind() {
+            Some((why, remedy)) => format!("{why}; {remedy}"),
+            None => "the kernel has no table of its symbols (CONFIG_KALLSYMS)".to_owned(),
+        },
         Reason::NoSymbolTable => debug_package(dso),
         Reason::NoPerfMap => generated_code(dso, processes),
         Reason::FileReplaced | Reason::FileMissing if dso.kind == DsoKind::File => {
@@ -73,8 +84,13 @@ fn remedy(reason: Reason, dso: &Dso, processes: &ProcessTable) -> Option<String>
         }
         Reason::NotBelieved => why_not_believed(dso),
         Reason::KernelRestricted => {
-            let setting = settings::open_kernel_addresses();
-            format!("{setting}run prof with CAP_SYSLOG or as root")
+            let present = Present::look();
+            let mut ways = present.kernel_addresses();
+            ways.extend(present.as_root().map(str::to_owned));
+            match ways.as_slice() {
+                [] => "record it as you are now: they are shown to you".to_owned(),
+                ways => ways.join(", or "),
+            }
         }
         Reason::OtherKernel => {
             "`--kallsyms FILE`, a copy of /proc/kallsyms that root made where it was recorded"
@@ -103,24 +119,28 @@ fn why_not_believed(dso: &Dso) -> String {
     doubt().unwrap_or_else(|| BELIEVED.to_owned())
 }
 
-/// What to do about stacks that go on in the target's memory, which may not be read; `yama` is the
-/// kernel's setting `yama.ptrace_scope`, if it has one.
-pub fn unread_memory(stacks: u64, yama: Option<&str>) -> String {
-    let remedy = match yama.map(str::trim) {
-        Some("1") => {
-            "kernel.yama.ptrace_scope is 1: `sysctl kernel.yama.ptrace_scope=0`, or give prof \
-             CAP_SYS_PTRACE"
-        }
-        Some("2") => "kernel.yama.ptrace_scope is 2: give prof CAP_SYS_PTRACE, or use sudo",
-        Some("3") => "kernel.yama.ptrace_scope is 3: nobody may, until the next boot",
-        _ => "give prof CAP_SYS_PTRACE, or use sudo",
+/// What to do about stacks that go on in the target's memory, which may not be read.
+pub fn unread_memory(stacks: u64, present: &Present) -> String {
+    let capability = present.capabilities(&[Capability::SYS_PTRACE]);
+    let root = present.as_root().map(str::to_owned);
+    let scope = present.ptrace_scope.unwrap_or(0);
+    let setting = (scope == 1).then(|| present.sysctl("kernel.yama.ptrace_scope=0"));
+    let ways: Vec<_> = [setting, capability, root].into_iter().flatten().collect();
+    let remedy = match (scope, ways.as_slice()) {
+        (3.., _) => "nobody may, until the next boot".to_owned(),
+        (_, []) => "run prof on the host".to_owned(),
+        (_, ways) => ways.join(", or "),
+    };
+    let why = match scope {
+        0 => String::new(),
+        scope => format!("kernel.yama.ptrace_scope is {scope}: "),
     };
     let stacks = thousands(stacks);
-    format!("{stacks} stacks go on in the target's memory, which may not be read; {remedy}")
+    format!("{stacks} stacks go on in the target's memory, which may not be read; {why}{remedy}")
 }
 
 /// Where the symbols of a stripped file come from.
-fn debug_package(dso: &Dso) -> String {
+pub fn debug_package(dso: &Dso) -> String {
     let path = dso.long_name();
     let finder = FileFinder::default();
     let found = finder.open_stored(dso).ok();
@@ -131,12 +151,8 @@ fn debug_package(dso: &Dso) -> String {
         let debug = debug.display();
         return format!("its debug file {debug} is not read: {why}");
     }
-    if let Some(package) = debian_package(Path::new("/var/lib/dpkg/info"), &path) {
-        let debug = match package.as_str() {
-            "libc6" => "libc6-dbg".to_owned(),
-            package => format!("{package}-dbgsym"),
-        };
-        return format!("`apt install {debug}`");
+    if let Some(package) = debian_package(Path::new(DPKG), &path) {
+        return debian::install(&package, Path::new(DPKG));
     }
     if Path::new("/usr/bin/rpm").exists() && path.starts_with("/usr/") {
         return format!("`dnf debuginfo-install $(rpm -qf {path})`");
@@ -193,22 +209,28 @@ fn generated_code(dso: &Dso, processes: &ProcessTable) -> String {
 
 fn runtime(pid: Pid, processes: &ProcessTable) -> Option<&'static str> {
     let mappings = processes.space(pid)?.iter();
-    let paths: Vec<_> = mappings
+    let files = mappings
         .map(|mapping| processes.dsos.get(mapping.dso))
-        .filter(|dso| dso.kind == DsoKind::File)
-        .map(Dso::long_name)
-        .collect();
+        .filter(|dso| dso.kind == DsoKind::File);
+    let paths: Vec<_> = files.map(|dso| dso.long_name().into_owned()).collect();
+    runtime_of(&paths).map(|(_, how)| how)
+}
+
+/// The runtime that generates code in a process which has mapped these files, by a part of a name of one of them,
+/// and how it tells the names of that code; `PID` stands for the process.
+pub fn runtime_of(paths: &[String]) -> Option<(&'static str, &'static str)> {
     let runs = |part: &str| match part.strip_prefix('/') {
         Some(_) => paths.iter().any(|path| path.ends_with(part)),
         None => paths.iter().any(|path| path.contains(part)),
     };
     let mut known = RUNTIMES.iter().filter(|(part, _)| runs(part));
-    known.next().map(|&(_, how)| how)
+    known.next().copied()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::messages::present::tests::user;
     use prof_model::{DsoId, FileId, Mapping};
     use prof_report::UnnamedModule;
 
@@ -236,18 +258,27 @@ mod tests {
 
     #[test]
     fn memory_that_may_not_be_read_has_the_remedy_for_the_setting() {
-        let says = |yama, words: &str| {
-            let hint = unread_memory(1234, yama);
+        let says = |ptrace_scope, words: &str| {
+            let hint = unread_memory(
+                1234,
+                &Present {
+                    ptrace_scope,
+                    ..user()
+                },
+            );
             assert!(
                 hint.starts_with("1,234 stacks ") && hint.contains(words),
                 "{hint}"
             );
         };
-        says(None, "give prof CAP_SYS_PTRACE, or use sudo");
-        says(Some("0\n"), "; give prof CAP_SYS_PTRACE, or use sudo");
-        says(Some("1\n"), "`sysctl kernel.yama.ptrace_scope=0`");
-        says(Some("2\n"), "ptrace_scope is 2: give prof CAP_SYS_PTRACE");
-        says(Some("3\n"), "until the next boot");
+        says(None, "; CAP_SYS_PTRACE for prof: `sudo setcap");
+        says(Some(0), "; CAP_SYS_PTRACE for prof");
+        says(
+            Some(1),
+            "scope is 1: `sudo sysctl kernel.yama.ptrace_scope=0`, or CAP_SYS_PTRACE",
+        );
+        says(Some(2), "ptrace_scope is 2: CAP_SYS_PTRACE for prof");
+        says(Some(3), "until the next boot");
     }
 
     #[test]

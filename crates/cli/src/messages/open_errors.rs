@@ -4,13 +4,19 @@ use std::io;
 
 use prof_event::{EventKind, EventSpec};
 use prof_model::{Pid, Tid};
-use prof_sampler::{OpenError, Scope, paranoid, perf_is_filtered, proc};
+use prof_sampler::{OpenError, Scope, perf_is_filtered, proc};
 
+use super::present::{Capability, Present};
 use super::{CliError, event_errors};
 use crate::messages::settings;
 
 /// The message for an event that could not be opened.
 pub fn open_error(error: &OpenError, system_wide: bool) -> CliError {
+    open_error_at(error, system_wide, &Present::look())
+}
+
+/// The same for who is so, at such settings.
+pub fn open_error_at(error: &OpenError, system_wide: bool, present: &Present) -> CliError {
     let message = CliError::from_error(error);
     match error {
         OpenError::Event {
@@ -25,29 +31,43 @@ pub fn open_error(error: &OpenError, system_wide: bool) -> CliError {
             scope,
             source,
             ..
-        } => event_refused(message, event, *scope, source, system_wide),
+        } => event_refused(message, event, *scope, source, system_wide, present),
         OpenError::NoSuchTask(tid) => no_such_process(*tid),
-        OpenError::Ring { .. } => message.hint("use smaller rings: `-m 64K`").hint(format!(
-            "raise the limit: `sysctl kernel.perf_event_mlock_kb={}`, or `ulimit -l`",
-            settings::more_locked_kb()
-        )),
+        // even the smallest was tried
+        OpenError::Ring { .. } => {
+            let setting = format!("kernel.perf_event_mlock_kb={}", settings::more_locked_kb());
+            message
+                .hint(format!("raise the limit: {}", present.sysctl(&setting)))
+                .hints(present.capabilities(&[Capability::IPC_LOCK]))
+        }
         OpenError::NoTracepoint { .. }
         | OpenError::TooManyTracepoints { .. }
         | OpenError::Filter { .. }
         | OpenError::NoPmu { .. }
         | OpenError::NoPmuTerm { .. }
-        | OpenError::PmuValue { .. } => event_errors::not_there(message, error),
+        | OpenError::PmuValue { .. } => event_errors::not_there(message, error, present),
         OpenError::NoSuchCpu(_) => {
             let online = prof_sampler::online_cpus();
             let online: Vec<_> = online.iter().map(ToString::to_string).collect();
             message.hint(format!("online are: {}", online.join(",")))
         }
         OpenError::TooManyFiles { needed, .. } => message
-            .hint(format!("raise the limit: `ulimit -n {}`", needed + 1024))
-            .hint("sample fewer CPUs: `-C 0-3`"),
-        OpenError::EmptyCgroup { .. } => {
-            message.hint("record it once there are processes in it, or as root")
-        }
+            .hint(format!(
+                "raise the limit: {}",
+                present.open_files(needed + 1024)
+            ))
+            .hint("sample fewer CPUs: `-C 0-3`")
+            .hints(present.allow(0).into_iter().map(|way| {
+                format!("or be allowed to sample whole CPUs, which needs one for each: {way}")
+            })),
+        OpenError::EmptyCgroup { .. } => message
+            .hint("record it once there are processes in it")
+            .hints(
+                present
+                    .allow(0)
+                    .into_iter()
+                    .map(|way| format!("or be allowed to sample it as a whole: {way}")),
+            ),
         OpenError::Io(_) => message,
     }
 }
@@ -82,23 +102,14 @@ pub fn no_priority(priority: u8, error: io::Error) -> CliError {
         .cause(error)
         .hint("leave out `-r`: the recorder comes before others as far as it may")
         .hint(format!(
-            "permit it: CAP_SYS_NICE, or `ulimit -r {priority}`; docs/permissions.md says how"
+            "permit it: CAP_SYS_NICE, or `ulimit -r {priority}` set by root; docs/permissions.md says how"
         ))
 }
 
 fn more_open_files() -> String {
     let files = settings::more_open_files();
-    format!("raise the limit of open files: `ulimit -n {files}`")
-}
-
-/// How to be allowed what needs `kernel.perf_event_paranoid` to be `level` or lower.
-fn allow(level: i32) -> String {
-    match settings::lower_level(level, paranoid()) {
-        Some(level) => format!(
-            "allow it: `sysctl kernel.perf_event_paranoid={level}`, or CAP_PERFMON for prof"
-        ),
-        None => "allow it: CAP_PERFMON for prof".to_owned(),
-    }
+    let way = Present::look().open_files(files);
+    format!("raise the limit of open files: {way}")
 }
 
 fn event_refused(
@@ -107,11 +118,14 @@ fn event_refused(
     scope: Scope,
     source: &io::Error,
     system_wide: bool,
+    present: &Present,
 ) -> CliError {
     match source.raw_os_error() {
-        Some(libc::ENOSYS) => in_container(message),
-        Some(libc::EPERM | libc::EACCES) if perf_is_filtered() => in_container(message),
-        Some(libc::EPERM | libc::EACCES) => no_permission(message, event, scope, system_wide),
+        Some(libc::ENOSYS) => filtered(message, present),
+        Some(libc::EPERM | libc::EACCES) if perf_is_filtered() => filtered(message, present),
+        Some(libc::EPERM | libc::EACCES) => {
+            no_permission(message, event, scope, system_wide, present)
+        }
         Some(libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV) => message
             .cause(format!(
                 "this machine cannot count `{event}` (a virtual machine without a PMU?)"
@@ -123,11 +137,10 @@ fn event_refused(
     }
 }
 
-fn in_container(message: CliError) -> CliError {
-    message
-        .cause("a seccomp filter forbids perf_event_open here, as containers have it by default")
-        .hint("start the container with `--cap-add PERFMON`, or a seccomp profile that allows it")
-        .hint("or run prof on the host, with the process id that the host shows")
+/// The message where `perf_event_open` itself is forbidden.
+fn filtered(message: CliError, present: &Present) -> CliError {
+    let (why, ways) = present.filter();
+    message.cause(why).hints(ways)
 }
 
 /// The highest `kernel.perf_event_paranoid` with which users may sample this event of their own
@@ -140,41 +153,76 @@ fn level_for(event: &str) -> i32 {
     }
 }
 
-fn no_permission(message: CliError, event: &str, scope: Scope, system_wide: bool) -> CliError {
-    let me = nix::unistd::geteuid().as_raw();
-    let message = match paranoid() {
-        Some(level) => message.cause(format!("kernel.perf_event_paranoid is {level}")),
-        None => message.cause("this kernel was built without perf events"),
+fn no_permission(
+    message: CliError,
+    event: &str,
+    scope: Scope,
+    system_wide: bool,
+    present: &Present,
+) -> CliError {
+    let level = match system_wide {
+        true => level_for(event).min(0),
+        false => level_for(event),
     };
-    if system_wide {
-        return message
-            .hint("sample one process of yours: `-p PID`")
-            .hint(allow(level_for(event).min(0)))
-            .hint("or use sudo; see docs/permissions.md");
-    }
-    let owner_of = |tid: Tid| proc::status_number(tid.0, "Uid");
+    let message = match (present.paranoid, present.blind()) {
+        (Some(level), _) => message.cause(format!("kernel.perf_event_paranoid is {level}")),
+        (None, Some((why, remedy))) => return message.cause(why).hint(remedy),
+        (None, None) => message.cause("this kernel was built without perf events"),
+    };
+    let message = match system_wide {
+        true => message.hint("sample one process of yours: `-p PID`"),
+        false => message,
+    };
     let owner = match scope {
-        Scope::Thread(tid) => owner_of(tid).map(|owner| (tid, owner)),
+        Scope::Thread(tid) => proc::status_number(tid.0, "Uid").map(|owner| (tid, owner as u32)),
         Scope::Everything | Scope::Cgroup(_) => None,
     };
-    match owner {
-        Some((tid, owner)) if owner >= 0 && owner as u32 != me => message
+    let root = present.as_root();
+    let message = match owner {
+        Some((tid, owner)) if owner != present.user => message
             .cause(format!(
-                "process {tid} belongs to user {owner}, and you are user {me}"
+                "process {tid} belongs to user {owner}, and you are user {}",
+                present.user
             ))
-            .hint(format!(
-                "run prof as that user, `sudo -u '#{owner}' prof ...`, or with sudo"
-            ))
-            .hint("or give prof CAP_PERFMON and CAP_SYS_PTRACE; see docs/permissions.md"),
-        _ => message
-            .hint(allow(level_for(event)))
-            .hint("or use sudo; see docs/permissions.md"),
+            .hint(match root {
+                Some("use sudo") => {
+                    format!("run prof as that user, `sudo -u '#{owner}' prof ...`, or with sudo")
+                }
+                Some(_) => format!("run prof as user {owner}, or as root"),
+                None => format!("run prof as user {owner}"),
+            })
+            .hints(
+                present
+                    .capabilities(&[Capability::PERFMON, Capability::SYS_PTRACE])
+                    .map(|way| format!("or {way}")),
+            ),
+        _ => {
+            let ways = present.allow(level);
+            let is_permitted = present.paranoid.is_some_and(|present| present <= level);
+            let message = match is_permitted || ways.is_empty() {
+                true => message.cause(
+                    "that permits it: the process is closed to its own user (setuid, or with \
+                     capabilities of its own), or a security module forbids it",
+                ),
+                false => message,
+            };
+            message
+                .hints((!ways.is_empty()).then(|| format!("allow it: {}", ways.join(", or "))))
+                .hints(root.map(|it| format!("or {it}")))
+        }
+    };
+    match present.own_users {
+        true => message.hint("or run prof on the host: in a user namespace nobody has more rights"),
+        false => message.hint("docs/permissions.md has all ways"),
     }
 }
 
 /// The message for a process id that is nobody's.
 pub fn no_such_process(tid: Tid) -> CliError {
     let message = CliError::new(format!("there is no process or thread {tid}"));
+    if let Some((why, remedy)) = Present::look().blind() {
+        return message.cause(why).hint(remedy);
+    }
     let digits = tid.to_string();
     let near = named(|pid, _| strsim::damerau_levenshtein(&digits, &pid.to_string()) == 1);
     let message = match near.as_slice() {

@@ -5,6 +5,7 @@ use std::io;
 use prof_perfdata::Error;
 use prof_session::{LoadError, OutputError};
 
+use super::present::Present;
 use super::{CliError, Failure, open_errors};
 
 impl From<LoadError> for CliError {
@@ -18,8 +19,12 @@ impl From<LoadError> for CliError {
                 io::ErrorKind::NotFound => message
                     .hint("record one: `prof record -p PID -d 10s`")
                     .hint("or name it: `-i FILE`"),
-                io::ErrorKind::PermissionDenied => message
-                    .hint("recordings belong to the user who made them; use sudo, or chown it"),
+                io::ErrorKind::PermissionDenied => message.hint(match Present::look().as_root() {
+                    Some(root) => format!(
+                        "recordings belong to the user who made them; {root}, or have it chowned"
+                    ),
+                    None => "recordings belong to the user who made them: be that user".to_owned(),
+                }),
                 _ => message,
             },
             LoadError::NoTimes { asked, .. } => Self::usage(format!("`--time {asked}`: {error}")),

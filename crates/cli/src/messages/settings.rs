@@ -5,14 +5,6 @@ use std::str::FromStr;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-/// The `kernel.perf_event_paranoid` to ask for where `wanted` or lower should do; `None` where the present
-/// one cannot be lowered.
-pub fn lower_level(wanted: i32, present: Option<i32>) -> Option<i32> {
-    const LOWEST: i32 = -1;
-    let level = present.map_or(wanted, |present| wanted.min(present - 1));
-    (level >= LOWEST).then_some(level)
-}
-
 /// The size to ask for where `usual` mostly does and `present` did not.
 pub fn larger(usual: u64, present: u64) -> u64 {
     if usual > present {
@@ -22,9 +14,9 @@ pub fn larger(usual: u64, present: u64) -> u64 {
     }
 }
 
-/// `ulimit -n` to ask for.
+/// How many open files to ask for.
 pub fn more_open_files() -> u64 {
-    let present = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+    let present = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(_, hard)| hard);
     larger(65_536, present)
 }
 
@@ -33,40 +25,19 @@ pub fn more_locked_kb() -> u64 {
     larger(8192, sysctl("perf_event_mlock_kb").unwrap_or(0))
 }
 
-/// What to set so that `/proc/kallsyms` shows addresses to everybody, in front of other ways; nothing
-/// where it is set so already.
-pub fn open_kernel_addresses() -> String {
-    let restrict = sysctl::<i32>("kptr_restrict").filter(|&it| it != 0);
-    let level = prof_sampler::paranoid().filter(|&it| it > 1);
-    let settings = [
-        restrict.map(|_| "kernel.kptr_restrict=0"),
-        level.map(|_| "kernel.perf_event_paranoid=1"),
-    ];
-    let settings: Vec<_> = settings.into_iter().flatten().collect();
-    match settings.as_slice() {
-        [] => String::new(),
-        settings => format!("`sysctl {}`, or ", settings.join(" ")),
-    }
+/// A number of `/proc/sys/kernel`.
+pub fn sysctl<T: FromStr>(name: &str) -> Option<T> {
+    number(&format!("/proc/sys/kernel/{name}"))
 }
 
-fn sysctl<T: FromStr>(name: &str) -> Option<T> {
-    let text = fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok()?;
-    text.trim().parse().ok()
+/// The number that a file has.
+pub fn number<T: FromStr>(path: &str) -> Option<T> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_level_is_asked_for_that_is_there_already() {
-        assert_eq!(lower_level(2, Some(4)), Some(2));
-        assert_eq!(lower_level(2, Some(2)), Some(1));
-        assert_eq!(lower_level(2, Some(1)), Some(0));
-        assert_eq!(lower_level(0, Some(0)), Some(-1));
-        assert_eq!(lower_level(-1, Some(-1)), None);
-        assert_eq!(lower_level(2, None), Some(2));
-    }
 
     #[test]
     fn no_size_is_asked_for_that_was_too_small() {

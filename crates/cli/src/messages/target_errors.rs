@@ -3,6 +3,7 @@
 use prof_model::Tid;
 use prof_target::NotFound;
 
+use super::present::{Capability, Present};
 use super::{CliError, USAGE, open_errors};
 
 /// So many of a list are named.
@@ -11,6 +12,10 @@ const NAMED: usize = 8;
 /// The message for whom nobody was found.
 pub fn not_found(error: NotFound) -> CliError {
     let message = CliError::from_error(&error);
+    let present = Present::look();
+    if let Some((why, remedy)) = present.blind() {
+        return message.cause(why).hint(remedy); // nobody can be found
+    }
     match error {
         NotFound::Number(number) => open_errors::no_such_process(Tid(number)),
         NotFound::Word(_) => message
@@ -35,7 +40,9 @@ pub fn not_found(error: NotFound) -> CliError {
         }
         NotFound::HiddenListener { .. } => message
             .cause("the files of other users' processes cannot be read")
-            .hint("use sudo, or CAP_SYS_PTRACE for prof; see docs/permissions.md"),
+            .hints(present.as_root().map(str::to_owned))
+            .hints(present.capabilities(&[Capability::SYS_PTRACE]))
+            .hint("docs/permissions.md has all ways"),
         NotFound::Container { known, .. } if known.is_empty() => {
             message.cause("no process here is in a cgroup that is named after a container")
         }

@@ -3,6 +3,7 @@
 mod containers;
 mod deep_stacks; // behind the copy
 mod demo; // the first command of the README
+mod doctor; // what works, and whether its remedies help
 mod ends; // by signals
 mod errors; // what goes wrong, and what is said about it
 mod events; // terms, patterns, filters, and which there are

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use prof_model::is_printable;
 
-use crate::support::{PROF, Place, Ran, Running, build, has, is_root, tolerance};
+use crate::support::{PROF, Place, Ran, Running, Setting, build, has, is_root, tolerance};
 
 /// A program whose hot function and thread have names of odd characters: they cannot be written in
 /// C, so the symbol table is changed.
@@ -251,26 +251,6 @@ fn generated_code_without_a_map_names_the_option_of_its_runtime() {
     recorded.says(&["generated code without a perf map", "--perf-basic-prof"]);
 }
 
-/// A setting of the kernel that is put back.
-struct Setting {
-    path: &'static str,
-    before: String,
-}
-
-impl Setting {
-    fn set(path: &'static str, value: &str) -> Option<Self> {
-        let before = std::fs::read_to_string(path).ok()?;
-        std::fs::write(path, value).ok()?;
-        Some(Self { path, before })
-    }
-}
-
-impl Drop for Setting {
-    fn drop(&mut self) {
-        let _ = std::fs::write(self.path, self.before.trim());
-    }
-}
-
 /// What lies behind the copy of a stack is read some time after the sample where no BPF program reads it, as with
 /// another clock. Who called cannot be told where it may have been another by then: such stacks are cut, not
 /// finished with the wrong one.
@@ -380,7 +360,8 @@ fn a_kernel_that_hides_its_addresses_is_one_row_and_a_line_that_says_why() {
     drop(paranoid);
     let ran = ran.ok().says(&[
         "[kernel.kallsyms]: kernel.kptr_restrict hides kernel addresses",
-        "hint: [kernel.kallsyms]: `sysctl kernel.kptr_restrict=0`",
+        "hint: [kernel.kallsyms]: ",
+        "`sysctl kernel.kptr_restrict=0`, or CAP_SYSLOG for prof",
     ]);
     assert!(
         ran.err

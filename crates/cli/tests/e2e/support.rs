@@ -223,6 +223,26 @@ pub(crate) fn is_root() -> bool {
     root
 }
 
+/// A setting of the kernel that is put back.
+pub(crate) struct Setting {
+    path: &'static str,
+    before: String,
+}
+
+impl Setting {
+    pub(crate) fn set(path: &'static str, value: &str) -> Option<Self> {
+        let before = std::fs::read_to_string(path).ok()?;
+        std::fs::write(path, value).ok()?;
+        Some(Self { path, before })
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        let _ = std::fs::write(self.path, self.before.trim());
+    }
+}
+
 /// Symbols of the kernel that share an address, by name: the first of them stands for all.
 pub(crate) struct Aliases(HashMap<String, String>);
 

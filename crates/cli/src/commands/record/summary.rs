@@ -11,6 +11,7 @@ use prof_session::record::{FileDestination, Recorder};
 
 use crate::messages::CliError;
 use crate::messages::missing_names::{remedies, unread_memory};
+use crate::messages::present::Present;
 use crate::messages::settings;
 use crate::printed;
 use crate::units::thousands;
@@ -176,8 +177,7 @@ pub fn print(
     }
     let refused = recorder.pipeline.refused_stacks();
     if refused > 0 {
-        let yama = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok();
-        eprintln!("hint: {}", unread_memory(refused, yama.as_deref()));
+        eprintln!("hint: {}", unread_memory(refused, &Present::look()));
     }
     if verbose {
         let lowered = sampler.priority_lowered();
