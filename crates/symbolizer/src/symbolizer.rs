@@ -104,6 +104,9 @@ pub struct Symbolizer {
     options: Arc<Options>,
 }
 
+/// At so many places of running processes a file is looked for.
+const MOST_PLACES: usize = 256;
+
 impl Symbolizer {
     /// One that knows nothing yet.
     pub fn new(options: Options) -> Self {
@@ -151,10 +154,13 @@ impl Symbolizer {
     }
 
     /// A process that was recorded has mapped a DSO at `start..end`: if it still runs, the file may be
-    /// found there where its path leads to nothing.
+    /// found there where its path leads to nothing. Of places of one DSO some hundred are looked at.
     pub fn runs_on(&mut self, id: DsoId, pid: Pid, start: u64, end: u64) {
         let mapped = &mut Arc::make_mut(&mut self.source).mapped;
-        mapped.entry(id).or_default().push((pid, start, end));
+        let places = mapped.entry(id).or_default();
+        if places.len() < MOST_PLACES {
+            places.push((pid, start, end));
+        }
     }
 
     /// A process executed what `mapping` has of a file. If that turns out to be no program, it is code
