@@ -5,6 +5,7 @@
 pub(crate) mod elf; // sections or segments as a file
 pub(crate) mod generated; // perf maps, jitdumps
 pub(crate) mod kernel_tables; // kallsyms
+pub(crate) mod mappings; // what processes map
 pub(crate) mod programs; // ELF, DWARF, Go's table
 pub(crate) mod recordings; // perf.data, pipes
 pub(crate) mod records; // the records in them
@@ -26,6 +27,7 @@ pub(crate) const ALL: &[Property] = &[
     ("kallsyms", kernel_tables::property),
     ("perf_map", generated::perf_map),
     ("jitdump", generated::jitdump),
+    ("mappings", mappings::property),
     ("tracepoint", tracepoints::property),
 ];
 

@@ -72,9 +72,13 @@ pub struct ProcessTable {
     /// Kernel text, modules and BPF programs.
     pub kernel: AddressSpace,
     threads: FxHashMap<Tid, Thread>,
-    spaces: FxHashMap<Pid, Arc<AddressSpace>>, // shared by a parent and its fork until one maps
-    forked: FxHashSet<Pid>, // whose generated code may still be called its parent's
+    spaces: FxHashMap<Pid, AddressSpace>, // a parent and its fork share what they do not change
+    forked: FxHashSet<Pid>,               // whose generated code may still be called its parent's
+    renamed: usize,                       // mappings that became the own ones of a fork
 }
+
+/// Beyond so many a fork's generated code stays its parent's: each takes memory of its own.
+const MOST_RENAMED: usize = 1 << 18;
 
 impl ProcessTable {
     /// Names a thread. With `exec` the process runs another program from here on: its old mappings
@@ -114,7 +118,7 @@ impl ProcessTable {
             },
         );
         if pid != ppid && clone_space {
-            match self.spaces.get(&ppid).map(Arc::clone) {
+            match self.spaces.get(&ppid).cloned() {
                 Some(space) => self.spaces.insert(pid, space),
                 None => self.spaces.remove(&pid), // nothing of an earlier process with this pid
             };
@@ -129,20 +133,19 @@ impl ProcessTable {
         if self.forked.is_empty() || !self.forked.remove(&pid) {
             return;
         }
-        let (dsos, space) = (&mut self.dsos, self.spaces.get_mut(&pid));
-        let kind = |dsos: &DsoTable, mapping: &Mapping| dsos.get(mapping.dso).kind;
-        let is_anothers = |kind| matches!(kind, DsoKind::Jit(owner) if owner != pid);
-        let Some(space) = space.filter(|space| space.iter().any(|it| is_anothers(kind(dsos, it))))
-        else {
+        let Some(space) = self.spaces.get_mut(&pid) else {
             return;
         };
-        let own = dsos.intern(Dso::generated(pid));
-        let rename = |mapping: &mut Mapping| {
-            if is_anothers(kind(dsos, mapping)) {
-                mapping.dso = own;
-            }
-        };
-        Arc::make_mut(space).iter_mut().for_each(rename);
+        let is_anothers = |dsos: &DsoTable, mapping: &Mapping| matches!(dsos.get(mapping.dso).kind, DsoKind::Jit(owner) if owner != pid);
+        let dsos = &self.dsos;
+        let count = space.iter().filter(|it| is_anothers(dsos, it)).count();
+        if count == 0 || self.renamed + count > MOST_RENAMED {
+            return;
+        }
+        self.renamed += count;
+        let own = self.dsos.intern(Dso::generated(pid));
+        let dsos = &self.dsos;
+        space.change(|it| is_anothers(dsos, it), |mapping| mapping.dso = own);
     }
 
     /// Forgets a thread that has ended, and with its process's last thread the mappings. Idle threads do not end.
@@ -160,7 +163,7 @@ impl ProcessTable {
 
     /// Maps a DSO into a process.
     pub fn map(&mut self, pid: Pid, mapping: Mapping) {
-        Arc::make_mut(self.spaces.entry(pid).or_default()).insert(mapping);
+        self.spaces.entry(pid).or_default().insert(mapping);
     }
 
     /// The thread, if any record named it.
@@ -178,12 +181,12 @@ impl ProcessTable {
 
     /// The mappings of a process.
     pub fn space(&self, pid: Pid) -> Option<&AddressSpace> {
-        self.spaces.get(&pid).map(|space| &**space)
+        self.spaces.get(&pid)
     }
 
     /// The mappings of every process, in no order.
     pub fn spaces(&self) -> impl Iterator<Item = (Pid, &AddressSpace)> {
-        self.spaces.iter().map(|(&pid, space)| (pid, &**space))
+        self.spaces.iter().map(|(&pid, space)| (pid, space))
     }
 
     /// All threads, in no order.

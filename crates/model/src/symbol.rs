@@ -108,11 +108,13 @@ pub enum Reason {
     FileTooLarge = 11,
     /// There is a perf map or a jitdump, and somebody else than the process may have written it.
     NotBelieved = 12,
+    /// It was not looked up, or not to the end: that would have taken too long, or too much memory.
+    LeftOut = 13,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NoMapping,
         Self::FileMissing,
         Self::FileReplaced,
@@ -126,6 +128,7 @@ impl Reason {
         Self::NotRegular,
         Self::FileTooLarge,
         Self::NotBelieved,
+        Self::LeftOut,
     ];
 
     /// A few words for a summary line.
@@ -144,6 +147,7 @@ impl Reason {
             Self::NotRegular => "what lies at its path is no regular file",
             Self::FileTooLarge => "the file is longer than any program",
             Self::NotBelieved => "generated code whose perf map another user may have written",
+            Self::LeftOut => "left out: to look it up takes too long, or too much memory",
         }
     }
 }

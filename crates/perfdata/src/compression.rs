@@ -19,9 +19,12 @@ pub(crate) const LARGEST_BATCH: u32 = (BATCH + (64 << 10)) as u32;
 const EMPTY_BLOCK: [u8; 3] = [0; 3];
 /// Bytes of a record behind its header, at most, before empty blocks fill it up.
 const PAYLOAD: usize = (u16::MAX as usize - HEADER_SIZE - RECORD_ALIGN * EMPTY_BLOCK.len()) & !7;
-/// What a single compressed record of a file may become. perf writes what was in a ring, which is
-/// far less.
-const INFLATED_LIMIT: usize = 256 << 20;
+/// What a single compressed record of a file may become: far more than perf and we put into one.
+const INFLATED_LIMIT: usize = 16 << 20;
+/// What all of a file's may become, beside so many times their size: stacks that are copied again and again
+/// become fifty times smaller.
+const SMALL_INFLATED: u64 = 64 << 20;
+const HIGHEST_RATIO: u64 = 64;
 
 /// Makes compressed records out of records.
 pub(crate) struct Compressor {
@@ -100,6 +103,9 @@ impl Compressor {
 /// Takes the records out of compressed ones.
 pub(crate) struct Inflater {
     decoder: Decoder<'static>,
+    /// Bytes that went in and came out so far.
+    packed: u64,
+    plain: u64,
     /// The start of a record whose rest is in the next compressed one.
     pub(crate) carry: Vec<u8>,
 }
@@ -108,6 +114,8 @@ impl Inflater {
     pub(crate) fn new() -> Result<Self, Error> {
         Ok(Self {
             decoder: Decoder::new().map_err(|source| Error::io("compressed records", source))?,
+            packed: 0,
+            plain: 0,
             carry: Vec::new(),
         })
     }
@@ -122,6 +130,7 @@ impl Inflater {
         let corrupt = |what: String| Error::corrupt("a compressed record", offset, what);
         let payload = payload(raw).map_err(|error| corrupt(error.to_string()))?;
         out.append(&mut self.carry);
+        self.packed += payload.len() as u64;
         let mut input = InBuffer::around(payload);
         let mut start = out.len();
         loop {
@@ -132,11 +141,15 @@ impl Inflater {
             start += written;
             out.truncate(start);
             result.map_err(|error| corrupt(error.to_string()))?;
+            self.plain += written as u64;
             if start > INFLATED_LIMIT {
-                return Err(corrupt(format!(
-                    "it holds more than {} MiB",
-                    INFLATED_LIMIT >> 20
-                )));
+                let most = INFLATED_LIMIT >> 20;
+                return Err(corrupt(format!("it holds more than {most} MiB")));
+            }
+            if self.plain > SMALL_INFLATED.saturating_add(self.packed * HIGHEST_RATIO) {
+                let ratio = self.plain / self.packed.max(1);
+                let what = format!("it and those before hold {ratio} times their size");
+                return Err(corrupt(what));
             }
             // A full buffer may leave output in the decoder although all input was taken.
             if input.pos() == payload.len() && written < BATCH {
@@ -196,6 +209,39 @@ mod tests {
         }
         assert!(records > 10);
         assert!(inflated == plain);
+    }
+
+    /// A compressed record of so many zeros, many times.
+    fn inflated(zeros: usize, times: usize) -> (usize, Result<(), String>) {
+        let mut inflater = Inflater::new().unwrap();
+        let mut most = 0;
+        for _ in 0..times {
+            let frame = zstd::bulk::compress(&vec![0; zeros], 1).unwrap();
+            let bytes = [&[0; HEADER_SIZE], &frame[..]].concat();
+            let raw = RawRecord {
+                kind: record::COMPRESSED,
+                misc: 0,
+                bytes: &bytes,
+            };
+            let mut out = Vec::new();
+            let result = inflater.inflate(raw, 0, &mut out);
+            most = most.max(out.len());
+            if let Err(error) = result {
+                return (most, Err(error.to_string()));
+            }
+        }
+        (most, Ok(()))
+    }
+
+    #[test]
+    fn a_small_record_holds_no_gigabytes_and_many_of_them_neither() {
+        assert_eq!(inflated(15 << 20, 4), (15 << 20, Ok(())));
+        let (most, error) = inflated(1 << 30, 1);
+        assert!(error.unwrap_err().ends_with("it holds more than 16 MiB"));
+        assert!(most <= INFLATED_LIMIT + BATCH, "{most}");
+        let (_, error) = inflated(15 << 20, 6);
+        let error = error.unwrap_err();
+        assert!(error.contains("it and those before hold "), "{error}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! reading symbol tables and debug info (`prof-symbolizer`), names while recording ([`crate::record`]).
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use prof_event::abi::{flag, sample};
@@ -226,12 +226,16 @@ impl Namer {
     }
 }
 
-/// The code that processes had mapped at the end of the recording.
+/// Of a recording that says more than this, files are not looked for in the processes that it has left.
+const MOST_MAPPED: usize = 1 << 20;
+
+/// The code that processes had mapped at the end of the recording, of those that may still run.
 fn mapped_code(tracker: &Tracker) -> impl Iterator<Item = (Pid, &Mapping)> {
-    tracker.processes.spaces().flat_map(|(pid, space)| {
-        let code = space.iter().filter(|mapping| mapping.executable);
-        code.map(move |mapping| (pid, mapping))
-    })
+    let spaces = tracker.processes.spaces();
+    let spaces = spaces.filter(|(pid, _)| Path::new(&format!("/proc/{pid}")).exists());
+    let mapped = spaces.flat_map(|(pid, space)| space.iter().map(move |it| (pid, it)));
+    let mapped = mapped.take(MOST_MAPPED);
+    mapped.filter(|(_, mapping)| mapping.executable)
 }
 
 /// Begins to read the running kernel's symbols if the recording seems to need them.

@@ -28,6 +28,10 @@ const MACHINE: usize = 12;
 /// In the header's flags: times are those of a CPU's counter.
 const ARCH_TIMESTAMP: u64 = 1;
 
+/// So many functions of a dump are taken in: each takes two hundred bytes, and the largest programs have a
+/// hundred thousand.
+const MOST_LOADS: usize = 1 << 19;
+
 const LOAD: u32 = 0;
 const MOVE: u32 = 1;
 const DEBUG_INFO: u32 = 2;
@@ -277,6 +281,7 @@ impl Table {
             return;
         }
         while !self.damaged
+            && self.loads.len() < MOST_LOADS
             && let Some(size) = u32_at(bytes, self.next + 4)
         {
             let size = size as usize;

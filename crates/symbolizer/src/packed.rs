@@ -14,8 +14,10 @@ const HIGHEST_RATIO: u64 = 100;
 const SMALL_FILE: u64 = 256 << 20;
 /// and else to so many times its size: debug info reaches five.
 const HIGHEST_RATIO_OF_FILE: u64 = 16;
-/// Far more than any `.gnu_debugdata`, which holds nothing but function names.
-const LARGEST_MINI_DEBUG_INFO: u64 = 256 << 20;
+/// `.gnu_debugdata` holds nothing but symbol tables, which unpack to ten times their size at most.
+const HIGHEST_RATIO_OF_MINI_DEBUG_INFO: u64 = 20;
+/// Far more than any has.
+const LARGEST_MINI_DEBUG_INFO: u64 = 128 << 20;
 
 /// What a packed section of so many bytes may unpack to.
 fn most(packed: u64) -> u64 {
@@ -45,7 +47,8 @@ pub(crate) fn is_too_large(object: &object::File<'_>, len: usize) -> bool {
 pub(crate) fn mini_debug_info(object: &object::File<'_>) -> Option<Result<Vec<u8>, PackedError>> {
     let section = object.section_by_name(".gnu_debugdata")?;
     let packed = section.data().ok()?;
-    let most = most(packed.len() as u64).min(LARGEST_MINI_DEBUG_INFO);
+    let most = (packed.len() as u64).saturating_mul(HIGHEST_RATIO_OF_MINI_DEBUG_INFO);
+    let most = most.clamp(SMALL, LARGEST_MINI_DEBUG_INFO);
     Some(xz::unpack(
         packed,
         usize::try_from(most).unwrap_or(usize::MAX),

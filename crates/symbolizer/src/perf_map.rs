@@ -3,7 +3,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use prof_foreign_files::{Doubt, ForeignFile, ForeignPath, Purpose, Writer};
 use prof_model::Pid;
@@ -21,6 +21,8 @@ pub struct PerfMap {
     read: u64,     // bytes taken in
     rest: Vec<u8>, // of a line whose end was not written yet
     code: CodeMap<Arc<JitSymbol>>,
+    room: Room,
+    is_cut: bool, // there is more of it than was taken in
 }
 
 /// One function.
@@ -92,11 +94,14 @@ impl PerfMap {
             read: 0,
             rest: Vec::new(),
             code: CodeMap::default(),
+            room: Room::default(),
+            is_cut: false,
         })
     }
 
-    /// Takes in what was written since the last call. A file that was replaced or cut is read anew.
-    pub(crate) fn refresh(&mut self) {
+    /// Takes in what was written since the last call, until a time if one is given. A file that was replaced or
+    /// cut is read anew.
+    pub(crate) fn refresh(&mut self, until: Option<Instant>) {
         let Ok(held) = self.file.metadata() else {
             return;
         };
@@ -113,12 +118,23 @@ impl PerfMap {
         if self.doubt.is_some() {
             return; // what was read of it before is as it was then
         }
-        while self.read_piece() {}
+        self.is_cut = false;
+        while self.read_piece() {
+            if self.room.is_used_up() || until.is_some_and(|until| until <= Instant::now()) {
+                self.is_cut = true;
+                break;
+            }
+        }
         // The last line may lack its end for good. If it is only half written, the whole one replaces
         // it on a later call.
         if let Some(symbol) = parse_line(&self.rest) {
             insert(&mut self.code, symbol);
         }
+    }
+
+    /// Whether there is more of it than was taken in: it is too much, or there was no time.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// Takes in a piece of what was written; returns whether there was anything.
@@ -135,7 +151,7 @@ impl PerfMap {
             .rposition(|&byte| byte == b'\n')
             .map_or(0, |end| end + 1);
         for line in self.rest[..whole].split(|&byte| byte == b'\n') {
-            if let Some(symbol) = parse_line(line) {
+            if let Some(symbol) = parse_line(line).filter(|it| self.room.take(it)) {
                 insert(&mut self.code, symbol);
             }
         }
@@ -147,6 +163,37 @@ impl PerfMap {
     /// The function at `addr`.
     pub(crate) fn find(&self, addr: u64) -> Option<&JitSymbol> {
         self.code.find(addr).map(|symbol| &**symbol)
+    }
+}
+
+/// How much of a map is still kept. Each function takes some hundred bytes beside its name; the largest maps of
+/// servers have a few hundred thousand.
+#[derive(Debug)]
+struct Room {
+    functions: usize,
+    names: usize, // in bytes
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            functions: 1 << 20,
+            names: 64 << 20,
+        }
+    }
+}
+
+impl Room {
+    fn is_used_up(&self) -> bool {
+        self.functions == 0 || self.names == 0
+    }
+
+    /// Whether there is room for a function, which it has then.
+    fn take(&mut self, symbol: &JitSymbol) -> bool {
+        let fits = !self.is_used_up();
+        self.functions = self.functions.saturating_sub(1);
+        self.names = self.names.saturating_sub(symbol.name.len());
+        fits
     }
 }
 
@@ -296,16 +343,41 @@ mod tests {
         let mut file = File::create(&path).unwrap();
         file.write_all(b"100 10 first\n200 10 sec").unwrap();
         let mut map = PerfMap::open_at(ForeignPath::at(&path), Writer::ourselves()).unwrap();
-        map.refresh();
+        map.refresh(None);
         assert_eq!(names(&map.code, &[0x100, 0x200]), ["first", "sec"]);
         file.write_all(b"ond\n").unwrap();
-        map.refresh();
+        map.refresh(None);
         assert_eq!(names(&map.code, &[0x100, 0x200]), ["first", "second"]);
 
         fs::remove_file(&path).unwrap();
         fs::write(&path, "300 10 third\n").unwrap();
-        map.refresh();
+        map.refresh(None);
         assert_eq!(names(&map.code, &[0x100, 0x300]), ["-", "third"]);
+    }
+
+    #[test]
+    fn of_a_map_with_millions_of_functions_the_first_are_kept_and_the_rest_is_known_to_be_missing()
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("perf-4.map");
+        let lines = (0..(1 << 20) + 9).map(|at| format!("{at:x}0 10 f\n"));
+        fs::write(&path, lines.collect::<String>()).unwrap();
+        let mut map = PerfMap::open_at(ForeignPath::at(&path), Writer::ourselves()).unwrap();
+        map.refresh(None);
+        assert!(map.is_cut());
+        let last = (1 << 24) - 1;
+        assert!(map.find(last).is_some() && map.find(last + 0x10).is_none());
+    }
+
+    #[test]
+    fn a_map_is_not_read_on_when_the_time_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("perf-5.map");
+        let file = File::create(&path).unwrap();
+        file.set_len(400 << 20).unwrap(); // holes
+        let mut map = PerfMap::open_at(ForeignPath::at(&path), Writer::ourselves()).unwrap();
+        map.refresh(Some(Instant::now()));
+        assert!(map.is_cut() && map.read <= 1 << 20, "{} bytes", map.read);
     }
 
     #[test]

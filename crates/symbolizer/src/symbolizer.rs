@@ -3,7 +3,7 @@ use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use prof_foreign_files::Writer;
 use prof_model::{
@@ -52,6 +52,8 @@ pub struct Options {
     pub recorded: Option<SystemTime>,
     /// Where the recorded kernel's text lay: a kernel may be moved at every boot.
     pub kernel_text: Option<KernelText>,
+    /// What is not looked up by then has no name, for [`Reason::LeftOut`]; `None` if there is time.
+    pub until: Option<Instant>,
 }
 
 impl Default for Options {
@@ -68,6 +70,7 @@ impl Default for Options {
             kernel_build_id: None,
             recorded: None,
             kernel_text: None,
+            until: None,
         }
     }
 }
@@ -103,6 +106,9 @@ pub struct Symbolizer {
     patience: Duration, // so old are symbols of a kernel in which others are looked for
     options: Arc<Options>,
 }
+
+/// At so many places of running processes a file is looked for.
+const MOST_PLACES: usize = 256;
 
 impl Symbolizer {
     /// One that knows nothing yet.
@@ -151,10 +157,13 @@ impl Symbolizer {
     }
 
     /// A process that was recorded has mapped a DSO at `start..end`: if it still runs, the file may be
-    /// found there where its path leads to nothing.
+    /// found there where its path leads to nothing. Of places of one DSO some hundred are looked at.
     pub fn runs_on(&mut self, id: DsoId, pid: Pid, start: u64, end: u64) {
         let mapped = &mut Arc::make_mut(&mut self.source).mapped;
-        mapped.entry(id).or_default().push((pid, start, end));
+        let places = mapped.entry(id).or_default();
+        if places.len() < MOST_PLACES {
+            places.push((pid, start, end));
+        }
     }
 
     /// A process executed what `mapping` has of a file. If that turns out to be no program, it is code
@@ -222,7 +231,7 @@ impl Symbolizer {
                 }
             }
         };
-        map.refresh();
+        map.refresh(self.source.options.until);
         true
     }
 
@@ -415,9 +424,11 @@ impl Symbolizer {
         };
         let is_doubted =
             own.is_some_and(|map| map.doubt().is_some()) || self.doubted.contains(&pid);
-        let unknown = match is_doubted {
-            true => Reason::NotBelieved,
-            false => Reason::NoPerfMap,
+        let is_cut = own.is_some_and(PerfMap::is_cut);
+        let unknown = match (is_doubted, is_cut) {
+            (true, _) => Reason::NotBelieved,
+            (_, true) => Reason::LeftOut,
+            _ => Reason::NoPerfMap,
         };
         let mut resolve = |addr: &DsoAddr| match find(addr.0) {
             Some((symbol, source)) => Resolution::Named {
@@ -591,6 +602,11 @@ impl FileJob<'_> {
     fn run(&mut self, source: &FileSource, names: &mut Names) {
         let options = &source.options;
         let Request { id, dso, addrs } = self.request;
+        let is_over = || options.until.is_some_and(|until| until <= Instant::now());
+        if is_over() {
+            self.answers = unresolved(addrs, Reason::LeftOut);
+            return;
+        }
         let code = self.code.get_or_insert_with(|| source.load(id, dso));
         let resolve: &mut dyn FnMut(u64) -> Resolution = match code {
             Ok(Code::Elf(code)) => {
@@ -602,6 +618,9 @@ impl FileJob<'_> {
             Err(reason) => &mut |_| Resolution::Unresolved(*reason),
         };
         let resolve = |addr: &DsoAddr| {
+            if is_over() {
+                return Resolution::Unresolved(Reason::LeftOut);
+            }
             let mut resolution = resolve(addr.0);
             if let Resolution::Named {
                 inlined, location, ..

@@ -89,10 +89,12 @@ enum SectionBytes {
     Decompressed(Arc<[u8]>),
 }
 
-/// A compressed section that claims to be larger is not believed.
-const MAX_DECOMPRESSED: u64 = 1 << 30;
-/// What one compressed byte can stand for, at most: above it, the size is a lie.
-const MAX_COMPRESSION: u64 = 1 << 12;
+/// A compressed `.debug_frame` that claims to be larger is not believed.
+const MAX_DECOMPRESSED: u64 = 256 << 20;
+/// It may always claim this,
+const SMALL_DECOMPRESSED: u64 = 16 << 20;
+/// and else so many times its size: ten times what is found.
+const MAX_COMPRESSION: u64 = 40;
 
 impl Image {
     /// Finds the tables in a file; `None` if it is not an ELF file with code that can be unwound.
@@ -322,7 +324,8 @@ fn decompressed(
 ) -> Option<Section> {
     let (header, offset, packed) = section.compression(LittleEndian, data).ok()??;
     let size = header.ch_size.get(LittleEndian);
-    if size > MAX_DECOMPRESSED || size / MAX_COMPRESSION > packed {
+    let most = packed.saturating_mul(MAX_COMPRESSION);
+    if size > most.clamp(SMALL_DECOMPRESSED, MAX_DECOMPRESSED) {
         return None;
     }
     let format = match header.ch_type.get(LittleEndian) {

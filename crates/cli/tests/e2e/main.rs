@@ -1,5 +1,6 @@
 //! The program as its users run it: on real processes, with real files.
 
+mod bounds; // files that would take gigabytes
 mod containers;
 mod deep_stacks; // behind the copy
 mod demo; // the first command of the README

@@ -384,6 +384,7 @@ fn examples(name: &str) -> Vec<Vec<u8>> {
         "kallsyms" => vec![KALLSYMS.as_bytes().to_vec()],
         "perf_map" => vec![PERF_MAP.as_bytes().to_vec()],
         "jitdump" => vec![jitdump()],
+        "mappings" => vec![operators()],
         "tracepoint" => vec![tracepoint(), operators()],
         name => panic!("no example of {name}"),
     }

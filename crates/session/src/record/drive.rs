@@ -3,8 +3,10 @@
 //! In: a sampler that has started, and who decides when to end ([`Control`]). Out: records for a
 //! [`Recorder`], and why the loop ended. Elsewhere: the order of records (`prof_sampler::Sampler`).
 
+use std::any::Any;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -89,8 +91,30 @@ impl<D> Control<D> for RunFor {
 /// to be [finished](Sampler::finish) afterwards, which takes the last records in.
 ///
 /// # Errors
-/// The rings cannot be read, or the destination cannot take a record.
+/// The rings cannot be read, the destination cannot take a record, or something here has panicked: what was
+/// recorded until then can be finished all the same.
 pub fn drive<D: Destination>(
+    sampler: &mut Sampler,
+    recorder: &mut Recorder<D>,
+    command: Option<&mut RunningCommand>,
+    control: &mut impl Control<D>,
+) -> io::Result<End> {
+    caught(|| drive_rounds(sampler, recorder, command, control))
+}
+
+/// What `work` comes to, or what it said when it panicked.
+fn caught<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(&*panic)))
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> io::Error {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let said = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    let said = said.unwrap_or("it said nothing");
+    io::Error::other(format!("a fault of prof itself: {said}"))
+}
+
+fn drive_rounds<D: Destination>(
     sampler: &mut Sampler,
     recorder: &mut Recorder<D>,
     mut command: Option<&mut RunningCommand>,
@@ -183,6 +207,18 @@ mod tests {
     fn longest_wait(seconds: f64) -> Option<Duration> {
         let run = RunFor::new(Duration::from_secs_f64(seconds));
         Control::<()>::longest_wait(&run)
+    }
+
+    #[test]
+    fn a_panic_while_recording_is_an_error_that_says_what_it_said() {
+        let said = |work: fn() -> io::Result<()>| caught(work).unwrap_err().to_string();
+        assert_eq!(
+            said(|| panic!("an odd record")),
+            "a fault of prof itself: an odd record"
+        );
+        let formatted = said(|| panic!("record {}", std::hint::black_box(7)));
+        assert_eq!(formatted, "a fault of prof itself: record 7");
+        assert!(caught(|| Ok(())).is_ok());
     }
 
     #[test]

@@ -3,9 +3,13 @@
 //! In: a recorder that has all its samples. Out: names for reports, and the same for the end of a file.
 //! Elsewhere: names of a recording that is read ([`crate::naming`]).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use prof_model::{Reason, Resolution};
 use prof_perfdata::StoredNames;
 use prof_profile::Names;
-use prof_symbolizer::{RunningKernel, Symbolizer};
+use prof_symbolizer::{Request, RunningKernel, Symbolizer};
 
 use super::recorder::{Destination, Recorder};
 use crate::load::requests;
@@ -16,16 +20,25 @@ pub struct LiveNames {
     pub names: Names,
     /// The same for the end of a file. Counters and ends of callchains are not filled in.
     pub stored: StoredNames,
+    /// Whether looking them up failed in a way that nobody has foreseen. Then there are none.
+    pub failed: bool,
 }
 
+/// Names are looked up for so long at most: who recorded for ten seconds waits no minute for the end.
+const LONGEST: Duration = Duration::from_millis(1500);
+
 impl<D: Destination> Recorder<D> {
-    /// Finishes the profile and names every address that samples hit, once. `kernel` names the kernel's.
+    /// Finishes the profile and names every address that samples hit, once. `kernel` names the kernel's. What
+    /// is not reached in time has no name, for [`Reason::LeftOut`].
     pub fn find_names(&mut self, kernel: RunningKernel) -> LiveNames {
         let pipeline = &mut self.pipeline;
         pipeline.finish();
         pipeline.generated.refresh();
         pipeline.generated.look_for_maps();
-        let mut symbolizer = Symbolizer::new(prof_symbolizer::Options::default());
+        let mut symbolizer = Symbolizer::new(prof_symbolizer::Options {
+            until: Some(Instant::now() + LONGEST),
+            ..prof_symbolizer::Options::default()
+        });
         symbolizer.expect_kernel(kernel);
         pipeline.give_files_to(&mut symbolizer);
         for (pid, map) in pipeline.generated.take_maps() {
@@ -37,9 +50,15 @@ impl<D: Destination> Recorder<D> {
         stored.callers_are_call_sites = true;
         let (profile, generated) = (&pipeline.profile, &mut pipeline.generated);
         let dsos = &profile.dsos;
+        let mut failed = false;
         let names = Names::build_at_once(profile, |hits| {
             let requests = requests(hits, dsos);
-            let mut answers = symbolizer.resolve_all(&requests);
+            let mut answers = or_nothing(&requests, &mut failed, |requests| {
+                symbolizer.resolve_all(requests)
+            });
+            if failed {
+                return answers; // the symbolizer is in no state to be asked more
+            }
             for (request, answers) in requests.iter().zip(&answers) {
                 if !generated.is_dump(request.id) {
                     stored.add(request.dso, request.addrs, answers);
@@ -48,8 +67,28 @@ impl<D: Destination> Recorder<D> {
             generated.settle(&requests, &mut answers, dsos, &mut symbolizer, &mut stored);
             answers
         });
-        LiveNames { names, stored }
+        LiveNames {
+            names,
+            stored,
+            failed,
+        }
     }
+}
+
+/// What `look_up` answers. Files of others are read for it: where that panics there are no names, which is
+/// noted, and the recording is worth no less.
+fn or_nothing(
+    requests: &[Request<'_>],
+    failed: &mut bool,
+    look_up: impl FnOnce(&[Request<'_>]) -> Vec<Vec<Resolution>>,
+) -> Vec<Vec<Resolution>> {
+    catch_unwind(AssertUnwindSafe(|| look_up(requests))).unwrap_or_else(|_| {
+        *failed = true;
+        let none = |request: &Request<'_>| {
+            vec![Resolution::Unresolved(Reason::LeftOut); request.addrs.len()]
+        };
+        requests.iter().map(none).collect()
+    })
 }
 
 #[cfg(test)]
@@ -123,6 +162,24 @@ mod tests {
             file: None,
             build_id: None,
         }
+    }
+
+    #[test]
+    fn where_looking_names_up_panics_every_address_is_left_out() {
+        let dso = dso(Path::new("/x"));
+        let addrs = [DsoAddr(1), DsoAddr(2)];
+        let requests = [Request {
+            id: prof_model::DsoId(0),
+            dso: &dso,
+            addrs: &addrs,
+        }];
+        let mut failed = false;
+        let answers = or_nothing(&requests, &mut failed, |_| {
+            panic!("a file that nobody foresaw")
+        });
+        let left_out = Resolution::Unresolved(Reason::LeftOut);
+        assert_eq!(answers, [[left_out.clone(), left_out]]);
+        assert!(failed);
     }
 
     #[test]

@@ -218,7 +218,11 @@ impl Output {
         }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    /// Hands over all that there is, so that the file has it soon, whatever happens next.
+    ///
+    /// # Errors
+    /// As [`Self::pass_on`].
+    pub fn flush(&mut self) -> io::Result<()> {
         if self.piece.is_empty() {
             return Ok(());
         }

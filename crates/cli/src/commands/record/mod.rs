@@ -61,8 +61,8 @@ pub fn record(plan: Plan) -> Result<Done, Failure> {
 }
 
 /// Makes all there can be of the samples. That one thing cannot be written keeps no other from being.
-fn conclude(recording: &mut LiveRecording, sampled: Sampled) -> Result<Done, Failure> {
-    let (names, stored) = recording.find_names(&sampled);
+fn conclude(recording: &mut LiveRecording, mut sampled: Sampled) -> Result<Done, Failure> {
+    let (names, stored) = recording.find_names(&mut sampled);
     let done = recording.done(&sampled);
     let file = recording.finish_file(stored, &done);
     let drawn = recording.draw(&names, &done);

@@ -171,17 +171,28 @@ impl LiveRecording {
         }
     }
 
-    /// Finds the names of all frames, also in the form in which the file keeps them.
-    pub fn find_names(&mut self, sampled: &Sampled) -> (Names, StoredNames) {
+    /// Finds the names of all frames, also in the form in which the file keeps them. The records are in the
+    /// file before: files of others are read for names.
+    pub fn find_names(&mut self, sampled: &mut Sampled) -> (Names, StoredNames) {
         let progress = &sampled.progress;
         let recorder = &mut self.recorder;
+        if let Some(output) = &mut recorder.destination.output {
+            let _ = output.flush(); // why not is said where the file is finished
+        }
         progress.say("finding names ...");
-        let LiveNames { names, mut stored } = recorder.find_names(self.kernel.clone());
+        let LiveNames {
+            names,
+            mut stored,
+            failed,
+        } = recorder.find_names(self.kernel.clone());
         stored.ends = recorder.destination.ends.clone();
         stored.counters = recorder.counters();
         stored.counters.notes.extend(sampled.usage.clone());
         stored.span = Some(sampled.span);
         progress.clear();
+        if failed && sampled.end.is_ok() {
+            sampled.end = Err(io::Error::other(NO_NAMES));
+        }
         (names, stored)
     }
 
@@ -361,6 +372,9 @@ fn begin_file(
         }
     }
 }
+
+/// Why a recording has no names although nothing is wrong with it.
+const NO_NAMES: &str = "a fault of prof itself while it looked for names; there are none";
 
 /// The kernel does not say when a FIFO comes to be read.
 const LOOK_FOR_READER_EVERY: Duration = Duration::from_millis(50);

@@ -104,7 +104,7 @@ pub fn measure(args: &WhyArgs) -> Result<Answer, Failure> {
     let mut sampled = recording.sample(held)?;
     let command = sampled.command.take();
     answer.vitals = looking.finish();
-    let (names, stored) = recording.find_names(&sampled);
+    let (names, stored) = recording.find_names(&mut sampled);
     let done = recording.done(&sampled);
     if let Some(time) = done.cpu_time.filter(|_| of_command) {
         // Of a command that has ended looks saw the most; the kernel tells all of it.
