@@ -24,8 +24,9 @@ pub struct LiveNames {
     pub failed: bool,
 }
 
-/// Names are looked up for so long at most: who recorded for ten seconds waits no minute for the end.
-const LONGEST: Duration = Duration::from_millis(1500);
+/// Names are looked up for so long at most: who recorded for ten seconds waits no minute for the end. Programs as people
+/// have them take a tenth of that, also on a machine that does ten other things.
+const LONGEST: Duration = Duration::from_secs(5);
 
 impl<D: Destination> Recorder<D> {
     /// Finishes the profile and names every address that samples hit, once. `kernel` names the kernel's. What
