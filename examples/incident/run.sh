@@ -7,7 +7,7 @@
 # COMMAND finds in its environment what an engineer would: STOREFRONT and CATALOG, numbers of
 # processes as the host has them; CONTAINER, the id of the storefront's container; ROOTFS, its files.
 #     QUOTA=0.2    gives the storefront so many CPUs
-#     PROF=FILE    puts a static prof into the storefront's container, as /prof
+#     PROF=FILE    puts prof into the storefront's container, as /prof, with its libraries if it has any
 #     USERS=4      is how many order at the same time
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -63,7 +63,7 @@ limit() { # ID CPUS
 # Both containers share a network, as those of a pod do: the first one makes it.
 network=()
 container() { # NAME ARGUMENT...: sets pid and id
-  local name=$1 root=$scene/$1 shell
+  local name=$1 root=$scene/$1 shell it
   shift
   id=$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n')
   make_groups "$id"
@@ -79,11 +79,14 @@ container() { # NAME ARGUMENT...: sets pid and id
   started+=("$shell")
   for _ in $(seq 100); do # until it runs
     pid=$(pgrep -P "$shell" -x "$name" || true)
-    [ -z "$pid" ] || return 0
+    [ -z "$pid" ] || break
     sleep 0.1
   done
-  echo "$name did not start" >&2
-  exit 1
+  [ -n "$pid" ] || { echo "$name did not start" >&2; exit 1; }
+  # the runtime that started a container is not in it
+  for it in "${groups[@]}"; do
+    [[ $it != *"$id" ]] || echo "$shell" >"${it%/docker/*}/cgroup.procs"
+  done
 }
 
 # shellcheck disable=SC2016
@@ -93,7 +96,13 @@ catalog=$pid
 network=(nsenter --net --target "$catalog")
 container storefront :8080 127.0.0.1:9090
 storefront=$pid
-[ -z "${PROF:-}" ] || cp "$PROF" "$scene/storefront/prof"
+if [ -n "${PROF:-}" ]; then
+  cp "$PROF" "$scene/storefront/prof"
+  { ldd "$PROF" 2>/dev/null || true; } | grep -o '/[^ ]*' | while read -r library; do
+    mkdir -p "$scene/storefront$(dirname "$library")"
+    cp -L "$library" "$scene/storefront$library"
+  done
+fi
 [ -z "${QUOTA:-}" ] || limit "$id" "$QUOTA"
 
 cat >"$scene/urls" <<'URLS'
