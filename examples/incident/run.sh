@@ -98,7 +98,7 @@ container storefront :8080 127.0.0.1:9090
 storefront=$pid
 if [ -n "${PROF:-}" ]; then
   cp "$PROF" "$scene/storefront/prof"
-  { ldd "$PROF" 2>/dev/null || true; } | grep -o '/[^ ]*' | while read -r library; do
+  { ldd "$PROF" 2>/dev/null | grep -o '/[^ ]*' || true; } | while read -r library; do
     mkdir -p "$scene/storefront$(dirname "$library")"
     cp -L "$library" "$scene/storefront$library"
   done
