@@ -12,6 +12,8 @@ const TELLS_LITTLE: f64 = 0.5;
 const TELLS_MORE: f64 = 0.15;
 /// A callee that has so much of its caller takes its place.
 const STANDS_FOR: f64 = 0.75;
+/// Where a library is entered says more than a function inside that has so much of it: that call can be changed.
+const WAY_IN: f64 = 0.5;
 
 /// Paths with the same beginning share nodes.
 #[derive(Debug)]
@@ -151,7 +153,8 @@ impl PathTree {
 
     /// At most `count` functions with at least the part `least` of everything each, heaviest first. None is below
     /// another one that was chosen before it; one that is above has the rest. `entry` says of a path how many of its
-    /// functions are enough: that stands for the last one if it has little more.
+    /// functions are enough: that stands for the last one unless most of it
+    /// is something else.
     pub(crate) fn choose(
         mut self,
         count: usize,
@@ -219,7 +222,7 @@ impl PathTree {
             return node;
         };
         let [total, of_outer] = [node, outer].map(|node| self.nodes[node as usize].total as f64);
-        if total >= STANDS_FOR * of_outer {
+        if total >= WAY_IN * of_outer {
             outer
         } else {
             node
@@ -450,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_into_a_library_stands_for_what_it_does_inside_if_that_is_nearly_all() {
+    fn the_way_into_a_library_stands_for_what_it_does_inside_if_that_is_most_of_it() {
         let mut tree = PathTree::default();
         let mut add = |path: &[u32], weight| {
             let frames = path.iter().map(|&function| PathFrame {
@@ -461,11 +464,12 @@ mod tests {
         };
         add(&[0, 1, 2, 3], 40);
         add(&[0, 1, 5], 5);
+        add(&[0, 1, 9], 15);
         add(&[0, 6, 7, 8], 25);
         add(&[0, 6], 30);
         let chosen = tree.choose(2, 0.05, |path| path.len().min(2));
         let told: Vec<_> = chosen.into_iter().map(|it| (it.path, it.total)).collect();
-        assert_eq!(told, [(vec![0, 6], 55), (vec![0, 1], 45)]);
+        assert_eq!(told, [(vec![0, 1], 60), (vec![0, 6], 55)]);
     }
 
     #[test]

@@ -223,6 +223,12 @@ pub fn no_such_process(tid: Tid) -> CliError {
     if let Some((why, remedy)) = Present::look().blind() {
         return message.cause(why).hint(remedy);
     }
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    if hides_processes(&mounts) {
+        return message.hint(
+            "/proc is mounted with `hidepid`, which hides the processes of others: run prof as their user, or as root",
+        );
+    }
     let digits = tid.to_string();
     let near = named(|pid, _| strsim::damerau_levenshtein(&digits, &pid.to_string()) == 1);
     let message = match near.as_slice() {
@@ -231,6 +237,19 @@ pub fn no_such_process(tid: Tid) -> CliError {
     };
     message
         .hint("it may have exited; in a container, processes have other numbers than on the host")
+}
+
+/// Whether, by the lines of `/proc/self/mounts`, `/proc` shows everybody their own processes only.
+fn hides_processes(mounts: &str) -> bool {
+    let mut of_proc = mounts
+        .lines()
+        .filter(|line| line.split(' ').nth(1) == Some("/proc"));
+    let options = of_proc.next_back().and_then(|line| line.split(' ').nth(3));
+    let mut hidepid = options
+        .unwrap_or_default()
+        .split(',')
+        .filter_map(|option| option.strip_prefix("hidepid="));
+    hidepid.any(|value| !matches!(value, "0" | "off" | "1" | "noaccess"))
 }
 
 /// The message for a name where the number of a thread is needed.

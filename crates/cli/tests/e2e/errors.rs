@@ -467,3 +467,27 @@ fn stacks_that_go_on_in_memory_that_may_not_be_read_are_counted() {
     let allowed = record("+perfmon,+sys_ptrace");
     assert!(!allowed.err.contains("may not be read"), "{}", allowed.err);
 }
+
+/// Runs `prof why -p PID` where `/proc` was changed so, as a container may have it.
+fn why_with_proc(place: &Place, change: &str, user: &str, pid: &str) -> Ran {
+    let script = format!("{change} && exec {user} ./prof why -d 1s -p {pid}");
+    let args = ["--mount", "sh", "-c", &script];
+    place.command("unshare", &args).output().unwrap().into()
+}
+
+#[test]
+fn where_proc_is_not_mounted_or_hides_processes_that_is_said_and_not_that_they_ended() {
+    if !(is_root() && has("unshare")) {
+        return;
+    }
+    let place = Place::new();
+    as_nobody(&place, "--version").ok();
+    let target = Running::start("sleep", &["100"]);
+    let ran = why_with_proc(&place, "umount -l /proc", "", &target.pid()).failed(1);
+    let ran = ran.says(&["/proc is not mounted", "mount -t proc"]);
+    assert!(!ran.err.contains("it may have exited"), "{}", ran.err);
+    let hide = "mount -t proc -o hidepid=2 proc /proc";
+    let ran = why_with_proc(&place, hide, NOBODY, &target.pid()).failed(1);
+    let ran = ran.says(&["no process or thread", "`hidepid`"]);
+    assert!(!ran.err.contains("it may have exited"), "{}", ran.err);
+}

@@ -44,7 +44,13 @@ fn head(answer: &Answer) -> String {
     if vitals.processes == Some(0) {
         head += ", which has ended";
     }
-    if let Some(container) = &answer.container {
+    // A container that was asked for by its id is the target itself.
+    let is_target = |container: &&String| {
+        let id = container.split(' ').next().unwrap_or_default();
+        answer.target.contains(id)
+    };
+    let container = answer.container.as_ref();
+    if let Some(container) = container.filter(|it| !is_target(it)) {
         head += &format!(" in container {container}");
     }
     head += &format!(", {}", seconds(vitals.elapsed));

@@ -253,6 +253,14 @@ next: prof record -p 1529 -d 10s
     }
 
     #[test]
+    fn a_container_is_not_said_to_be_in_itself() {
+        let mut answer = worst();
+        answer.target = "container 3f2a91c04d5e".to_owned();
+        let text = plain(&answer);
+        assert_eq!(text.matches("3f2a91c04d5e").count(), 1, "{text}");
+    }
+
+    #[test]
     fn an_idle_target_has_no_profile_but_what_it_waits_in() {
         let mut answer = worst();
         answer.vitals.cpu = Some(CpuUse::default());
