@@ -11,6 +11,8 @@ pub struct Detail {
     pub text: Arc<str>,
     /// How a branch went, where branches are counted.
     pub branch: BranchFlags,
+    /// The page that a page fault was about, by its first address; 0 where that is not asked for.
+    pub page: u64,
 }
 
 /// Index of a [`Detail`] in its profile.

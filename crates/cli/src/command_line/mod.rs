@@ -19,6 +19,7 @@ use crate::commands::demo::DemoArgs;
 use crate::commands::diff::DiffArgs;
 use crate::commands::evlist::EvlistArgs;
 use crate::commands::list::ListArgs;
+use crate::commands::mem::MemArgs;
 use crate::commands::record::RecordArgs;
 use crate::commands::report::ReportArgs;
 use crate::commands::script::ScriptArgs;
@@ -55,6 +56,8 @@ pub enum Command {
     Record(Box<RecordArgs>),
     /// Say in fifteen lines why a process, or the machine, is slow or busy
     Why(Box<WhyArgs>),
+    /// Say what a process's memory is, whether it grows, and who adds to it
+    Mem(Box<MemArgs>),
     /// Watch what burns the CPU now
     Top(Box<TopArgs>),
     /// Show where the time of a recording went

@@ -6,6 +6,7 @@ pub mod demo; // a workload with a known answer
 pub mod diff; // two recordings
 pub mod evlist;
 pub mod list; // the events of this machine
+pub mod mem; // whose memory grows
 pub mod record;
 pub mod report;
 pub mod script;
