@@ -37,7 +37,7 @@ use clap::CommandFactory;
 
 use command_line::{Cli, Command};
 use commands::{
-    annotate, buildid_list, demo, diff, doctor, evlist, list, record, report, script, top, why,
+    annotate, buildid_list, demo, diff, doctor, evlist, list, mem, record, report, script, top, why,
 };
 use messages::{CliError, Failure, Outcome};
 
@@ -64,6 +64,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Record(args) => record::run(&args),
         Command::Why(args) => why::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Mem(args) => mem::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Script(args) => script::run(&args),

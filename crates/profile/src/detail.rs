@@ -15,6 +15,8 @@ pub struct Detail {
     pub branch: BranchFlags,
     /// The stack of the thread that ended a wait, innermost first; empty where that is not known.
     pub waker: Arc<[FrameKey]>,
+    /// The page that a page fault was about, by its first address; 0 where that is not asked for.
+    pub page: u64,
 }
 
 /// Index of a [`Detail`] in its profile.

@@ -446,6 +446,35 @@ impl Profile {
             .collect()
     }
 
+    /// Gives the samples of an event other weights, by their keys and details. Those without details weigh nothing from
+    /// then on.
+    pub fn weigh_anew(
+        &mut self,
+        event: u16,
+        mut weigh: impl FnMut(&SampleKey, &Detail, Weight) -> Weight,
+    ) {
+        let contexts = self.contexts.values();
+        let is_of_event = |entry: u32| {
+            let (context, _) = self.entries.values()[entry as usize];
+            contexts[context as usize].event == event
+        };
+        let mut weights = self.weights.clone();
+        for (entry, weight) in (0..).zip(&mut weights) {
+            if is_of_event(entry) {
+                *weight = Weight::default();
+            }
+        }
+        let mut detailed_weights = self.detailed_weights.clone();
+        let detailed = self.detailed.values().iter().zip(&mut detailed_weights);
+        for (&(entry, detail), weight) in detailed.filter(|((entry, _), _)| is_of_event(*entry)) {
+            let key = self.key(self.entries.values()[entry as usize]);
+            *weight = weigh(&key, self.detail(detail), *weight);
+            weights[entry as usize] += *weight;
+        }
+        self.weights = weights;
+        self.detailed_weights = detailed_weights;
+    }
+
     /// What entries of a context have in common; its stack is [`StackId::ROOT`].
     pub fn context(&self, id: ContextId) -> &SampleKey {
         &self.contexts.values()[id.0 as usize]

@@ -129,7 +129,7 @@ impl Cgroup {
 }
 
 /// The memory of a cgroup that rules it; `None` for a root, which has none of its own.
-pub(crate) fn memory_use(cgroup: &Cgroup) -> Option<MemoryUse> {
+pub fn memory_use(cgroup: &Cgroup) -> Option<MemoryUse> {
     let number = |folder: &Path, name: &str| {
         let text = fs::read_to_string(folder.join(name)).ok()?;
         text.trim().parse::<u64>().ok()

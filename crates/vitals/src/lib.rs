@@ -15,7 +15,7 @@ mod task; // one process or thread
 mod threads; // the threads of a target, look by look
 mod waits; // what blocked threads wait in
 
-pub use cgroup::{Bandwidth, Cgroup, Limits, MemoryUse};
+pub use cgroup::{Bandwidth, Cgroup, Limits, MemoryUse, memory_use};
 pub use machine::{MachineTime, Pressure, Stalls, machine_time};
 pub use members::share_of_ended_children;
 pub use memory::Memory;

@@ -20,6 +20,7 @@ use crate::commands::diff::DiffArgs;
 use crate::commands::doctor::DoctorArgs;
 use crate::commands::evlist::EvlistArgs;
 use crate::commands::list::ListArgs;
+use crate::commands::mem::MemArgs;
 use crate::commands::record::RecordArgs;
 use crate::commands::report::ReportArgs;
 use crate::commands::script::ScriptArgs;
@@ -59,6 +60,8 @@ pub enum Command {
     Why(Box<WhyArgs>),
     /// Say what can be sampled here, what is missing, and what to do about it
     Doctor(Box<DoctorArgs>),
+    /// Say what a process's memory is, whether it grows, and who adds to it
+    Mem(Box<MemArgs>),
     /// Watch what burns the CPU now
     Top(Box<TopArgs>),
     /// Show where the time of a recording went

@@ -24,7 +24,13 @@ pub struct SamplingArgs {
     pub groups: GroupArgs,
 
     /// Threads to sample
-    #[arg(short, long, value_name = "TID,...", value_delimiter = ',')]
+    #[arg(
+        short,
+        long,
+        value_name = "TID,...",
+        value_delimiter = ',',
+        conflicts_with_all = ["cgroup", "container", "unit"]
+    )]
     pub tid: Vec<String>,
 
     /// Sample everything on all CPUs; with -p or -t these alone, as in perf
@@ -97,15 +103,15 @@ pub struct SamplingArgs {
 #[derive(Args, Debug, Clone)]
 pub struct GroupArgs {
     /// A cgroup to sample: its path in its hierarchy, or its folder
-    #[arg(short = 'G', long, value_name = "PATH", conflicts_with = "tid")]
+    #[arg(short = 'G', long, value_name = "PATH")]
     pub cgroup: Option<String>,
 
     /// A container to sample: its name, its id or the beginning of that
-    #[arg(long, value_name = "NAME|ID", conflicts_with = "tid")]
+    #[arg(long, value_name = "NAME|ID")]
     pub container: Option<String>,
 
     /// A unit of systemd to sample: nginx.service, or nginx
-    #[arg(long, value_name = "NAME", conflicts_with = "tid")]
+    #[arg(long, value_name = "NAME")]
     pub unit: Option<String>,
 }
 

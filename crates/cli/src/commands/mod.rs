@@ -7,6 +7,7 @@ pub mod diff; // two recordings
 pub mod doctor; // what works here
 pub mod evlist;
 pub mod list; // the events of this machine
+pub mod mem; // whose memory grows
 pub mod record;
 pub mod report;
 pub mod script;

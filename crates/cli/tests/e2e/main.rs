@@ -11,6 +11,7 @@ mod events; // terms, patterns, filters, and which there are
 mod files; // what is left on disk
 mod generated; // code that programs make
 mod interop; // stock perf reads what prof wrote
+mod mem; // what malloc keeps
 mod moved_text; // programs that move their text into huge pages
 mod names; // odd ones, and none
 mod namespaces; // overlays, other roots, containers that run on

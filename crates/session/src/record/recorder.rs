@@ -7,15 +7,18 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use prof_event::abi::{flag, sample};
-use prof_event::{Decoded, Event, EventSet, RawRecord, Record, encode_sample};
+use prof_event::{Decoded, Event, EventSet, RawRecord, Record, Tracker, encode_sample};
 use prof_model::{ChainEnd, CpuMode, Pid, Tid};
-use prof_sampler::{Clock, Sampler, Sink, StackPart};
+use prof_profile::Detail;
+use prof_sampler::{Clock, Sampler, Sink, StackPart, page_size};
 use prof_symbolizer::RunningKernel;
 use rustc_hash::FxHashMap;
 
 use super::moved::MovedText;
 use super::overwritten::Overwritten;
+use crate::aggregation::Keep;
 use crate::pipeline::Pipeline;
+use crate::placing::PlacedChain;
 use crate::stack_copy_size::StackCopySize;
 use crate::unwinding::SampledThread;
 use crate::waits::asleep::Asleep;
@@ -71,6 +74,7 @@ pub struct Recorder<D> {
     overwritten: Overwritten,
     waits: Option<Waits>,
     kernel: RunningKernel,
+    keeps_pages: bool,                             // that page faults were about
     kernel_starts: FxHashMap<String, Option<u64>>, // of functions that threads were seen to sleep in
     sampled: EventSet,                             // as the kernel sends them, and waits
     written: EventSet,                             // as a file has them
@@ -90,6 +94,7 @@ impl<D: Destination> Recorder<D> {
             overwritten: Overwritten::default(),
             waits: Waits::of(&sampled, sampler.cpu_count()),
             kernel: RunningKernel::default(),
+            keeps_pages: false,
             kernel_starts: FxHashMap::default(),
             written,
             sampled,
@@ -99,6 +104,11 @@ impl<D: Destination> Recorder<D> {
     /// The events, as the kernel samples them.
     pub fn events(&self) -> &EventSet {
         &self.sampled
+    }
+
+    /// From now on samples of page faults are told apart by the pages that they were about ([`Detail::page`]).
+    pub fn keep_pages(&mut self) {
+        self.keeps_pages = true;
     }
 
     /// Takes in records that we made.
@@ -125,7 +135,15 @@ impl<D: Destination> Recorder<D> {
             return Ok(());
         }
         let suspect = MovedText::suspect(&decoded, &self.pipeline.tracker);
-        match self.pipeline.take(&self.sampled, &decoded, end) {
+        let page = faulted_page(&decoded).filter(|_| self.keeps_pages);
+        let keep = |_: usize, _: &PlacedChain<'_>, _: &Tracker| match page {
+            Some(page) => Keep::Detailed(Detail {
+                page,
+                ..Detail::default()
+            }),
+            None => Keep::Sample,
+        };
+        match self.pipeline.take_as(&self.sampled, &decoded, end, keep) {
             Some(taken) => {
                 if let Some(buffer) = self.destination.sample(taken.end) {
                     let attr = &self.written.events()[decoded.event].attr;
@@ -291,6 +309,14 @@ impl<D: Destination> Sink for Recorder<D> {
         self.moved.finish_round(time, sample_type, &mut made);
         self.take_made(&made)?;
         self.destination.finish_round()
+    }
+}
+
+/// The first address of the page that a sample with an address was about.
+fn faulted_page(decoded: &Decoded<'_>) -> Option<u64> {
+    match &decoded.record {
+        Record::Sample(sample) => Some(sample.addr? & !(page_size() as u64 - 1)),
+        _ => None,
     }
 }
 

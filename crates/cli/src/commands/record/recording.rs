@@ -196,6 +196,11 @@ impl LiveRecording {
         (names, stored)
     }
 
+    /// From now on samples of page faults are told apart by the pages that they were about.
+    pub fn keep_pages(&mut self) {
+        self.recorder.keep_pages();
+    }
+
     /// The samples.
     pub fn profile(&self) -> &Profile {
         &self.recorder.pipeline.profile

@@ -11,7 +11,7 @@ mod measure; // sampling and looking, side by side
 mod next; // the command to type next
 mod samples; // the lines that samples carry
 mod text; // all lines, and what is left out if there are too many
-mod words; // times, sizes and lists
+pub mod words; // times, sizes and lists
 
 use std::io::Write;
 
