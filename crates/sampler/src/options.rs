@@ -223,6 +223,8 @@ pub struct Options {
     pub stacks: StackCapture,
     /// Only these CPUs.
     pub cpus: Option<Vec<Cpu>>,
+    /// Whether samples tell the address that they are about, as page faults have one.
+    pub addresses: bool,
     /// Whether samples tell on which CPU they were taken.
     pub sample_cpu: bool,
     /// Whether processes that the target has started, and threads and processes that it will start, are
@@ -249,6 +251,7 @@ impl Options {
             rate,
             stacks: StackCapture::for_rate(rate),
             cpus: None,
+            addresses: false,
             sample_cpu: false,
             inherit: true,
             whole_cpus: false,

@@ -62,6 +62,7 @@ fn block(remote: &Remote, at: u64, end: u64) -> Option<u64> {
     let size = crate::remote::word_at(&head, 8)?;
     let before = crate::remote::word_at(&head, 0)?;
     let len = size & !FLAGS;
-    let is_block = size & FLAGS == IS_MAPPED && before == 0 && len % PAGE == 0 && len >= PAGE;
+    let is_block =
+        size & FLAGS == IS_MAPPED && before == 0 && len.is_multiple_of(PAGE) && len >= PAGE;
     (is_block && len <= end - at).then_some(len)
 }

@@ -71,7 +71,7 @@ impl<'a> Lists<'a> {
                 self.is_cut = true;
                 return;
             }
-            let is_right = at % 16 == 0
+            let is_right = at.is_multiple_of(16)
                 && self.is_in_heap(at)
                 && self.remote.cached_word(at - 8).map(|it| it & !FLAGS) == Some(size);
             let (true, Some(link)) = (is_right, self.remote.cached_word(at)) else {

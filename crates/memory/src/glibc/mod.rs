@@ -242,7 +242,7 @@ fn heaps(arena: Arena, state: ArenaState, remote: &Remote) -> Result<Vec<Heap>, 
     let mut heap = state.top & !(HEAP_ALIGN - 1);
     while heap != 0 && sum <= state.system {
         let size = word(heap + 16)?;
-        if word(heap)? != arena.at || size > HEAP_ALIGN || size < 4096 {
+        if word(heap)? != arena.at || !(4096..=HEAP_ALIGN).contains(&size) {
             return Err(Unknown::Disagrees);
         }
         sum += size;

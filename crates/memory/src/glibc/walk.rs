@@ -170,7 +170,7 @@ impl<'a> Walker<'a> {
                 };
             }
             let next = at.checked_add(len).ok_or(Lost::Changed)?;
-            let is_chunk = len >= LEAST_CHUNK && len % 16 == 0 && next + 16 <= end;
+            let is_chunk = len >= LEAST_CHUNK && len.is_multiple_of(16) && next + 16 <= end;
             if !is_chunk || heap.top.is_some_and(|top| next > top) {
                 return Err(Lost::Changed);
             }

@@ -72,6 +72,9 @@ pub(super) fn plan_events(
     if options.sample_cpu || list.events.iter().any(is_tracepoint) {
         common |= sample::CPU;
     }
+    if options.addresses {
+        common |= sample::ADDR;
+    }
     if list.events.len() > 1 || options.switches != Switches::Unrecorded {
         common |= sample::IDENTIFIER; // waits are told as an event of their own
     }

@@ -9,7 +9,7 @@ const SCHEMA: u32 = 1;
 
 #[derive(Serialize)]
 struct Object<'a> {
-    schema: u32,
+    schema_version: u32,
     target: &'a str,
     seconds: f64,
     processes: usize,
@@ -83,7 +83,7 @@ pub fn object(answer: &Answer) -> String {
     let kinds = &answer.kinds;
     let per_hour = |per_second: f64| (3600.0 * per_second).round();
     let object = Object {
-        schema: SCHEMA,
+        schema_version: SCHEMA,
         target: &answer.target,
         seconds: rounded(answer.elapsed.as_secs_f64()),
         processes: answer.processes,

@@ -7,7 +7,7 @@ use prof_event::EventSpec;
 use prof_memory::{Kinds, Malloc, Pages, Unknown, allocators, mappings, read_malloc};
 use prof_model::{Pid, Tid};
 use prof_report::{HotPathOptions, hot_paths};
-use prof_sampler::{Clock, Target, proc};
+use prof_sampler::{Clock, Rate, Target, proc};
 use prof_vitals::{Cgroup, memory_use};
 
 use super::answer::{Answer, NewPages};
@@ -21,8 +21,10 @@ use crate::export::Exports;
 use crate::messages::{CliError, Failure, failed};
 use crate::sampling::Sampling;
 
-/// Page faults per second and CPU that are sampled at most.
-const HZ: u64 = 499;
+/// About so many page faults are sampled in a second.
+const SAMPLES: f64 = 1_000.0;
+/// For so long it is seen how many there are. The kernel would find a rate by itself only where they come evenly.
+const SEEN: Duration = Duration::from_millis(200);
 
 /// Looks at a target's memory.
 ///
@@ -38,6 +40,8 @@ pub fn measure(args: &MemArgs) -> Result<Answer, Failure> {
     sampling.options.events = EventSpec::parse("page-faults")
         .expect("an event of every kernel")
         .into();
+    sampling.options.addresses = true;
+    sampling.options.rate = Rate::Period(period(&pids));
     sampling.options.sample_cpu = false;
     sampling.options.inherit = true; // threads that are started later
     for &pid in &pids {
@@ -73,11 +77,11 @@ pub fn measure(args: &MemArgs) -> Result<Answer, Failure> {
     let looked = match opened {
         Ok((mut recording, held)) => {
             recording.keep_pages();
-            let sampled = recording.sample(held)?;
+            let mut sampled = recording.sample(held)?;
             let looked = looks.finish();
             answer.elapsed = started.elapsed();
             let processes = look_at_end(&pids, &looked, &mut answer);
-            let (names, stored) = recording.find_names(&sampled);
+            let (names, stored) = recording.find_names(&mut sampled);
             let done = recording.done(&sampled);
             let mut profile = recording.profile().clone();
             let have_pages = !profile.detailed_samples(0).is_empty();
@@ -111,6 +115,22 @@ pub fn measure(args: &MemArgs) -> Result<Answer, Failure> {
     Ok(answer)
 }
 
+/// One of so many page faults is to be sampled.
+fn period(pids: &[i32]) -> u64 {
+    let all = || -> u64 { pids.iter().filter_map(|&pid| page_faults(pid)).sum() };
+    let (before, began) = (all(), Instant::now());
+    std::thread::sleep(SEEN);
+    let rate = all().saturating_sub(before) as f64 / began.elapsed().as_secs_f64();
+    (rate / SAMPLES).ceil().max(1.0) as u64
+}
+
+/// How many pages a process has got so far without reading a disk: the tenth field of `/proc/PID/stat`.
+fn page_faults(pid: i32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(7)?.parse().ok()
+}
+
 fn output(args: &MemArgs) -> Result<OutputPlan, CliError> {
     match &args.output {
         Some(path) if path.as_os_str() == "-" => {
@@ -134,6 +154,7 @@ fn sampling(args: &MemArgs) -> Result<Sampling, CliError> {
         events: Default::default(),
         wall: false,
         off_cpu: false,
+        waker: false,
         call_graph_flag: false,
         call_graph: "auto".to_owned(),
         max_stack: prof_session::DEFAULT_MAX_STACK,
@@ -145,7 +166,7 @@ fn sampling(args: &MemArgs) -> Result<Sampling, CliError> {
     if args.pid.is_empty() && !args.groups.any() {
         return Err(CliError::usage("whose memory?").hint("a process: `prof mem -p PID`"));
     }
-    Sampling::new(&args, "mem", HZ, Clock::MONOTONIC)
+    Sampling::new(&args, "mem", 99, Clock::MONOTONIC)
 }
 
 fn describe(pids: &[i32]) -> Answer {

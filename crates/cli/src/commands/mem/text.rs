@@ -63,9 +63,9 @@ fn head(answer: &Answer) -> String {
 /// `5 h`, `40 min`
 fn long(time: Duration) -> String {
     match time.as_secs() {
-        ..=599 => seconds(time),
-        ..=7199 => format!("{} min", time.as_secs() / 60),
-        ..=172_799 => format!("{} h", time.as_secs() / 3600),
+        0..=599 => seconds(time),
+        600..=7199 => format!("{} min", time.as_secs() / 60),
+        7200..=172_799 => format!("{} h", time.as_secs() / 3600),
         _ => format!("{} days", time.as_secs() / 86_400),
     }
 }
