@@ -127,7 +127,7 @@ mod tests {
             mapping(5000, "/dev/shm/x", 8),
             mapping(6000, "[stack]", 2),
         ];
-        let arenas = [1010..1020];
+        let arenas = vec![1010..1014, 1014..1020];
         let kinds = Kinds::of(&mappings, &arenas, 15, &[2050, 4050], false);
         let expected = Kinds {
             heap: 10 + 20 + 15,

@@ -16,6 +16,7 @@ pub(in crate::record) fn recorder<D>(events: &EventSet, destination: D) -> Recor
         kernel: RunningKernel::default(),
         kernel_starts: FxHashMap::default(),
         overwritten: Overwritten::default(),
+        keeps_pages: false,
         written: file_events(events),
         sampled: events.clone(),
     }
