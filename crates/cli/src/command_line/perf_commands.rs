@@ -28,10 +28,6 @@ const INSTEAD: &[(&str, &str)] = &[
         "who allocates in the kernel: `prof record -e 'kmem:kmalloc' -c 1`, then `prof report`",
     ),
     (
-        "mem",
-        "memory accesses are not recorded; misses of a cache are: `prof record -e cache-misses`",
-    ),
-    (
         "c2c",
         "memory accesses are not recorded; misses of a cache are: `prof record -e cache-misses`",
     ),
