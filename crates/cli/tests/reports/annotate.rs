@@ -25,6 +25,10 @@ fn bare(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// The first page of a program's code has `_init` and the stubs of the linker. What hits a stub perf gives to `_init`,
+/// which has no size in its table, and here it is the stub's.
+const END_OF_STUBS: u64 = 0x2000;
+
 #[test]
 fn every_address_has_the_share_that_perf_gives_it() {
     if !has(&["perf", "gcc", "objdump"]) {
@@ -50,8 +54,11 @@ fn every_address_has_the_share_that_perf_gives_it() {
         let (theirs, ours) = (instructions(&theirs), instructions(&ours.out));
         assert!(theirs.len() > 10, "{command}: {theirs:?}");
         for (address, (share, text)) in &theirs {
-            let own = ours.get(address);
-            let own = own.unwrap_or_else(|| panic!("{command}: nothing at {address}: {text}"));
+            let Some(own) = ours.get(address) else {
+                let at = u64::from_str_radix(address, 16).unwrap();
+                assert!(at < END_OF_STUBS, "{command}: nothing at {address}: {text}");
+                continue;
+            };
             // addresses of two files may be equal, then one of them is left in the table
             all += 1;
             same += usize::from(own.0 == *share && bare(&own.1) == bare(text));
