@@ -59,7 +59,7 @@ fn keeps_frame_pointers(image: &Image) -> bool {
         bytes += code.len();
         frames += code
             .windows(4)
-            .filter(|code| is_frame(image.arch, code))
+            .filter(|code| image.arch.keeps_frame_pointer(code))
             .count();
     }
     frames > 0 && bytes / frames < BYTES_OF_FUNCTION
@@ -67,18 +67,7 @@ fn keeps_frame_pointers(image: &Image) -> bool {
 
 /// Whether a function that begins so keeps a frame pointer.
 fn begins_frame(arch: Arch, code: &[u8]) -> bool {
-    code.windows(4).any(|code| is_frame(arch, code))
-}
-
-/// `push %rbp; mov %rsp,%rbp`, `stp x29, x30, [sp, #-N]!`
-fn is_frame(arch: Arch, code: &[u8]) -> bool {
-    match (arch, code) {
-        (Arch::X86_64, [0x55, 0x48, 0x89, 0xe5]) => true,
-        (Arch::Aarch64, &[a, b, c, d]) => {
-            u32::from_le_bytes([a, b, c, d]) & 0xffc0_7fff == 0xa980_7bfd
-        }
-        _ => false,
-    }
+    code.windows(4).any(|code| arch.keeps_frame_pointer(code))
 }
 
 #[cfg(test)]
@@ -92,14 +81,5 @@ mod tests {
         let means = means_of(Arc::new(program)).unwrap();
         assert!(means.eh_frame && !means.go_functions, "{means:?}");
         assert_eq!(means_of(Arc::new(b"root:x:0:0".to_vec())), None);
-    }
-
-    #[test]
-    fn a_frame_is_begun_where_its_pointer_is_kept() {
-        let kept = [0xf3, 0x0f, 0x1e, 0xfa, 0x55, 0x48, 0x89, 0xe5];
-        assert!(begins_frame(Arch::X86_64, &kept));
-        assert!(!begins_frame(Arch::X86_64, &kept[..7]));
-        assert!(begins_frame(Arch::Aarch64, &0xa9be_7bfd_u32.to_le_bytes()));
-        assert!(!begins_frame(Arch::Aarch64, &0xd10043ff_u32.to_le_bytes()));
     }
 }

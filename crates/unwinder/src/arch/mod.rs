@@ -69,6 +69,11 @@ impl Arch {
         }
     }
 
+    /// See [`Cpu::keeps_frame_pointer`].
+    pub(crate) fn keeps_frame_pointer(self, code: &[u8]) -> bool {
+        with_cpu!(self, C => C::keeps_frame_pointer(code))
+    }
+
     /// See [`Cpu::register`].
     #[inline]
     pub(crate) fn register(self, dwarf: u16) -> Option<u8> {
@@ -124,6 +129,9 @@ pub(crate) trait Cpu: Sized {
     /// The number of the relocation that adds to a value by how much a file is loaded elsewhere than its
     /// addresses say.
     const RELATIVE_RELOCATION: u64;
+
+    /// Whether these four bytes are the code by which a function begins to keep a frame pointer.
+    fn keeps_frame_pointer(code: &[u8]) -> bool;
 
     // Registers and addresses: `registers.rs`.
 
@@ -263,4 +271,17 @@ pub(crate) trait Cpu: Sized {
         frame: &mut Frame,
         rule: RuleId,
     ) -> Result<(), Stop>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_that_keeps_a_frame_pointer_is_known_by_its_beginning() {
+        let keeps = |arch: Arch, code: u32| arch.keeps_frame_pointer(&code.to_le_bytes());
+        assert!(keeps(Arch::X86_64, 0xe589_4855) && !keeps(Arch::X86_64, 0xfa1e_0ff3));
+        assert!(keeps(Arch::Aarch64, 0xa9be_7bfd) && !keeps(Arch::Aarch64, 0xd100_43ff));
+        assert!(!Arch::Aarch64.keeps_frame_pointer(&[0xfd, 0x7b]));
+    }
 }

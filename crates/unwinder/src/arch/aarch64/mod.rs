@@ -40,6 +40,11 @@ impl Cpu for Aarch64 {
     const RETURN_ADDRESS: Saved = Saved::Register(registers::LR);
     const SIGNAL_FRAME: SignalFrame = signal_frame::SIGNAL_FRAME;
 
+    fn keeps_frame_pointer(code: &[u8]) -> bool {
+        let word = code.try_into().map(u32::from_le_bytes);
+        word.is_ok_and(|word| word & 0xffc0_7fff == 0xa980_7bfd) // stp x29, x30, [sp, #-N]!
+    }
+
     #[inline]
     fn register(dwarf: u16) -> Option<u8> {
         (usize::from(dwarf) < REGISTERS).then_some(dwarf as u8)

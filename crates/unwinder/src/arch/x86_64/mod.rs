@@ -39,6 +39,10 @@ impl Cpu for X86_64 {
     const RETURN_ADDRESS: Saved = Saved::Same; // nowhere: all rows say it
     const SIGNAL_FRAME: SignalFrame = signal_frame::SIGNAL_FRAME;
 
+    fn keeps_frame_pointer(code: &[u8]) -> bool {
+        code == [0x55, 0x48, 0x89, 0xe5] // push %rbp; mov %rsp,%rbp
+    }
+
     #[inline]
     fn register(dwarf: u16) -> Option<u8> {
         registers::FROM_DWARF.get(usize::from(dwarf)).copied()
