@@ -53,6 +53,18 @@ pub fn json_stdout() -> Printed<StdoutLock<'static>> {
     Printed::new(io::stdout().lock(), Kind::Json)
 }
 
+/// Writes an answer that is whole to stdout: JSON (`is_json`) or text.
+///
+/// # Errors
+/// Those of stdout.
+pub fn answer(text: &str, is_json: bool) -> io::Result<()> {
+    let mut out = match is_json {
+        true => json_stdout(),
+        false => stdout(),
+    };
+    out.write_all(text.as_bytes())
+}
+
 /// Stderr for text of more than one line.
 pub fn stderr() -> Printed<Stderr> {
     Printed::new(io::stderr(), Kind::Text)

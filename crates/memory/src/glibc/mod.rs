@@ -11,7 +11,7 @@ mod lists;
 mod walk;
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 use std::time::Duration;
 
 use find::{Arena, ArenaState, HEAP_ALIGN, Instance, instances};
@@ -50,6 +50,24 @@ pub struct Malloc {
     pub mmapped_resident: Option<u64>,
     /// Where the arenas have their memory.
     pub ranges: Vec<Range<u64>>,
+}
+
+/// What the mallocs of several processes have. Where is no answer then.
+impl AddAssign for Malloc {
+    fn add_assign(&mut self, other: Self) {
+        self.arenas += other.arenas;
+        self.in_use += other.in_use;
+        self.in_use_resident += other.in_use_resident;
+        self.kept_resident += other.kept_resident;
+        self.kept_elsewhere += other.kept_elsewhere;
+        self.in_caches += other.in_caches;
+        self.mmapped += other.mmapped;
+        self.mmapped_blocks += other.mmapped_blocks;
+        self.mmapped_resident = match (self.mmapped_resident, other.mmapped_resident) {
+            (Some(one), Some(other)) => Some(one + other),
+            (one, other) => one.or(other),
+        };
+    }
 }
 
 /// Why it is not known what malloc has.

@@ -12,8 +12,6 @@ mod places; // /proc, /sys, namespaces, filters
 mod target; // what can be told of a target
 mod text; // tables and remedies
 
-use std::io::Write;
-
 use crate::messages::Outcome;
 use crate::messages::present::{Capability, Present};
 use crate::printed;
@@ -42,10 +40,6 @@ pub fn run(args: &DoctorArgs) -> Outcome {
         true => json::object(&checks, target.as_ref(), works),
         false => text::plain(&checks, target.as_ref()),
     };
-    let mut out = match args.json {
-        true => printed::json_stdout(),
-        false => printed::stdout(),
-    };
-    out.write_all(text.as_bytes())?;
+    printed::answer(&text, args.json)?;
     Ok(if works { 0 } else { crate::messages::FAILED })
 }

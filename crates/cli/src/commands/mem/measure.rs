@@ -58,7 +58,7 @@ pub fn measure(args: &MemArgs) -> Result<Answer, Failure> {
             return Err(CliError::new(message).into());
         }
     }
-    let mut answer = describe(&pids);
+    let mut answer = describe(args, &pids);
     let plan = Plan {
         sampling,
         delay: Duration::ZERO,
@@ -169,7 +169,7 @@ fn sampling(args: &MemArgs) -> Result<Sampling, CliError> {
     Sampling::new(&args, "mem", 99, Clock::MONOTONIC)
 }
 
-fn describe(pids: &[i32]) -> Answer {
+fn describe(args: &MemArgs, pids: &[i32]) -> Answer {
     let name = |pid: i32| proc::comm(Pid(pid), Tid(pid)).unwrap_or_default();
     let names: Vec<_> = pids.iter().map(|&pid| name(pid)).collect();
     let first = names.first().cloned().unwrap_or_default();
@@ -181,10 +181,22 @@ fn describe(pids: &[i32]) -> Answer {
         }
         pids => format!("{first} and {} more", pids.len() - 1),
     };
-    let list: Vec<_> = pids.iter().map(ToString::to_string).collect();
+    let groups = &args.groups;
+    let named = [
+        ("--cgroup", &groups.cgroup),
+        ("--container", &groups.container),
+        ("--unit", &groups.unit),
+    ];
+    let typed = match named
+        .iter()
+        .find_map(|(option, name)| Some((option, name.as_ref()?)))
+    {
+        Some((option, name)) => format!("{option} {name}"),
+        None => format!("-p {}", args.pid.join(",")),
+    };
     Answer {
         target,
-        typed: format!("-p {}", list.join(",")),
+        typed,
         processes: pids.len(),
         ..Answer::default()
     }
@@ -211,7 +223,7 @@ fn look_at_end(pids: &[i32], looked: &Looked, answer: &mut Answer) -> HashMap<i3
         answer.kinds += kinds;
         answer.no_stacks |= stacks.is_empty();
         match malloc {
-            Ok(malloc) => add(&mut all, malloc),
+            Ok(malloc) => all += malloc,
             Err(error) => reason = Some(error),
         }
         let pages = Pages::open(pid).ok();
@@ -227,17 +239,4 @@ fn look_at_end(pids: &[i32], looked: &Looked, answer: &mut Answer) -> HashMap<i3
     let cgroup = pids.first().and_then(|&pid| Cgroup::of_memory(pid));
     answer.cgroup = cgroup.as_ref().and_then(memory_use);
     processes
-}
-
-fn add(all: &mut Malloc, one: Malloc) {
-    all.arenas += one.arenas;
-    all.in_use += one.in_use;
-    all.in_use_resident += one.in_use_resident;
-    all.kept_resident += one.kept_resident;
-    all.kept_elsewhere += one.kept_elsewhere;
-    all.in_caches += one.in_caches;
-    all.mmapped += one.mmapped;
-    all.mmapped_blocks += one.mmapped_blocks;
-    all.mmapped_resident =
-        Some(all.mmapped_resident.unwrap_or(0) + one.mmapped_resident.unwrap_or(0));
 }

@@ -11,8 +11,6 @@ mod looks; // readings over time
 mod measure; // looking and sampling, side by side
 mod text; // the lines
 
-use std::io::Write;
-
 use crate::messages::Outcome;
 use crate::printed;
 pub use args::MemArgs;
@@ -28,10 +26,6 @@ pub fn run(args: &MemArgs) -> Outcome {
         (_, true) => text::markdown(&answer),
         _ => text::plain(&answer),
     };
-    let mut out = match args.json {
-        true => printed::json_stdout(),
-        false => printed::stdout(),
-    };
-    out.write_all(text.as_bytes())?;
+    printed::answer(&text, args.json)?;
     Ok(0)
 }

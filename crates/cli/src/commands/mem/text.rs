@@ -216,7 +216,7 @@ fn paths(new: &NewPages) -> Vec<String> {
 /// What it comes to. Memory that is alive is never called a leak.
 fn verdict(answer: &Answer) -> Vec<String> {
     let kept = answer.kept_share().filter(|&it| it >= MUCH_KEPT);
-    if let Some(kept) = kept {
+    if let Some(kept) = kept.filter(|_| !answer.grows()) {
         let mut lines = vec![format!(
             "Not a leak of the program: the allocator keeps {:.0}% of it, freed.",
             100.0 * kept
@@ -231,17 +231,19 @@ fn verdict(answer: &Answer) -> Vec<String> {
     if !answer.grows() {
         return Vec::new();
     }
+    // What is kept is not what grows: blocks that are freed are handed out again first.
+    let kept = kept.map(|kept| {
+        let percent = 100.0 * kept;
+        format!("The allocator keeps {percent:.0}% of it, freed; it grows all the same.")
+    });
     let next = "next: see who touches it over a longer time: prof mem";
     let more = format!("{next} {} -d 5m", answer.typed);
-    match &answer.malloc {
-        Some(malloc) if malloc.in_use_resident > answer.kinds.resident() / 2 => {
-            vec![
-                "Most of it is in use: the program asked for it and has not freed it.".to_owned(),
-                more,
-            ]
-        }
-        _ => vec![more],
-    }
+    let is_in_use = |it: &Malloc| it.in_use_resident > answer.kinds.resident() / 2;
+    let in_use =
+        answer.malloc.as_ref().filter(|it| is_in_use(it)).map(|_| {
+            "Most of it is in use: the program asked for it and has not freed it.".to_owned()
+        });
+    kept.or(in_use).into_iter().chain([more]).collect()
 }
 
 fn size(number: u64) -> String {
@@ -264,4 +266,35 @@ fn fit(line: &str) -> String {
         return line;
     }
     line.chars().take(COLUMNS - 1).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_grows_is_never_said_to_be_none_of_the_programs() {
+        let mut answer = Answer {
+            malloc: Some(Malloc {
+                arenas: 8,
+                kept_resident: 70,
+                ..Malloc::default()
+            }),
+            ..Answer::default()
+        };
+        answer.kinds.heap = 100;
+        answer.growth = Some((1000.0, 2000.0)); // no growth for sure
+        let still = verdict(&answer).join("\n");
+        assert!(
+            still.contains("Not a leak") && still.contains("70%"),
+            "{still}"
+        );
+        answer.growth = Some((2000.0, 1000.0));
+        let grows = verdict(&answer).join("\n");
+        assert!(!grows.contains("Not a leak"), "{grows}");
+        assert!(
+            grows.contains("keeps 70%") && grows.contains("grows all the same"),
+            "{grows}"
+        );
+    }
 }

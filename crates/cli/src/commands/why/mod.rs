@@ -13,8 +13,6 @@ mod samples; // the lines that samples carry
 mod text; // all lines, and what is left out if there are too many
 pub mod words; // times, sizes and lists
 
-use std::io::Write;
-
 use crate::messages::Outcome;
 use crate::printed;
 pub use args::WhyArgs;
@@ -30,10 +28,6 @@ pub fn run(args: &WhyArgs) -> Outcome {
         (_, true) => text::markdown(&answer),
         _ => text::plain(&answer),
     };
-    let mut out = match args.json {
-        true => printed::json_stdout(),
-        false => printed::stdout(),
-    };
-    out.write_all(text.as_bytes())?;
+    printed::answer(&text, args.json)?;
     Ok(0)
 }
